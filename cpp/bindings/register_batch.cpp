@@ -1,0 +1,246 @@
+// Aggregation of batches: arrays in, columns out, neither copied.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "klineagg/activity.hpp"
+#include "klineagg/batch.hpp"
+#include "klineagg/merge.hpp"
+#include "register.hpp"
+
+namespace py = pybind11;
+
+namespace klineagg {
+namespace {
+
+[[noreturn]] void wrong_column(const char* name, const std::string& reason) {
+    throw Error(ErrorCode::column_type, std::string("column '") + name + "' " + reason,
+                {{"column", name}});
+}
+
+/// `kinds`: the NumPy kinds that fit ('b' bool, 'i' signed, 'u' unsigned, 'f' float).
+StridedColumn column_of(const py::handle& value, const char* name, const std::string& kinds,
+                        py::ssize_t itemsize, std::size_t& rows) {
+    if (value.is_none()) return {};
+    const auto array = py::cast<py::array>(value);
+    const py::dtype dtype = array.dtype();
+    if (kinds.find(dtype.kind()) == std::string::npos || dtype.itemsize() != itemsize)
+        wrong_column(name, "has dtype " + py::cast<std::string>(py::str(dtype)));
+    if (array.ndim() != 1) wrong_column(name, "is not one-dimensional");
+    const auto size = static_cast<std::size_t>(array.shape(0));
+    if (rows != size && rows != SIZE_MAX) {
+        throw Error(ErrorCode::column_length,
+                    std::string("column '") + name + "' has " + std::to_string(size) +
+                        " rows, others have " + std::to_string(rows),
+                    {{"column", name}});
+    }
+    rows = size;
+    return {static_cast<const char*>(array.data()), array.strides(0)};
+}
+
+TradeColumns columns_of(const py::dict& chunk) {
+    TradeColumns columns;
+    std::size_t rows = SIZE_MAX;
+    const auto column = [&](const char* name, const char* kinds, py::ssize_t itemsize) {
+        return column_of(chunk[name], name, kinds, itemsize, rows);
+    };
+    columns.symbol = column("symbol", "i", 4);
+    columns.time = column("time", "i", 8);
+    columns.price = column("price", "f", 8);
+    columns.quantity = column("quantity", "f", 8);
+    columns.side = column("side", "biu", 1);
+    columns.trade_id = column("trade_id", "i", 8);
+    columns.last_trade_id = column("last_trade_id", "i", 8);
+    columns.flags = column("flags", "u", 1);
+    if (columns.last_trade_id.present() && !columns.trade_id.present())
+        wrong_column("last_trade_id", "needs the first id in 'trade_id'");
+    columns.size = rows;
+    columns.time_scale_ns = py::cast<std::int64_t>(chunk["time_scale"]);
+    if (columns.time_scale_ns < 1) wrong_column("time", "has no positive unit");
+    columns.side_is_maker = py::cast<bool>(chunk["side_is_maker"]);
+    return columns;
+}
+
+bool is_time(const std::string& name) { return name.size() > 5 && name.ends_with("_time"); }
+
+/// Read-only arrays over the table's memory, which lives as long as any of them.
+py::dict to_python(BarTable&& result) {
+    auto* owner = new BarTable(std::move(result));
+    const py::capsule base(owner, [](void* table) { delete static_cast<BarTable*>(table); });
+    const auto rows = static_cast<py::ssize_t>(owner->rows());
+    const BarColumns& from = owner->columns();
+    const auto freeze = [](py::array array) {
+        py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+        return array;
+    };
+    py::dict columns;
+    const auto add = [&](const char* name, auto* data) {
+        using Value = std::remove_pointer_t<decltype(data)>;
+        const py::dtype dtype =
+            is_time(name) ? py::dtype("datetime64[ns]") : py::dtype::of<Value>();
+        columns[name] = freeze(py::array(dtype, {rows}, {}, data, base));
+    };
+#define KLINEAGG_ADD(type, name) add(#name, from.name);
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_ADD)
+#undef KLINEAGG_ADD
+
+    const std::vector<BarSeries>& series = owner->series();
+    const auto count = static_cast<py::ssize_t>(series.size());
+    py::array_t<std::int32_t> symbol(count);
+    py::array_t<std::int16_t> interval(count);
+    py::array_t<std::int64_t> begin(count), end(count);
+    for (py::ssize_t i = 0; i < count; ++i) {
+        const BarSeries& each = series[static_cast<std::size_t>(i)];
+        symbol.mutable_at(i) = each.symbol;
+        interval.mutable_at(i) = each.interval;
+        begin.mutable_at(i) = each.begin;
+        end.mutable_at(i) = each.end;
+    }
+    py::dict out;
+    out["columns"] = columns;
+    out["series"] = py::make_tuple(symbol, interval, begin, end);
+    out["outside"] = owner->outside_trades;
+    out["partials"] = py::none();
+    if (from.partials != nullptr) {
+        const py::dtype record("V" + std::to_string(sizeof(PartialBar)));
+        out["partials"] = freeze(py::array(record, {rows}, {}, from.partials, base));
+    }
+    return out;
+}
+
+py::dict report_of(const BatchReport& report) {
+    py::dict rejected;
+    for (std::size_t i = 0; i < REJECT_REASONS; ++i) {
+        if (report.rejected[i] == 0) continue;
+        rejected[py::str(std::string(reason_name(static_cast<RejectReason>(i))))] =
+            report.rejected[i];
+    }
+    py::dict out;
+    out["offered"] = report.offered;
+    out["accepted"] = report.accepted;
+    out["late"] = report.late;
+    out["rejected"] = rejected;
+    return out;
+}
+
+template <class Aggregator>
+py::dict run(Aggregator& aggregator, const std::vector<py::dict>& chunks, bool finish) {
+    std::vector<TradeColumns> batches;
+    batches.reserve(chunks.size());
+    for (const py::dict& chunk : chunks) batches.push_back(columns_of(chunk));
+    BarTable table;
+    {
+        const py::gil_scoped_release release;
+        table = aggregator.run(batches, finish);
+    }
+    return to_python(std::move(table));
+}
+
+py::dict merge_python(const std::vector<py::tuple>& results) {
+    std::vector<PartialRows> parts;
+    std::vector<py::array> held;  // a conversion makes a copy that nobody else would keep
+    for (const py::tuple& result : results) {
+        const auto symbol = py::cast<py::array_t<std::int32_t, py::array::c_style>>(result[0]);
+        const auto interval = py::cast<py::array_t<std::int16_t, py::array::c_style>>(result[1]);
+        const auto bars = py::cast<py::array>(result[2]);
+        if (bars.dtype().itemsize() != static_cast<py::ssize_t>(sizeof(PartialBar)) ||
+            bars.ndim() != 1 || bars.strides(0) != bars.itemsize() ||
+            reinterpret_cast<std::uintptr_t>(bars.data()) % alignof(PartialBar) != 0 ||
+            symbol.shape(0) != bars.shape(0) || interval.shape(0) != bars.shape(0)) {
+            throw Error(ErrorCode::record_version, "the partial bars are not records of this version");
+        }
+        held.insert(held.end(), {symbol, interval, bars});
+        parts.push_back({static_cast<std::size_t>(bars.shape(0)), symbol.data(), interval.data(),
+                         static_cast<const PartialBar*>(bars.data())});
+    }
+    BarTable table;
+    {
+        const py::gil_scoped_release release;
+        table = merge_results(parts);
+    }
+    return to_python(std::move(table));
+}
+
+}  // namespace
+
+void register_batch(py::module_& module) {
+    py::enum_<GapMode>(module, "GapMode")
+        .value("none", GapMode::none)
+        .value("runs", GapMode::runs)
+        .value("flat", GapMode::flat);
+    py::enum_<LatePolicy>(module, "LatePolicy")
+        .value("raise_", LatePolicy::raise)
+        .value("drop", LatePolicy::drop);
+    py::enum_<BadRows>(module, "BadRows")
+        .value("raise_", BadRows::raise)
+        .value("count", BadRows::count);
+    py::enum_<ActivityKind>(module, "ActivityKind")
+        .value("tick", ActivityKind::tick)
+        .value("volume", ActivityKind::volume)
+        .value("value", ActivityKind::value);
+
+    py::class_<BatchAggregator>(module, "BatchAggregator", "Bars by time; see klineagg.Aggregator.")
+        .def(py::init([](const std::vector<Interval>& intervals, DurationNs lateness_ns,
+                         LatePolicy late, GapMode gaps, bool include_open, TimeNs coverage_start,
+                         TimeNs coverage_end, BadRows on_bad, bool allow_nonpositive_prices,
+                         bool with_partials, int threads,
+                         const std::map<std::int32_t, double>& last_prices) {
+                 BatchOptions options;
+                 options.aggregator = {lateness_ns,    late,        gaps, include_open,
+                                       coverage_start, coverage_end};
+                 options.on_bad = on_bad;
+                 options.allow_nonpositive_prices = allow_nonpositive_prices;
+                 options.with_partials = with_partials;
+                 options.threads = threads;
+                 options.last_prices = last_prices;
+                 return std::make_unique<BatchAggregator>(RollupPlan(intervals), options);
+             }),
+             py::arg("intervals"), py::kw_only(), py::arg("lateness_ns") = STRICT_ORDER,
+             py::arg("late") = LatePolicy::raise, py::arg("gaps") = GapMode::none,
+             py::arg("include_open") = true, py::arg("coverage_start") = TIME_NONE,
+             py::arg("coverage_end") = TIME_NONE, py::arg("on_bad") = BadRows::raise,
+             py::arg("allow_nonpositive_prices") = false, py::arg("with_partials") = false,
+             py::arg("threads") = 1, py::arg("last_prices") = std::map<std::int32_t, double>())
+        .def("run", &run<BatchAggregator>, py::arg("chunks"), py::arg("finish"),
+             "The bars closed by these chunks; with `finish`, the open ones too.")
+        .def("replace_tables", &BatchAggregator::replace_tables, py::arg("intervals"))
+        .def("cancel", &BatchAggregator::cancel, "Asks a running `run` to stop soon.")
+        .def_property_readonly("rows_passed", &BatchAggregator::rows_passed)
+        .def_property_readonly("report",
+                               [](const BatchAggregator& self) { return report_of(self.report()); });
+
+    py::class_<ActivityAggregator>(module, "ActivityAggregator", "Bars by activity.")
+        .def(py::init([](ActivityKind kind, double threshold, BadRows on_bad,
+                         bool allow_nonpositive_prices, bool include_open) {
+                 return std::make_unique<ActivityAggregator>(ActivityOptions{
+                     kind, threshold, on_bad, allow_nonpositive_prices, include_open});
+             }),
+             py::arg("kind"), py::arg("threshold"), py::kw_only(),
+             py::arg("on_bad") = BadRows::raise, py::arg("allow_nonpositive_prices") = false,
+             py::arg("include_open") = true)
+        .def("run", &run<ActivityAggregator>, py::arg("chunks"), py::arg("finish"))
+        .def("cancel", &ActivityAggregator::cancel)
+        .def_property_readonly("rows_passed", &ActivityAggregator::rows_passed)
+        .def_property_readonly(
+            "report", [](const ActivityAggregator& self) { return report_of(self.report()); });
+
+    module.def("merge_results", &merge_python, py::arg("results"),
+               "Merges (symbol, interval, partial records) of several results.");
+    module.attr("PARTIAL_BAR_VERSION") = PARTIAL_BAR_VERSION;
+    module.attr("PARTIAL_BAR_SIZE") = sizeof(PartialBar);
+    py::register_local_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const BatchAggregator::Cancelled&) {
+            PyErr_SetNone(PyExc_KeyboardInterrupt);
+        }
+    });
+}
+
+}  // namespace klineagg

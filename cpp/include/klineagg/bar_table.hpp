@@ -1,0 +1,97 @@
+// The result as columns: every row is written once, where it stays.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "klineagg/arena.hpp"
+#include "klineagg/builder.hpp"
+#include "klineagg/rollup.hpp"
+
+namespace klineagg {
+
+// X(type, name), in the order of the result. The columns from open_time to last_trade_time have
+// 8 bytes each and lie at one distance from each other, so that writing a row needs one pointer.
+#define KLINEAGG_BAR_COLUMNS(X)                                                                    \
+    X(std::int32_t, symbol) X(std::int16_t, interval) X(TimeNs, open_time) X(TimeNs, close_time)   \
+    X(double, open) X(double, high) X(double, low) X(double, close) X(double, volume)              \
+    X(double, quote_volume) X(std::int64_t, trade_count) X(double, taker_buy_volume)               \
+    X(double, taker_buy_quote_volume) X(std::int64_t, first_trade_id)                              \
+    X(std::int64_t, last_trade_id) X(TimeNs, first_trade_time) X(TimeNs, last_trade_time)          \
+    X(std::int32_t, run_length) X(std::int32_t, revision) X(std::uint16_t, flags)
+
+struct BarColumns {
+#define KLINEAGG_POINTER(type, name) type* name = nullptr;
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_POINTER)
+#undef KLINEAGG_POINTER
+    PartialBar* partials = nullptr;  // beside the columns, when asked for
+    std::size_t stride = 0;          // from one 8-byte column to the next, in values
+};
+
+/// The rows of one symbol and interval are contiguous and in order of time.
+struct BarSeries {
+    std::int32_t symbol;
+    std::int16_t interval;
+    std::int64_t begin;
+    std::int64_t end;
+};
+
+class BarTable {
+public:
+    BarTable() = default;
+    BarTable(std::int64_t rows, bool with_partials);
+
+    [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
+    [[nodiscard]] const BarColumns& columns() const noexcept { return columns_; }
+    [[nodiscard]] const std::vector<BarSeries>& series() const noexcept { return series_; }
+
+    /// Names the rows [begin, end) and fills what is the same in all of them.
+    void add_series(const BarSeries& series);
+
+    std::vector<std::int64_t> outside_trades;  // for each interval: in no session
+
+private:
+    std::int64_t rows_ = 0;
+    Arena arena_;
+    BarColumns columns_;
+    std::vector<BarSeries> series_;
+};
+
+/// Rounds a bar into its row. A bar without a price for open and close keeps `previous_close`.
+inline void write_row(const BarColumns& to, std::int64_t row, const PartialBar& bar,
+                      double previous_close) noexcept {
+    double sums[SUM_LANES];
+    round_sums(bar, sums);
+    const Ohlc prices = round_prices(bar, previous_close);
+    const auto write = [&](auto value, std::size_t column) {
+        static_assert(sizeof value == 8);
+        // Columns of int64 and of float64 alternate in one block: bytes, not types, are copied.
+        std::memcpy(to.open_time + (to.stride * column + static_cast<std::size_t>(row)), &value, 8);
+    };
+    write(bar.open_time, 0);
+    write(bar.close_time, 1);
+    write(prices.open, 2);
+    write(prices.high, 3);
+    write(prices.low, 4);
+    write(prices.close, 5);
+    write(sums[VOLUME], 6);
+    write(sums[QUOTE_VOLUME], 7);
+    write(bar.trade_count, 8);
+    write(sums[TAKER_BUY_VOLUME], 9);
+    write(sums[TAKER_BUY_QUOTE], 10);
+    write(bar.first.id, 11);
+    write(bar.last_id, 12);
+    write(bar.first.time, 13);
+    write(bar.last_time, 14);
+    to.flags[row] = bar.flags;
+    // The arena is zeroed and series are filled with run length 1: only the rare is written.
+    if (bar.run_length != 1) [[unlikely]] to.run_length[row] = bar.run_length;
+    if (bar.revision != 0) [[unlikely]] to.revision[row] = bar.revision;
+}
+
+/// A bar, or a run of bars, in which nobody traded: flat at a price once it is rounded.
+PartialBar flat_bar(Span range, std::int64_t bars, std::uint16_t flags) noexcept;
+
+}  // namespace klineagg

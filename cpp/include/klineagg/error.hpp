@@ -1,0 +1,78 @@
+// Typed errors with stable codes. One table feeds C++, Python and the docs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <stdexcept>
+
+namespace klineagg {
+
+// X(number, name, Python class, what to do). A number is never reused; a name never changes.
+// 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 9xx ours.
+#define KLINEAGG_ERROR_TABLE(X)                                                                    \
+    X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
+    X(102, duplicate_interval, IntervalError, "name each interval once")                           \
+    X(103, invalid_option, OptionError, "see the documentation of the argument")                   \
+    X(104, unknown_time_zone, IntervalError, "use an IANA name; `pip install tzdata` adds them")   \
+    X(105, invalid_session_table, IntervalError, "sessions are sorted, disjoint, whole seconds")   \
+    X(106, missing_extra, MissingExtraError, "install the named extra")                            \
+    X(201, missing_column, ColumnError, "map it with columns={'price': 'its_name'}")               \
+    X(202, ambiguous_column, ColumnError, "say which with columns={'price': 'its_name'}")          \
+    X(203, column_type, ColumnError, "convert the column to the type named")                       \
+    X(204, column_length, ColumnError, "all columns need the same length")                         \
+    X(205, unsupported_input, ColumnError, "pass a structured array, a mapping or an Arrow table") \
+    X(206, time_unit, TimeUnitError, "pass unit='s', 'ms', 'us' or 'ns'")                          \
+    X(207, unknown_symbol, ColumnError, "intern the names first, or pass strings")                 \
+    X(301, bad_trade, TradeError, "pass on_bad='count' to reject and count such rows")             \
+    X(302, unsorted, OrderError, "sort by time within each symbol, or pass a lateness")            \
+    X(303, late_trade, OrderError, "raise the lateness, or pass late='drop' or 'amend'")           \
+    X(304, count_overflow, TradeError, "check the trade ids or counts of the aggregated trades")   \
+    X(401, file_not_found, FileError, "check the path")                                            \
+    X(402, file_format, FileError, "name the format with --preset or map the columns")             \
+    X(403, file_truncated, FileError, "fetch the file again")                                      \
+    X(404, csv_row, FileError, "fix the row, or pass --on-bad count")                              \
+    X(405, stream_failed, FileError, "look at what produces the Arrow data")                       \
+    X(501, partials_needed, ResultError, "aggregate with partials=True before merging")            \
+    X(502, merge_mismatch, ResultError, "merge results of the same intervals and options")         \
+    X(503, no_such_series, ResultError, "look at bars.symbols and bars.intervals")                 \
+    X(504, record_version, ResultError, "read it with the version of klineagg that wrote it")      \
+    X(901, internal, InternalError, "please report this with the message")
+
+enum class ErrorCode : std::uint16_t {
+#define KLINEAGG_ENUM(number, name, cls, hint) name = number,
+    KLINEAGG_ERROR_TABLE(KLINEAGG_ENUM)
+#undef KLINEAGG_ENUM
+};
+
+struct ErrorInfo {
+    ErrorCode code;
+    std::string_view name;
+    std::string_view python_class;
+    std::string_view hint;
+};
+
+/// Every known error, in the order of its number.
+const std::vector<ErrorInfo>& error_table();
+const ErrorInfo& error_info(ErrorCode code);
+
+/// An error that carries fields, so that a caller need not parse its text.
+class Error : public std::runtime_error {
+public:
+    using Fields = std::vector<std::pair<std::string, std::string>>;
+
+    Error(ErrorCode code, const std::string& message, Fields fields = {})
+        : std::runtime_error(message), code_(code), fields_(std::move(fields)) {}
+
+    [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+    [[nodiscard]] const Fields& fields() const noexcept { return fields_; }
+
+private:
+    ErrorCode code_;
+    Fields fields_;
+};
+
+}  // namespace klineagg

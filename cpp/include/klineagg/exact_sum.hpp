@@ -1,0 +1,141 @@
+// Exact sums of float64 amounts: the rounding of a sum happens once, when somebody reads it.
+//
+// Four sums travel together (volume, quote volume and their taker-buy parts), because four
+// lanes cost little more than one. Each is held as an unevaluated pair hi + lo, grown with the
+// error-free transformation TwoSum (Knuth, TAOCP vol. 2, 4.2.2; Shewchuk 1997). A pair is exact
+// while the last error term is zero, which is checked on every addition; real amounts stay
+// there. Where it is not, the four sums move to 320-bit integers, which hold every sum of 2^63
+// admissible amounts. Both forms have the same rounding, equal to Python's math.fsum.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace klineagg {
+
+#if !defined(__GNUC__)
+#error "klineagg needs the vector extensions of GCC or Clang"
+#endif
+
+inline constexpr int SUM_LANES = 4;
+enum SumLane : int { VOLUME = 0, QUOTE_VOLUME = 1, TAKER_BUY_VOLUME = 2, TAKER_BUY_QUOTE = 3 };
+
+enum class SumForm : std::uint8_t { pair = 0, wide = 1 };
+
+namespace detail {
+
+using Double2 = double __attribute__((vector_size(16)));
+using Int2 = std::int64_t __attribute__((vector_size(16)));
+
+inline Double2 load2(const double* from) noexcept {
+    Double2 value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+
+inline void store2(double* to, Double2 value) noexcept { std::memcpy(to, &value, sizeof value); }
+
+/// sum + error == a + b exactly, whatever their magnitudes.
+inline void two_sum(Double2 a, Double2 b, Double2& sum, Double2& error) noexcept {
+    sum = a + b;
+    const Double2 b_rounded = sum - a;
+    error = (a - (sum - b_rounded)) + (b - b_rounded);
+}
+
+/// low + error, with bits in `rest` unless that is exact. A zero difference is +0.0 whenever
+/// the terms are finite, so bits can be compared. One of the two differences is free of rounding
+/// (the one from the larger term, Dekker 1971), so both vanish only for an exact sum.
+inline Double2 checked_sum(Double2 low, Double2 error, Int2& rest) noexcept {
+    const Double2 sum = low + error;
+    rest |= ((Int2)(sum - low) ^ (Int2)error) | ((Int2)(sum - error) ^ (Int2)low);
+    return sum;
+}
+
+inline bool any_bit(Int2 bits) noexcept { return (bits[0] | bits[1]) != 0; }
+
+}  // namespace detail
+
+/// The storage: 64 bytes that every trade touches and 96 that only the wide form uses.
+/// They are apart so that a bar's hot fields share two cache lines.
+struct SumPairs {
+    double hi[SUM_LANES] = {0, 0, 0, 0};
+    double lo[SUM_LANES] = {0, 0, 0, 0};
+};
+struct SumRest {
+    std::uint64_t words[12] = {};
+};
+
+/// Adds {quantity, value} to the first two lanes and, for a taker's buy, to the last two.
+/// False, with the sums unchanged, when a pair cannot hold the result exactly.
+inline bool add_pair(SumPairs& sums, double quantity, double value, bool taker_buy) noexcept {
+    using namespace detail;
+    const Double2 amount = {quantity, value};
+    const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
+    const Double2 bought = (Double2)((Int2)amount & Int2{mask, mask});
+    Double2 hi0, hi1, error0, error1;
+    two_sum(load2(sums.hi), amount, hi0, error0);
+    two_sum(load2(sums.hi + 2), bought, hi1, error1);
+    Int2 rest = {0, 0};
+    const Double2 lo0 = checked_sum(load2(sums.lo), error0, rest);
+    const Double2 lo1 = checked_sum(load2(sums.lo + 2), error1, rest);
+    if (any_bit(rest)) [[unlikely]] return false;
+    store2(sums.hi, hi0);
+    store2(sums.hi + 2, hi1);
+    store2(sums.lo, lo0);
+    store2(sums.lo + 2, lo1);
+    return true;
+}
+
+/// Adds the pairs of `other`; false, with the sums unchanged, when the result would not be exact.
+inline bool merge_pairs(SumPairs& sums, const SumPairs& other) noexcept {
+    using namespace detail;
+    Double2 hi[2], lo[2];
+    Int2 rest = {0, 0};
+    for (int half = 0; half < 2; ++half) {
+        const int lane = 2 * half;
+        Double2 error;
+        two_sum(load2(sums.hi + lane), load2(other.hi + lane), hi[half], error);
+        lo[half] = checked_sum(load2(sums.lo + lane), load2(other.lo + lane), rest);
+        lo[half] = checked_sum(lo[half], error, rest);
+    }
+    if (any_bit(rest)) [[unlikely]] return false;
+    for (int half = 0; half < 2; ++half) {
+        store2(sums.hi + 2 * half, hi[half]);
+        store2(sums.lo + 2 * half, lo[half]);
+    }
+    return true;
+}
+
+/// hi becomes the correctly rounded sum and lo the exact rest: one bit pattern for each value.
+inline void normalize_pairs(SumPairs& sums) noexcept {
+    using namespace detail;
+    for (int lane = 0; lane < SUM_LANES; lane += 2) {
+        Double2 hi, lo;
+        two_sum(load2(sums.hi + lane), load2(sums.lo + lane), hi, lo);
+        // + 0.0 turns -0.0 into 0.0: equal sums must have equal bytes.
+        store2(sums.hi + lane, hi + Double2{0.0, 0.0});
+        store2(sums.lo + lane, lo + Double2{0.0, 0.0});
+    }
+}
+
+/// A 320-bit two's complement multiple of 2^-152. Off the hot path: see exact_sum.cpp.
+class WideSum {
+public:
+    void add(double amount) noexcept;
+    void add(const WideSum& other) noexcept;
+    [[nodiscard]] double round() const noexcept;
+
+    std::uint64_t limbs[5] = {0, 0, 0, 0, 0};
+};
+
+struct WideSums {
+    WideSum lanes[SUM_LANES];
+};
+static_assert(sizeof(WideSums) == sizeof(SumPairs) + sizeof(SumRest));
+
+WideSums load_wide(SumForm form, const SumPairs& pairs, const SumRest& rest) noexcept;
+/// Stores in the canonical form: pairs where they are exact, else wide. Returns the form.
+SumForm store_canonical(const WideSums& sums, SumPairs& pairs, SumRest& rest) noexcept;
+void store_wide(const WideSums& sums, SumPairs& pairs, SumRest& rest) noexcept;
+
+}  // namespace klineagg

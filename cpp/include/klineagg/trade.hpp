@@ -1,0 +1,40 @@
+// A trade as the core sees it.
+#pragma once
+
+#include <cstdint>
+
+#include "klineagg/time.hpp"
+
+namespace klineagg {
+
+inline constexpr std::int64_t NO_TRADE_ID = -1;
+
+/// What a trade does not count for (sale conditions, blocks, odd lots). 0: it counts for all.
+enum TradeFlag : std::uint8_t {
+    TRADE_NO_OPEN_CLOSE = 1,
+    TRADE_NO_HIGH_LOW = 2,
+    TRADE_NO_VOLUME = 4,
+};
+inline constexpr std::uint8_t TRADE_FLAGS_ALL = 7;
+
+// Amounts outside 2^-100 ... 2^100 (7.9e-31 ... 1.3e30) are refused: inside, the widest exact
+// sum holds 2^63 trades without rounding.
+inline constexpr double AMOUNT_MIN = 0x1p-100;
+inline constexpr double AMOUNT_MAX = 0x1p+100;
+
+struct Trade {
+    TimeNs time = 0;
+    double price = 0.0;
+    double quantity = 0.0;
+    std::int64_t id = NO_TRADE_ID;       // first id of an aggregated trade
+    std::int64_t last_id = NO_TRADE_ID;  // its last id; the same as `id` for a single trade
+    bool taker_buy = false;
+    std::uint8_t flags = 0;  // TradeFlag
+};
+
+/// An aggregated trade stands for every trade between its ids.
+inline std::int64_t trade_count_of(const Trade& trade) noexcept {
+    return trade.last_id - trade.id + 1;
+}
+
+}  // namespace klineagg

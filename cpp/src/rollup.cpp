@@ -1,0 +1,103 @@
+#include "klineagg/rollup.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "klineagg/error.hpp"
+
+namespace klineagg {
+
+namespace {
+
+void check(const std::vector<Interval>& intervals) {
+    if (intervals.empty()) {
+        throw Error(ErrorCode::invalid_interval, "no interval was given");
+    }
+    if (intervals.size() > INTERVALS_MAX) {
+        throw Error(ErrorCode::invalid_interval,
+                    std::to_string(intervals.size()) + " intervals were given, the limit is " +
+                        std::to_string(INTERVALS_MAX));
+    }
+    for (std::size_t i = 0; i < intervals.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            // Equal spans under two names are no mistake: hours of two time zones are.
+            if (intervals[i].name() != intervals[j].name()) continue;
+            throw Error(ErrorCode::duplicate_interval,
+                        "the interval '" + intervals[i].name() + "' is given twice",
+                        {{"interval", intervals[i].name()}});
+        }
+    }
+}
+
+/// The coarsest grid on which every boundary of every interval lies.
+Interval common_grid(const std::vector<Interval>& intervals) {
+    const Interval::Grid first = intervals.front().grid();
+    DurationNs period = first.period;
+    for (const Interval& interval : intervals) {
+        const Interval::Grid grid = interval.grid();
+        period = std::gcd(period, grid.period);
+        const DurationNs shift = grid.phase - first.phase;
+        if (shift != 0) period = std::gcd(period, shift < 0 ? -shift : shift);
+    }
+    const DurationNs phase = ((first.phase % period) + period) % period;
+    return Interval::fixed("base", period, phase);
+}
+
+bool is_fixed(const Interval& interval) { return interval.kind() == IntervalKind::fixed; }
+
+}  // namespace
+
+RollupPlan::RollupPlan(const std::vector<Interval>& intervals)
+    : intervals_(intervals), output_count_(intervals.size()) {
+    check(intervals);
+    std::vector<int> outputs(intervals.size());
+    std::iota(outputs.begin(), outputs.end(), 0);
+    const auto base =
+        std::find_if(intervals.begin(), intervals.end(), [&](const Interval& candidate) {
+            return is_fixed(candidate) &&
+                   std::all_of(intervals.begin(), intervals.end(), [&](const Interval& interval) {
+                       return candidate.refines(interval);
+                   });
+        });
+    if (base == intervals.end()) {
+        intervals_.insert(intervals_.begin(), common_grid(intervals));
+        outputs.insert(outputs.begin(), HIDDEN_LEVEL);
+    } else {
+        const auto place = base - intervals.begin();
+        std::rotate(intervals_.begin(), intervals_.begin() + place, intervals_.begin() + place + 1);
+        std::rotate(outputs.begin(), outputs.begin() + place, outputs.begin() + place + 1);
+    }
+    for (std::size_t level = 0; level < intervals_.size(); ++level) {
+        const Interval& interval = intervals_[level];
+        levels_.push_back({&interval, is_fixed(interval) ? interval.period() : 0, outputs[level],
+                           NO_LEVEL, NO_LEVEL});
+    }
+    for (std::size_t level = 1; level < levels_.size(); ++level) {
+        std::size_t source = 0;
+        for (std::size_t candidate = 1; candidate < levels_.size(); ++candidate) {
+            if (candidate != level && levels_[candidate].period_ns > levels_[source].period_ns &&
+                intervals_[candidate].refines(intervals_[level])) {
+                source = candidate;
+            }
+        }
+        levels_[level].sibling = levels_[source].first_feed;
+        levels_[source].first_feed = static_cast<int>(level);
+    }
+}
+
+void RollupPlan::replace_tables(const std::vector<Interval>& intervals) {
+    for (std::size_t level = 0; level < levels_.size(); ++level) {
+        if (levels_[level].output == HIDDEN_LEVEL) continue;
+        const Interval& next = intervals.at(static_cast<std::size_t>(levels_[level].output));
+        if (next.kind() != IntervalKind::table) continue;
+        if (!intervals_.front().refines(next)) {
+            throw Error(ErrorCode::invalid_interval,
+                        "the longer table of '" + next.name() + "' leaves the base grid",
+                        {{"interval", next.name()}});
+        }
+        intervals_[level] = next;
+    }
+}
+
+}  // namespace klineagg
