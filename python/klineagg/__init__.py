@@ -1,0 +1,78 @@
+"""Real trades into K-lines (OHLCV bars): exact, for many symbols and intervals, fast.
+
+>>> import klineagg
+>>> from klineagg.data import load_bitmex
+>>> bars = klineagg.aggregate(load_bitmex(), "1m,1h")
+>>> bars["XBTUSD", "1h"].close[:3]
+array([13790. , 13598.5, 13401. ])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from klineagg._core import __version__
+
+# Everything else loads when it is first used: an import should cost next to nothing.
+_LAZY = {
+    "Aggregator": "aggregation",
+    "aggregate": "aggregation",
+    "merge": "aggregation",
+    "Bars": "bars",
+    "Interval": "intervals",
+    "sessions": "_sessions",
+    "daily_sessions": "_sessions",
+    "calendar_sessions": "_sessions",
+    "Report": "report",
+    "intern": "symbols",
+    "symbol_names": "symbols",
+    "KlineaggError": "errors",
+}
+_MODULES = ("conditions", "data", "errors", "io")
+
+if TYPE_CHECKING:
+    from klineagg import conditions, data, errors, io
+    from klineagg._sessions import calendar_sessions, daily_sessions, sessions
+    from klineagg.aggregation import Aggregator, aggregate, merge
+    from klineagg.bars import Bars
+    from klineagg.errors import KlineaggError
+    from klineagg.intervals import Interval
+    from klineagg.report import Report
+    from klineagg.symbols import intern, symbol_names
+
+__all__ = [
+    "Aggregator",
+    "Bars",
+    "Interval",
+    "KlineaggError",
+    "Report",
+    "__version__",
+    "aggregate",
+    "calendar_sessions",
+    "conditions",
+    "daily_sessions",
+    "data",
+    "errors",
+    "intern",
+    "io",
+    "merge",
+    "sessions",
+    "symbol_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"klineagg.{name}")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'klineagg' has no attribute {name!r}")
+    value = getattr(import_module(f"klineagg.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,372 @@
+"""Trades into bars: at once (:func:`aggregate`) or chunk by chunk (:class:`Aggregator`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import _core, errors
+from klineagg._follow import follow
+from klineagg._options import Options
+from klineagg.bars import Bars
+from klineagg.columns import TradeChunk, iter_chunks
+from klineagg.intervals import Interval, IntervalLike, parse_intervals
+from klineagg.progress import ProgressOption
+from klineagg.report import Report
+from klineagg.symbols import names_of
+
+if TYPE_CHECKING:
+    from klineagg.conditions import ConditionTable
+
+__all__ = ["PARTIAL_DTYPE", "Aggregator", "aggregate", "merge"]
+
+_DAY_NS: Final = 86_400 * 10**9
+_YEAR_NS: Final = 366 * _DAY_NS
+# The range of times that the core takes, as whole days.
+_TIME_MIN: Final = -25_567 * _DAY_NS
+_TIME_MAX: Final = 84_006 * _DAY_NS
+# A wall clock's table reaches this far beyond the trades seen, so that a stream seldom needs
+# a longer one.
+_TABLE_AHEAD_NS: Final = 10 * _YEAR_NS
+
+PARTIAL_DTYPE: Final = np.dtype(
+    {
+        "names": [
+            "close_time", "high", "low", "close", "last_time", "last_key_id", "last_id",
+            "trade_count", "sums_hi", "sums_lo", "open_time", "open", "first_time", "first_id",
+            "open_key_time", "open_key_id", "close_key_time", "close_key_id", "run_length",
+            "revision", "flags", "version", "sum_form", "keys_split", "sums_rest",
+        ],
+        "formats": [
+            "<i8", "<f8", "<f8", "<f8", "<i8", "<i8", "<i8",
+            "<i8", ("<f8", 4), ("<f8", 4), "<i8", "<f8", "<i8", "<i8",
+            "<i8", "<i8", "<i8", "<i8", "<i4",
+            "<i4", "<u2", "<u2", "u1", "u1", ("<u8", 12),
+        ],
+        "offsets": [
+            0, 8, 16, 24, 32, 40, 48,
+            56, 64, 96, 128, 136, 144, 152,
+            160, 168, 176, 184, 192,
+            196, 200, 202, 204, 205, 208,
+        ],
+        "itemsize": 320,
+    }
+)  # fmt: skip
+"""The layout of a partial bar (version 1): a bar that can still be merged exactly.
+
+``sums_hi + sums_lo`` are the exact sums (volume, quote volume and their taker-buy parts) while
+``sum_form`` is 0; else ``sums_hi``, ``sums_lo`` and ``sums_rest`` hold four 320-bit integers in
+units of 2**-152. Equal bars have equal bytes.
+"""
+
+
+def aggregate(
+    trades: Any,
+    intervals: IntervalLike | Iterable[IntervalLike] | None = None,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    unit: str | None = None,
+    symbol: str | int | None = None,
+    side: str | None = None,
+    conditions: ConditionTable | str | None = None,
+    threads: int = 1,
+    lateness: Any = None,
+    late: str = "raise",
+    gaps: str = "none",
+    coverage: tuple[Any, Any] | None = None,
+    include_open: bool = True,
+    last_prices: Mapping[str | int, float] | None = None,
+    on_bad: str = "raise",
+    allow_nonpositive_prices: bool = False,
+    by: str = "time",
+    threshold: float | None = None,
+    partials: bool = False,
+    progress: ProgressOption = None,
+) -> Bars:
+    """Bars of all symbols and intervals in ``trades``.
+
+    Args:
+        trades: a NumPy structured array, a mapping of columns, a pandas DataFrame, anything with
+            ``__arrow_c_stream__`` or ``__arrow_c_array__``, or an iterable of those. Columns:
+            symbol, time, price, quantity, optionally side, trade_id (and last_trade_id), flags or
+            conditions; the usual other names are understood. Columns of fitting types are read in
+            place. Trades of one symbol must be in order of time, unless a lateness is given.
+        intervals: ``"1m,5m,1h"``, or a sequence of texts, timedeltas and
+            :class:`~klineagg.Interval`.
+        columns: role -> name, for columns with other names.
+        unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"`` (default) of integer times.
+        symbol: the symbol of all trades, where there is no such column.
+        side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name says.
+        conditions: table of sale conditions, see :mod:`klineagg.conditions`.
+        threads: threads to use; the result has the same bits for any number.
+        lateness: how far behind a symbol's newest trade another may come (``"5s"``, timedelta,
+            ns). ``None``: time never falls within a symbol.
+        late: what happens to trades behind that: ``"raise"`` or ``"drop"`` (counted in the report).
+        gaps: ``"none"``; ``"runs"``: one row for each stretch of bars without trades (cut at UTC
+            days); ``"flat"``: one row for each such bar.
+        coverage: (start, end) of what the input covers, either may be ``None``. The start marks
+            bars that it cuts as PARTIAL; the end closes bars and fills gaps up to it.
+        include_open: hand out the bars that are not closed at the end.
+        last_prices: last known price by symbol before the coverage start: seeds GENESIS bars.
+        on_bad: ``"raise"`` at a row that cannot be a trade, or ``"count"`` it in the report.
+        allow_nonpositive_prices: some futures trade at or below zero.
+        by: ``"time"``, or ``"tick"``, ``"volume"``, ``"value"``: bars that close when the number
+            of trades, the quantity or price * quantity reach ``threshold``.
+        threshold: of such bars.
+        partials: keep mergeable records beside the rows, for :func:`merge`.
+        progress: show a bar; by default on long work in a terminal or notebook.
+
+    Returns:
+        The bars, by interval, then symbol, then time; ``bars.report`` counts the trades.
+
+    Raises:
+        ColumnError, TimeUnitError: the input's shape (codes KLA-2xx).
+        TradeError: ``bad_trade``, with row, column and reason.
+        OrderError: ``unsorted``, ``late_trade``.
+        IntervalError, OptionError: the arguments (codes KLA-1xx).
+    """
+    aggregator = Aggregator(
+        intervals, columns=columns, unit=unit, symbol=symbol, side=side, conditions=conditions,
+        threads=threads, lateness=lateness, late=late, gaps=gaps, coverage=coverage,
+        include_open=include_open, last_prices=last_prices, on_bad=on_bad,
+        allow_nonpositive_prices=allow_nonpositive_prices, by=by, threshold=threshold,
+        partials=partials, progress=progress,
+    )  # fmt: skip
+    return aggregator._run(list(aggregator._chunks(trades)), finish=True)
+
+
+class Aggregator:
+    """Bars from a stream of chunks, in bounded memory.
+
+    The arguments are those of :func:`aggregate`. Bars come out as they close; all of them together
+    have the same bits as those of a single call, however the trades are cut into chunks. An update
+    that raises has changed nothing.
+
+    >>> aggregator = Aggregator("1m")
+    >>> closed = [aggregator.update(chunk) for chunk in chunks]  # doctest: +SKIP
+    >>> bars = Bars.concat([*closed, aggregator.finish()])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        intervals: IntervalLike | Iterable[IntervalLike] | None = None,
+        *,
+        columns: Mapping[str, str | None] | None = None,
+        unit: str | None = None,
+        symbol: str | int | None = None,
+        side: str | None = None,
+        conditions: ConditionTable | str | None = None,
+        progress: ProgressOption = None,
+        **options: Any,
+    ) -> None:
+        self._options = Options(**options)
+        self._input: dict[str, Any] = {
+            "columns": columns,
+            "unit": unit,
+            "symbol": symbol,
+            "side": side,
+            "conditions": conditions,
+        }
+        self._progress = progress
+        self._outside: dict[str, int] = {}
+        self._core: Any = None
+        self._table_range = (0, 0)
+        self._finished = False
+        self._intervals: tuple[Interval, ...] = ()
+        self._names: Sequence[Any]
+        if self._options.by == "time":
+            if intervals is None:
+                raise errors.make("invalid_interval", "no interval is given")
+            self._intervals = parse_intervals(intervals)
+            self._names = self._intervals
+            if not any(map(_needs_table, self._intervals)):
+                self._open_core((0, 0))
+        else:
+            if intervals is not None:
+                text = f"intervals and by={self._options.by!r} exclude each other"
+                raise errors.make("invalid_option", text, option="intervals", value=intervals)
+            self._names = (f"{self._options.threshold:g} {self._options.by}",)
+            self._core = _core.ActivityAggregator(
+                getattr(_core.ActivityKind, self._options.by),
+                self._options.threshold,
+                on_bad=self._options.core_on_bad,
+                allow_nonpositive_prices=self._options.allow_nonpositive_prices,
+                include_open=self._options.include_open,
+            )
+
+    def update(self, trades: Any) -> Bars:
+        """The bars that these trades close.
+
+        Args:
+            trades: as for :func:`aggregate`; symbols may be new, old ones go on.
+
+        Raises:
+            As :func:`aggregate`; then nothing of ``trades`` has been taken.
+        """
+        return self._run(list(self._chunks(trades)), finish=False)
+
+    def finish(self) -> Bars:
+        """What is left: bars up to the end of the coverage, and the open ones. Ends the stream."""
+        return self._run([], finish=True)
+
+    @property
+    def report(self) -> Report:
+        """Counts of the trades so far."""
+        if self._core is None:
+            return Report()
+        counts = self._core.report
+        return Report(
+            offered=counts["offered"],
+            accepted=counts["accepted"],
+            rejected=counts["rejected"],
+            dropped={"late": counts["late"]} if counts["late"] else {},
+            outside_sessions=self._outside,
+        )
+
+    def __enter__(self) -> Aggregator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._finished = True
+
+    def __repr__(self) -> str:
+        names = ",".join(str(name) for name in self._names)
+        state = "finished" if self._finished else "open"
+        return f"<Aggregator {names}: {self.report.accepted:,} trades, {state}>"
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _chunks(self, trades: Any) -> Iterable[TradeChunk]:
+        return iter_chunks(trades, **self._input)
+
+    def _run(self, chunks: list[TradeChunk], *, finish: bool) -> Bars:
+        if self._finished:
+            raise errors.make("invalid_option", "the aggregator is finished; make a new one")
+        if self._core is None or self._table_range != (0, 0):
+            self._cover(chunks, finish=finish)
+        rows = sum(map(len, chunks))
+        core = self._core
+        result = follow(
+            lambda: core.run([_as_core(chunk) for chunk in chunks], finish),
+            rows=2 * rows,  # the core passes over them twice
+            passed=lambda: int(core.rows_passed),
+            cancel=core.cancel,
+            option=self._progress,
+        )
+        self._finished = finish
+        for name, count in zip(self._names, result["outside"], strict=False):
+            if count:
+                self._outside[str(name)] = self._outside.get(str(name), 0) + count
+        return _bars(result, self._names, self.report)
+
+    def _open_core(self, table_range: tuple[int, int]) -> None:
+        self._table_range = table_range
+        self._core = _core.BatchAggregator(
+            [interval.to_core(*table_range) for interval in self._intervals], **self._options.core
+        )
+
+    def _cover(self, chunks: list[TradeChunk], *, finish: bool) -> None:
+        """Makes the tables of wall clocks reach as far as the trades do."""
+        times = [ns for chunk in chunks for ns in _time_range(chunk)]
+        for name in ("coverage_start", "coverage_end"):
+            time = int(self._options.core[name])
+            if _TIME_MIN <= time < _TIME_MAX:
+                times.append(time)
+        if not times:
+            if self._core is None:
+                self._open_core((0, _DAY_NS))
+            return
+        low, high = min(times), max(times)
+        if self._core is None:
+            ahead = _YEAR_NS if finish else _TABLE_AHEAD_NS
+            self._open_core((max(low - _YEAR_NS, _TIME_MIN), min(high + ahead, _TIME_MAX)))
+        elif low < self._table_range[0] or high >= self._table_range[1]:
+            self._table_range = (
+                max(min(low - _YEAR_NS, self._table_range[0]), _TIME_MIN),
+                min(max(high + _TABLE_AHEAD_NS, self._table_range[1]), _TIME_MAX),
+            )
+            self._core.replace_tables([each.to_core(*self._table_range) for each in self._intervals])
+
+
+def merge(*results: Bars) -> Bars:
+    """One result out of several that were made apart with ``partials=True``, exactly.
+
+    Bars of the same symbol, interval and opening are merged; the sums have the same bits as if all
+    trades had been aggregated at once. Where trades have equal time and id, those of an earlier
+    result come first, so pass results in the order of their trades. Merging is associative.
+
+    Raises:
+        ResultError: ``partials_needed``, ``merge_mismatch``, ``record_version``.
+    """
+    if not results:
+        raise errors.make("merge_mismatch", "there is nothing to merge")
+    names = results[0].intervals
+    parts = []
+    for bars in results:
+        if bars.partials is None:
+            raise errors.make("partials_needed", "a result has no partial records")
+        if bars.intervals != names:
+            text = f"the results have the intervals {names} and {bars.intervals}"
+            raise errors.make("merge_mismatch", text, intervals=[names, bars.intervals])
+        records = np.ascontiguousarray(bars.partials).view(f"V{PARTIAL_DTYPE.itemsize}")
+        parts.append((bars.column("symbol"), bars.column("interval"), records))
+    report = None
+    for bars in results:
+        if bars.report is not None:
+            report = bars.report if report is None else report + bars.report
+    return _bars(_core.merge_results(parts), names, report)
+
+
+def _needs_table(interval: Interval) -> bool:
+    return interval.kind == "sessions" or interval.tz is not None
+
+
+def _time_range(chunk: TradeChunk) -> tuple[int, ...]:
+    """The first and last good time of a chunk in ns; bad ones are found by the core."""
+    unit = chunk.time_scale
+    time = chunk.time
+    low, high = int(time.min()), int(time.max())
+    if low < _TIME_MIN // unit or high > _TIME_MAX // unit:
+        time = time[(time >= _TIME_MIN // unit) & (time <= _TIME_MAX // unit)]
+        if not len(time):
+            return ()
+        low, high = int(time.min()), int(time.max())
+    return low * unit, high * unit
+
+
+def _as_core(chunk: TradeChunk) -> dict[str, Any]:
+    return {
+        "symbol": chunk.symbol,
+        "time": chunk.time,
+        "price": chunk.price,
+        "quantity": chunk.quantity,
+        "side": chunk.side,
+        "trade_id": chunk.trade_id,
+        "last_trade_id": chunk.last_trade_id,
+        "flags": chunk.flags,
+        "time_scale": chunk.time_scale,
+        "side_is_maker": chunk.side_rule == "maker",
+    }
+
+
+def _bars(result: dict[str, Any], names: Sequence[Any], report: Report | None) -> Bars:
+    symbol, interval, begin, end = result["series"]
+    offsets: NDArray[np.int64] = np.append(begin, end[-1:] if len(end) else [0])
+    partials = result["partials"]
+    return Bars(
+        result["columns"],
+        symbols=names_of(symbol.tolist()),
+        intervals=names,
+        series=(interval, symbol, offsets),
+        report=report,
+        partials=None if partials is None else partials.view(PARTIAL_DTYPE),
+    )

@@ -1,0 +1,178 @@
+"""Trades in CSV as chunks of columns, read by the parser of the core."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import errors
+from klineagg.io.sniff import Layout, Wanted, sniff
+from klineagg.io.streams import Stream
+
+__all__ = ["CsvChunk", "CsvSource", "Fault"]
+
+# Large enough to make calls cheap, small enough to stay in the caches and to count for nothing.
+_BLOCK_BYTES: Final = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record that could not be read.
+
+    Attributes:
+        file: where it is.
+        row: the line on which it begins, from 1.
+        column: the role of the field at fault; empty for the whole record.
+        reason: stable name, for example ``price_unreadable``.
+        excerpt: its text, shortened.
+    """
+
+    file: str
+    row: int
+    column: str
+    reason: str
+    excerpt: str
+
+    def __str__(self) -> str:
+        column = f" {self.column}" if self.column else ""
+        return f"{self.file}:{self.row}:{column} {self.excerpt!r} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class CsvChunk:
+    """Some rows of a file.
+
+    Attributes:
+        columns: what :meth:`klineagg.Aggregator.update` takes: ``symbol`` int32 ids, ``time``
+            datetime64[ns], ``price`` and ``quantity`` float64, ``side`` int8 (+1 the taker bought,
+            -1 sold, 0 unknown), ``trade_id`` int64 (-1 none), or ``first_trade_id`` and
+            ``last_trade_id`` for aggregated trades, ``flags`` uint8; all ``(n,)``.
+        rows: how many.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    rows: int
+    _first_line: int
+    _steps: tuple[tuple[int, int], ...]
+
+    def line_of(self, row: int) -> int:
+        """The line of the file on which a row begins, from 1."""
+        steps = bisect_right([at for at, _ in self._steps], row)
+        return self._first_line + row + sum(skipped for _, skipped in self._steps[:steps])
+
+
+class CsvSource:
+    """One CSV stream.
+
+    Args:
+        stream: its bytes.
+        wanted: what the user says about its columns.
+        count_faults: skip and count bad records instead of raising.
+        read_ahead: unpack the next block in a thread of its own.
+
+    Raises:
+        FileError: ``file_format`` for what is no CSV, ``file_truncated`` for an empty file.
+        ColumnError: ``missing_column``, ``ambiguous_column``.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        wanted: Wanted,
+        *,
+        count_faults: bool = False,
+        read_ahead: bool = False,
+    ) -> None:
+        self._stream = stream
+        self._read_ahead = read_ahead
+        self._head = stream.read(_BLOCK_BYTES)
+        layout = sniff(self._head, stream.label, wanted, stream.names)
+        if layout is None:
+            text = f"{stream.label} is empty"
+            raise errors.make("file_truncated", text, file=stream.label)
+        self.layout: Layout = layout
+        self._parser = layout.parser(count_faults=count_faults)
+        self._ids = np.empty(0, np.int32)
+
+    @property
+    def rows(self) -> int:
+        """Good rows so far."""
+        return int(self._parser.rows())
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Skipped records so far, by reason."""
+        return dict(self._parser.faults())
+
+    @property
+    def samples(self) -> list[Fault]:
+        """The first few of them."""
+        return [
+            Fault(self._stream.label, line, column, reason, excerpt)
+            for reason, line, column, excerpt in self._parser.samples()
+        ]
+
+    def __iter__(self) -> Iterator[CsvChunk]:
+        blocks = self._blocks_ahead() if self._read_ahead else self._blocks()
+        try:
+            for block in blocks:
+                self._parser.feed(block)
+                yield from self._take()
+            self._parser.finish()
+            yield from self._take()
+        except errors.FileError as error:
+            raise self._located(error) from error
+
+    def _blocks(self) -> Iterator[bytes]:
+        block, self._head = self._head, b""
+        while block:
+            yield block
+            block = self._stream.read(_BLOCK_BYTES)
+
+    def _blocks_ahead(self) -> Iterator[bytes]:
+        """The same blocks; the next one is read while the last one is worked on."""
+        block, self._head = self._head, b""
+        with ThreadPoolExecutor(1, "klineagg-read") as pool:
+            while block:
+                coming = pool.submit(self._stream.read, _BLOCK_BYTES)
+                yield block
+                block = coming.result()
+
+    def _take(self) -> Iterator[CsvChunk]:
+        rows, columns, first_line, steps = self._parser.take()
+        if rows == 0:
+            return
+        columns = {name: column[:rows] for name, column in columns.items()}
+        columns["time"] = columns["time"].view("datetime64[ns]")
+        columns["symbol"] = self._symbols(columns.get("symbol"), rows)
+        if "last_trade_id" in columns and "trade_id" in columns:
+            columns["first_trade_id"] = columns.pop("trade_id")
+        yield CsvChunk(columns, rows, first_line, tuple(steps))
+
+    def _symbols(self, codes: NDArray[np.int32] | None, rows: int) -> NDArray[np.int32]:
+        from klineagg.symbols import intern
+
+        if codes is None:
+            if not len(self._ids):
+                self._ids = np.asarray(intern([self.layout.symbol or ""]), np.int32)
+            return np.broadcast_to(self._ids, (rows,))
+        names = self._parser.symbols(len(self._ids))
+        if names:
+            self._ids = np.concatenate([self._ids, np.asarray(intern(names), np.int32)])
+        return self._ids[codes]
+
+    def _located(self, error: errors.FileError) -> errors.KlineaggError:
+        """The parser's error with the name of the file."""
+        if error.name != "csv_row" or "file" in error.fields:
+            return error
+        fields = {**error.fields, "file": self._stream.label, "row": int(error.fields["row"])}
+        position = self.layout.positions.get(str(fields.get("column")))
+        if position is not None:
+            fields["column_name"] = self.layout.names[position]
+        return errors.make("csv_row", f"{self._stream.label}: {error.message}", **fields)

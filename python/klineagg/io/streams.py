@@ -1,0 +1,249 @@
+"""Files as streams of bytes: plain, gzip, zip and zstd, from disk or standard input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from klineagg import errors
+
+__all__ = ["Stream", "damaged", "open_streams", "seekable"]
+
+_GZIP: Final = b"\x1f\x8b"
+_ZIP: Final = b"PK\x03\x04"
+_ZIP_EMPTY: Final = b"PK\x05\x06"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind one byte of 0x50 to 0x5f
+_BUFFER_BYTES: Final = 1 << 18
+# Archives hold these beside the data.
+_NOT_DATA: Final = (".checksum", ".md5", ".sha256", ".txt", ".pdf", ".ds_store")
+
+
+@dataclass
+class Stream:
+    """One uncompressed stream.
+
+    Attributes:
+        label: how messages call it: the path, and the member of an archive behind a colon.
+        names: names that may tell the symbol, the most telling first, without directories.
+        data: its bytes, buffered.
+        raw: the outermost file, whose position tells how far the work is.
+        path: the file, when ``data`` is just that and not compressed.
+        compression: ``gzip``, ``zip``, ``zstd`` or empty.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    data: io.BufferedReader
+    raw: IO[bytes]
+    path: Path | None
+    compression: str = ""
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, up to ``size``, without reading them."""
+        with damaged(self.label):
+            return self.data.peek(size)[:size]
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer than ``size`` only at the end.
+
+        Raises:
+            FileError: ``file_truncated`` when the compressed data is damaged.
+        """
+        with damaged(self.label):
+            return self.data.read(size)
+
+
+class damaged:  # noqa: N801 - reads as words: with damaged(file): ...
+    """Turns the errors of decompression within it into typed ones that name the file."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        broken = (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, _ZstdDamage)
+        if isinstance(error, broken):
+            text = f"{self._label} is damaged or truncated: {error}"
+            raise errors.make("file_truncated", text, file=self._label) from error
+        if isinstance(error, errors.KlineaggError):
+            return
+        if isinstance(error, RuntimeError):
+            # zipfile says so of encrypted members and of unknown methods.
+            text = f"{self._label} cannot be unpacked: {error}"
+            raise errors.make("file_format", text, file=self._label) from error
+        if isinstance(error, OSError):
+            text = f"{self._label} cannot be read: {error.strerror or error}"
+            raise errors.make("file_format", text, hint="", file=self._label) from error
+
+
+def open_streams(path: str | os.PathLike[str]) -> Iterator[Stream]:
+    """The streams in a file: one, or each member of a zip archive.
+
+    A stream is closed when the next one is asked for.
+
+    Args:
+        path: a file; ``-`` is standard input.
+
+    Raises:
+        FileError: ``file_not_found``, ``file_format``, ``file_truncated``.
+        MissingExtraError: ``missing_extra`` for zstd without a package that reads it.
+    """
+    with ExitStack() as stack:
+        target: Path | None = None
+        if os.fspath(path) == "-":
+            label = "<stdin>"
+            raw: IO[bytes] = sys.stdin.buffer
+        else:
+            target = Path(path)
+            label = str(target)
+            raw = stack.enter_context(_open(target))
+        names = (target.name,) if target is not None else ()
+        yield from _unpack(stack, Stream(label, names, _buffered(raw), raw, target))
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise errors.make("file_not_found", f"there is no file {path}", file=str(path)) from error
+    except IsADirectoryError as error:
+        text = f"{path} is a directory"
+        hint = f"name its files, for example {path}/*.zip"
+        raise errors.make("file_format", text, hint=hint, file=str(path)) from error
+    except OSError as error:
+        text = f"{path} cannot be opened: {error.strerror or error}"
+        raise errors.make("file_not_found", text, hint="", file=str(path)) from error
+
+
+def _buffered(raw: Any) -> io.BufferedReader:
+    return raw if hasattr(raw, "peek") else io.BufferedReader(raw, _BUFFER_BYTES)
+
+
+def _unpack(stack: ExitStack, stream: Stream) -> Iterator[Stream]:
+    magic = stream.peek(4)
+    if magic.startswith(_GZIP):
+        inner = gzip.GzipFile(fileobj=stream.data)
+        yield from _unpack(stack, _inside(stream, inner, "gzip", ".gz"))
+    elif magic == _ZSTD or (magic[1:] == _ZSTD_SKIPPABLE and 0x50 <= magic[0] <= 0x5F):
+        yield from _unpack(stack, _inside(stream, _ZstdReader(stream), "zstd", ".zst"))
+    elif magic in (_ZIP, _ZIP_EMPTY):
+        yield from _members(stack, stream)
+    else:
+        yield stream
+
+
+def _inside(stream: Stream, inner: Any, compression: str, suffix: str) -> Stream:
+    names = tuple(
+        name[: -len(suffix)] if name.lower().endswith(suffix) else name for name in stream.names
+    )
+    data = io.BufferedReader(inner, _BUFFER_BYTES)
+    return Stream(stream.label, names, data, stream.raw, None, compression)
+
+
+def _members(stack: ExitStack, stream: Stream) -> Iterator[Stream]:
+    """Each file of an archive in its order, which is by time in archives that hold several days."""
+    with damaged(stream.label):
+        archive = stack.enter_context(zipfile.ZipFile(seekable(stack, stream)))
+    found = [
+        info
+        for info in archive.infolist()
+        if not info.is_dir()
+        and not info.filename.startswith("__MACOSX/")
+        and not info.filename.lower().endswith(_NOT_DATA)
+    ]
+    if not found:
+        text = f"the archive {stream.label} has no data files"
+        raise errors.make("file_format", text, hint="fetch the file again", file=stream.label)
+    for info in found:
+        label = f"{stream.label}:{info.filename}"
+        with damaged(label):
+            member = archive.open(info)
+        with member:
+            names = (Path(info.filename).name, *stream.names)
+            data = io.BufferedReader(member, _BUFFER_BYTES)
+            yield from _unpack(stack, Stream(label, names, data, stream.raw, None, "zip"))
+
+
+def seekable(stack: ExitStack, stream: Stream) -> IO[bytes]:
+    """The stream as a file that can be sought, by way of a temporary file where it must be."""
+    if stream.path is not None:
+        return stream.raw
+    copy = stack.enter_context(tempfile.TemporaryFile(prefix="klineagg-"))
+    with damaged(stream.label):
+        shutil.copyfileobj(stream.data, copy, _BUFFER_BYTES)
+    copy.seek(0)
+    return copy
+
+
+class _ZstdDamage(Exception):
+    pass
+
+
+class _ZstdReader(io.RawIOBase):
+    """Decompresses zstd frame by frame, and notices when the last one is cut off."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._source = stream.data
+        self._new, self._errors = _zstd_decompressor(stream.label)
+        self._frame: Any = None
+        self._rest = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            if not self._rest:
+                self._rest = self._source.read(_BUFFER_BYTES)
+            if not self._rest:
+                if self._frame is not None:
+                    raise _ZstdDamage("the last zstd frame has no end")
+                return 0
+            if self._frame is None:
+                self._frame = self._new()
+            try:
+                self._ready = memoryview(self._frame.decompress(self._rest))
+            except self._errors as error:
+                raise _ZstdDamage(str(error)) from error
+            if self._frame.eof:
+                self._rest = self._frame.unused_data
+                self._frame = None
+            else:
+                self._rest = b""
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+def _zstd_decompressor(label: str) -> tuple[Any, Any]:
+    """A factory of decompressors for one frame, and the errors that they raise."""
+    try:
+        from compression import zstd  # Python 3.14
+
+        return zstd.ZstdDecompressor, zstd.ZstdError
+    except ImportError:
+        pass
+    try:
+        import zstandard
+    except ImportError as error:
+        text = f"{label} is compressed with zstd, which needs a package"
+        hint = "pip install zstandard, use Python 3.14, or unpack it with: zstd -d"
+        raise errors.make("missing_extra", text, hint=hint, module="zstandard") from error
+    return zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
