@@ -108,7 +108,9 @@ std::string unit_text(char unit) {
 void check_layout(const ExportColumn& column, const Type& type, std::int64_t n_rows) {
     const py::dtype dtype = column.data.dtype();
     const std::string text = py::str(dtype);
-    const bool fits = numpy_kinds(type).find(dtype.kind()) != std::string_view::npos &&
+    const bool native = dtype.byteorder() == '=' || dtype.byteorder() == '|';
+    const bool fits = native &&
+                      numpy_kinds(type).find(dtype.kind()) != std::string_view::npos &&
                       dtype.itemsize() == std::max(type.bits / 8, 1);
     if (!fits) refuse(column.name, "dtype " + text + " does not fit the Arrow format " + column.format);
     const bool has_unit = dtype.kind() == 'M' || dtype.kind() == 'm';

@@ -125,6 +125,7 @@ py::dict report_of(const BatchReport& report) {
     out["offered"] = report.offered;
     out["accepted"] = report.accepted;
     out["late"] = report.late;
+    out["beyond_horizon"] = report.beyond_horizon;
     out["rejected"] = rejected;
     return out;
 }
@@ -176,7 +177,8 @@ void register_batch(py::module_& module) {
         .value("flat", GapMode::flat);
     py::enum_<LatePolicy>(module, "LatePolicy")
         .value("raise_", LatePolicy::raise)
-        .value("drop", LatePolicy::drop);
+        .value("drop", LatePolicy::drop)
+        .value("amend", LatePolicy::amend);
     py::enum_<BadRows>(module, "BadRows")
         .value("raise_", BadRows::raise)
         .value("count", BadRows::count);
@@ -187,13 +189,13 @@ void register_batch(py::module_& module) {
 
     py::class_<BatchAggregator>(module, "BatchAggregator", "Bars by time; see klineagg.Aggregator.")
         .def(py::init([](const std::vector<Interval>& intervals, DurationNs lateness_ns,
-                         LatePolicy late, GapMode gaps, bool include_open, TimeNs coverage_start,
-                         TimeNs coverage_end, BadRows on_bad, bool allow_nonpositive_prices,
+                         LatePolicy late, DurationNs amend_horizon_ns, GapMode gaps,
+                         bool include_open, TimeNs coverage_start, TimeNs coverage_end, BadRows on_bad, bool allow_nonpositive_prices,
                          bool with_partials, int threads,
                          const std::map<std::int32_t, double>& last_prices) {
                  BatchOptions options;
-                 options.aggregator = {lateness_ns,    late,        gaps, include_open,
-                                       coverage_start, coverage_end};
+                 options.aggregator = {lateness_ns,  late,           amend_horizon_ns, gaps,
+                                       include_open, coverage_start, coverage_end};
                  options.on_bad = on_bad;
                  options.allow_nonpositive_prices = allow_nonpositive_prices;
                  options.with_partials = with_partials;
@@ -202,7 +204,8 @@ void register_batch(py::module_& module) {
                  return std::make_unique<BatchAggregator>(RollupPlan(intervals), options);
              }),
              py::arg("intervals"), py::kw_only(), py::arg("lateness_ns") = STRICT_ORDER,
-             py::arg("late") = LatePolicy::raise, py::arg("gaps") = GapMode::none,
+             py::arg("late") = LatePolicy::raise,
+             py::arg("amend_horizon_ns") = HORIZON_UNLIMITED, py::arg("gaps") = GapMode::none,
              py::arg("include_open") = true, py::arg("coverage_start") = TIME_NONE,
              py::arg("coverage_end") = TIME_NONE, py::arg("on_bad") = BadRows::raise,
              py::arg("allow_nonpositive_prices") = false, py::arg("with_partials") = false,
@@ -232,6 +235,8 @@ void register_batch(py::module_& module) {
 
     module.def("merge_results", &merge_python, py::arg("results"),
                "Merges (symbol, interval, partial records) of several results.");
+    module.def("trim_cache", &trim_arena_cache, "Gives memory kept for the next result back.");
+    module.def("cache_bytes", &arena_cache_bytes, "Bytes kept for the next result.");
     module.attr("PARTIAL_BAR_VERSION") = PARTIAL_BAR_VERSION;
     module.attr("PARTIAL_BAR_SIZE") = sizeof(PartialBar);
     py::register_local_exception_translator([](std::exception_ptr pointer) {

@@ -36,6 +36,7 @@ CsvTimeUnit unit_from(const std::string& name) {
     if (name == "ms") return CsvTimeUnit::milliseconds;
     if (name == "us") return CsvTimeUnit::microseconds;
     if (name == "ns") return CsvTimeUnit::nanoseconds;
+    if (name == "ms/us") return CsvTimeUnit::milli_or_micro;
     throw Error(ErrorCode::time_unit, "'" + name + "' is no unit of time",
                 {{"option", "unit"}, {"value", name}});
 }

@@ -54,6 +54,7 @@ void BarTable::add_series(const BarSeries& series) {
     std::fill(columns_.symbol + series.begin, columns_.symbol + series.end, series.symbol);
     std::fill(columns_.interval + series.begin, columns_.interval + series.end, series.interval);
     std::fill(columns_.run_length + series.begin, columns_.run_length + series.end, 1);
+    std::fill(columns_.revision + series.begin, columns_.revision + series.end, 0);
 }
 
 PartialBar flat_bar(Span range, std::int64_t bars, std::uint16_t flags) noexcept {

@@ -5,154 +5,85 @@
 #include <string>
 #include <thread>
 
+#include "klineagg/detail/layout.hpp"
 #include "klineagg/detail/slice.hpp"
 
 namespace klineagg {
 
 using detail::CountSink;
 using detail::FillSink;
+using detail::Layout;
 using detail::PassContext;
 using detail::Slice;
+using detail::SliceSymbol;
 using Aggregator = SymbolAggregator<PartialBar>;
 using Times = SymbolAggregator<TimeBar>;
 
-struct BatchAggregator::State {
+struct BatchAggregator::State final : detail::KnownSymbols {
+    State(const RollupPlan& rollup, const BatchOptions& batch) : plan(&rollup), options(&batch) {}
+
+    const RollupPlan* plan;
+    const BatchOptions* options;
     detail::SymbolRouter router;
     std::vector<std::int32_t> symbols;
     std::vector<std::unique_ptr<Aggregator>> bars;  // pointers: slices keep them while this grows
 
-    Aggregator& get(std::int32_t symbol, const RollupPlan& plan, const BatchOptions& options) {
+    Aggregator& get(std::int32_t symbol) {
         const std::int32_t place = router.find(symbol);
         if (place >= 0) return *bars[static_cast<std::size_t>(place)];
         router.insert(symbol, static_cast<std::int32_t>(bars.size()));
         symbols.push_back(symbol);
-        bars.push_back(std::make_unique<Aggregator>(plan, options.aggregator));
-        const auto seed = options.last_prices.find(symbol);
-        if (seed != options.last_prices.end()) {
-            bars.back()->seed(seed->second, options.aggregator.coverage_start);
-        }
+        bars.push_back(std::make_unique<Aggregator>(*plan, options->aggregator));
+        seed(symbol, *bars.back());
         return *bars.back();
+    }
+
+    [[nodiscard]] Times times(std::int32_t symbol) const override {
+        const std::int32_t place = router.find(symbol);
+        if (place >= 0) return bars[static_cast<std::size_t>(place)]->times_only();
+        Times fresh(*plan, options->aggregator);
+        seed(symbol, fresh);
+        return fresh;
+    }
+
+    [[nodiscard]] TimeNs newest(std::int32_t symbol) const override {
+        const std::int32_t place = router.find(symbol);
+        return place < 0 ? TIME_NONE : bars[static_cast<std::size_t>(place)]->newest();
+    }
+
+private:
+    template <class Any>
+    void seed(std::int32_t symbol, Any& aggregator) const {
+        const auto seed = options->last_prices.find(symbol);
+        if (seed == options->last_prices.end()) return;
+        aggregator.seed(seed->second, options->aggregator.coverage_start);
     }
 };
 
 namespace {
 
-/// One symbol of an update: its rows are [slice 0][seam 1][slice 1] ... [end], at each output.
-struct Layout {
-    std::int32_t symbol;
-    std::vector<std::vector<std::int64_t>> slices;  // by slice and output: rows before its own
-    std::vector<std::vector<std::int64_t>> seams;   // likewise: rows before its seam
-    std::vector<std::int64_t> rows_before_end;
-    std::vector<std::int64_t> rows;                 // in all, by output
-    std::vector<std::int64_t> base;                 // first row in the table, by output
+/// What a later slice knows of the symbols before it: nothing, the seams will.
+struct UnknownSymbols final : detail::KnownSymbols {
+    UnknownSymbols(const RollupPlan& rollup, const AggregatorOptions& aggregator)
+        : plan(&rollup), options(&aggregator) {}
+
+    [[nodiscard]] Times times(std::int32_t) const override {
+        Times fresh(*plan, *options);
+        fresh.hold_heads();
+        return fresh;
+    }
+    [[nodiscard]] TimeNs newest(std::int32_t) const override { return TIME_NONE; }
+
+    const RollupPlan* plan;
+    const AggregatorOptions* options;
 };
 
-class Update {
-public:
-    Update(PassContext& context, std::size_t rows) : context_(context) {
-        const auto wanted = static_cast<std::size_t>(context.options->threads);
-        // A seam is exact for streams in strict order of plain trades; anything else, and what
-        // is too short to gain from it, takes one slice.
-        const bool cut = context.options->aggregator.lateness_ns == STRICT_ORDER &&
-                         std::none_of(context.batches.begin(), context.batches.end(),
-                                      [](const TradeColumns& batch) { return batch.flags.present(); });
-        const std::size_t slices =
-            cut ? std::clamp<std::size_t>(rows / ROWS_PER_SLICE_MIN, 1, wanted) : 1;
-        slices_.reserve(slices);
-        for (std::size_t i = 0; i < slices; ++i) {
-            slices_.emplace_back(context, rows * i / slices, rows * (i + 1) / slices);
-        }
-    }
-
-    [[nodiscard]] std::vector<Slice>& slices() noexcept { return slices_; }
-
-    /// Runs `body(slice number)` for all slices at once; the first slice's error wins, so that
-    /// the same input fails in the same way for any number of threads.
-    template <class Body>
-    void in_parallel(Body&& body) {
-        std::vector<std::exception_ptr> errors(slices_.size());
-        const auto guarded = [&](std::size_t i) {
-            try {
-                body(i);
-            } catch (...) {
-                errors[i] = std::current_exception();
-            }
-        };
-        std::vector<std::thread> threads;
-        for (std::size_t i = 1; i < slices_.size(); ++i) threads.emplace_back(guarded, i);
-        guarded(0);
-        for (std::thread& thread : threads) thread.join();
-        for (const std::exception_ptr& error : errors) {
-            if (error) std::rethrow_exception(error);
-        }
-    }
-
-    /// Runs the seams and the end over times only, which gives every row its place.
-    void lay_out(Times times, Layout& layout, bool finish) {
-        const std::size_t outputs = context_.plan->output_count();
-        std::vector<std::int64_t> rows(outputs, 0);
-        const auto add = [&](const std::int64_t* counted) {
-            for (std::size_t i = 0; i < outputs; ++i) rows[i] += counted[i];
-        };
-        for (std::size_t k = 0; k < slices_.size(); ++k) {
-            layout.seams.push_back(rows);
-            const std::int32_t place = slices_[k].place_of(layout.symbol);
-            if (place >= 0) {
-                const auto index = static_cast<std::size_t>(place);
-                if (k == 0) {
-                    times = std::move(slices_[k].times(index));
-                } else {
-                    const detail::SliceSymbol& seen = slices_[k].symbols()[index];
-                    if (seen.first.time < times.newest()) {
-                        detail::throw_out_of_order(detail::order_error(*context_.options),
-                                                   layout.symbol, seen.first, times.newest());
-                    }
-                    CountSink sink{rows.data()};
-                    times.absorb(slices_[k].times(index), sink);
-                }
-                layout.slices.push_back(rows);
-                add(slices_[k].counts().data() + index * outputs);
-            } else {
-                layout.slices.push_back(rows);
-            }
-        }
-        layout.rows_before_end = rows;
-        if (finish) {
-            CountSink sink{rows.data()};
-            times.finish(sink);
-        }
-        layout.rows = std::move(rows);
-    }
-
-private:
-    static constexpr std::size_t ROWS_PER_SLICE_MIN = 16384;
-
-    PassContext& context_;
-    std::vector<Slice> slices_;
-};
-
-/// Rows are in order of interval, then symbol, then time.
-BarTable place_rows(std::vector<Layout>& layouts, const RollupPlan& plan, bool with_partials) {
-    const std::size_t outputs = plan.output_count();
-    std::int64_t total = 0;
-    for (Layout& layout : layouts) layout.base.resize(outputs, 0);
-    for (std::size_t output = 0; output < outputs; ++output) {
-        for (Layout& layout : layouts) {
-            layout.base[output] = total;
-            total += layout.rows[output];
-        }
-    }
-    BarTable table(total, with_partials);
-    table.outside_trades.resize(outputs, 0);
-    for (std::size_t output = 0; output < outputs; ++output) {
-        for (const Layout& layout : layouts) {
-            const std::int64_t begin = layout.base[output];
-            const std::int64_t end = begin + layout.rows[output];
-            if (begin == end) continue;
-            table.add_series({layout.symbol, static_cast<std::int16_t>(output), begin, end});
-        }
-    }
-    return table;
+bool is_plain(const RollupPlan& plan, const BatchOptions& options) {
+    return options.aggregator.lateness_ns == STRICT_ORDER &&
+           options.aggregator.gaps == GapMode::none && options.last_prices.empty() &&
+           std::none_of(plan.levels().begin(), plan.levels().end(), [](const RollupLevel& level) {
+               return level.interval->kind() == IntervalKind::table;
+           });
 }
 
 /// cursor = base + rows, in place: sinks hold its address.
@@ -163,8 +94,65 @@ void place_cursor(std::int64_t* cursor, const std::vector<std::int64_t>& base,
 
 }  // namespace
 
+namespace detail {
+
+/// One update: its rows, cut into a slice for each thread.
+class Update {
+public:
+    Update(PassContext from, std::size_t all_rows) : context(from), rows(all_rows) {
+        // A seam is exact for streams in strict order of trades that count for everything; what
+        // is not, and what is too short to gain from it, takes one slice.
+        const bool cut = context.options->aggregator.lateness_ns == STRICT_ORDER &&
+                         std::none_of(context.batches.begin(), context.batches.end(),
+                                      [](const TradeColumns& batch) { return batch.flags.present(); });
+        const auto wanted = static_cast<std::size_t>(context.options->threads);
+        const std::size_t count =
+            cut ? std::clamp<std::size_t>(rows / ROWS_PER_SLICE_MIN, 1, wanted) : 1;
+        slices.reserve(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            slices.emplace_back(context, rows * i / count, rows * (i + 1) / count);
+        }
+    }
+    Update(const Update&) = delete;  // slices point to our context
+    Update& operator=(const Update&) = delete;
+
+    /// Runs `body(slice number)` for all slices at once; the first slice's error wins, so that
+    /// the same input fails in the same way for any number of threads.
+    template <class Body>
+    void in_parallel(Body&& body) {
+        std::vector<std::exception_ptr> errors(slices.size());
+        const auto guarded = [&](std::size_t i) {
+            try {
+                body(i);
+            } catch (...) {
+                errors[i] = std::current_exception();
+            }
+        };
+        std::vector<std::thread> threads;
+        for (std::size_t i = 1; i < slices.size(); ++i) threads.emplace_back(guarded, i);
+        guarded(0);
+        for (std::thread& thread : threads) thread.join();
+        for (const std::exception_ptr& error : errors) {
+            if (error) std::rethrow_exception(error);
+        }
+    }
+
+    PassContext context;
+    std::size_t rows;
+    std::vector<Slice> slices;
+
+private:
+    static constexpr std::size_t ROWS_PER_SLICE_MIN = 16384;
+};
+
+}  // namespace detail
+
+using detail::Update;
+
 BatchAggregator::BatchAggregator(RollupPlan plan, BatchOptions options)
-    : plan_(std::move(plan)), options_(std::move(options)), state_(std::make_unique<State>()) {
+    : plan_(std::move(plan)),
+      options_(std::move(options)),
+      state_(std::make_unique<State>(plan_, options_)) {
     if (options_.threads < 1 || options_.threads > THREADS_MAX) {
         throw Error(ErrorCode::invalid_option,
                     "threads = " + std::to_string(options_.threads) + " is not in 1 ... " +
@@ -190,42 +178,24 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
     std::size_t rows = 0;
     for (const TradeColumns& batch : batches) rows += batch.size;
 
-    PassContext context{batches, &plan_, &options_, &rows_passed_, &cancelled_};
-    const std::size_t outputs = plan_.output_count();
-
-    struct Owner {
-        State* state;
-        const RollupPlan* plan;
-        const BatchOptions* options;
-    } owner{state_.get(), &plan_, &options_};
-    const auto known_state = [](void* from, std::int32_t symbol) {
-        const auto& known = *static_cast<Owner*>(from);
-        const std::int32_t place = known.state->router.find(symbol);
-        if (place >= 0) return known.state->bars[static_cast<std::size_t>(place)]->times_only();
-        Times times(*known.plan, known.options->aggregator);
-        const auto seed = known.options->last_prices.find(symbol);
-        if (seed != known.options->last_prices.end()) {
-            times.seed(seed->second, known.options->aggregator.coverage_start);
-        }
-        return times;
-    };
-    const auto fresh_state = [](void* from, std::int32_t) {
-        const auto& known = *static_cast<Owner*>(from);
-        Times times(*known.plan, known.options->aggregator);
-        times.hold_heads();
-        return times;
-    };
-
-    Update update(context, rows);
-    std::vector<Slice>& slices = update.slices();
+    const bool amends = options_.aggregator.late == LatePolicy::amend;
+    Update update({batches, &plan_, &options_, &rows_passed_, &cancelled_,
+                   !amends && is_plain(plan_, options_), amends},
+                  rows);
+    const UnknownSymbols unknown(plan_, options_.aggregator);
     update.in_parallel([&](std::size_t k) {
-        if (k == 0) slices[k].count(known_state, &owner);
-        else slices[k].count(fresh_state, &owner);
+        if (k == 0) update.slices[k].count(*state_);
+        else update.slices[k].count(unknown);
     });
+    BarTable table = amends ? run_amending(update, finish) : run_in_place(update, finish);
+    finished_ = finish;
+    return table;
+}
 
+std::vector<std::int32_t> BatchAggregator::symbols_of(Update& update, bool finish) const {
     std::vector<std::int32_t> symbols;
-    for (const Slice& slice : slices) {
-        for (const detail::SliceSymbol& seen : slice.symbols()) symbols.push_back(seen.symbol);
+    for (const Slice& slice : update.slices) {
+        for (const SliceSymbol& seen : slice.symbols()) symbols.push_back(seen.symbol);
     }
     if (finish) {
         symbols.insert(symbols.end(), state_->symbols.begin(), state_->symbols.end());
@@ -233,13 +203,22 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
     }
     std::sort(symbols.begin(), symbols.end());
     symbols.erase(std::unique(symbols.begin(), symbols.end()), symbols.end());
+    return symbols;
+}
 
-    std::vector<Layout> layouts(symbols.size());
-    for (std::size_t i = 0; i < symbols.size(); ++i) {
-        layouts[i].symbol = symbols[i];
-        update.lay_out(known_state(&owner, symbols[i]), layouts[i], finish);
+BarTable BatchAggregator::run_in_place(Update& update, bool finish) {
+    const std::size_t outputs = plan_.output_count();
+    std::vector<Slice>& slices = update.slices;
+    const std::vector<std::int32_t> symbols = symbols_of(update, finish);
+    std::vector<Layout> layouts;
+    layouts.reserve(symbols.size());
+    for (const std::int32_t symbol : symbols) {
+        layouts.push_back(
+            update.context.plain
+                ? lay_out_plain(update.context, slices, symbol, state_->newest(symbol), finish)
+                : lay_out(update.context, slices, symbol, state_->times(symbol), finish));
     }
-    BarTable table = place_rows(layouts, plan_, options_.with_partials);
+    BarTable table = place_rows(layouts, outputs, options_.with_partials);
 
     // From here on nothing throws but for lack of memory.
     std::vector<std::vector<Aggregator*>> bars(slices.size());
@@ -247,13 +226,14 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
     std::vector<std::vector<std::int64_t>> cursors(slices.size());
     std::vector<std::vector<std::int64_t>> outside(slices.size(), table.outside_trades);
     for (std::size_t k = 0; k < slices.size(); ++k) {
-        for (const detail::SliceSymbol& seen : slices[k].symbols()) {
+        for (const SliceSymbol& seen : slices[k].symbols()) {
             const auto at = std::lower_bound(symbols.begin(), symbols.end(), seen.symbol);
             const Layout& layout = layouts[static_cast<std::size_t>(at - symbols.begin())];
             cursors[k].resize(cursors[k].size() + outputs);
-            place_cursor(cursors[k].data() + (cursors[k].size() - outputs), layout.base, layout.slices[k]);
+            place_cursor(cursors[k].data() + (cursors[k].size() - outputs), layout.base,
+                         layout.slices[k]);
             if (k == 0) {
-                bars[k].push_back(&state_->get(seen.symbol, plan_, options_));
+                bars[k].push_back(&state_->get(seen.symbol));
             } else {
                 later[k].push_back(std::make_unique<Aggregator>(plan_, options_.aggregator));
                 later[k].back()->hold_heads();
@@ -262,11 +242,11 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
         }
     }
     update.in_parallel([&](std::size_t k) {
-        slices[k].fill(bars[k], table.columns(), cursors[k], outside[k]);
+        (void)slices[k].fill(bars[k], table.columns(), cursors[k], outside[k]);
     });
 
-    for (Layout& layout : layouts) {
-        Aggregator& state = state_->get(layout.symbol, plan_, options_);
+    for (const Layout& layout : layouts) {
+        Aggregator& state = state_->get(layout.symbol);
         std::vector<std::int64_t> cursor(outputs);
         const FillSink sink{&table.columns(), cursor.data(), outside[0].data()};
         for (std::size_t k = 1; k < slices.size(); ++k) {
@@ -283,9 +263,47 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
     for (const auto& counted : outside) {
         for (std::size_t i = 0; i < counted.size(); ++i) table.outside_trades[i] += counted[i];
     }
-    report_.offered += static_cast<std::int64_t>(rows);
-    std::int64_t refused = 0;
-    for (const Slice& slice : slices) {
+    count_report(update, 0);
+    return table;
+}
+
+BarTable BatchAggregator::run_amending(Update& update, bool finish) {
+    // Bars are kept by the aggregators while they can change: rows are counted when they are
+    // handed out, after all trades.
+    const std::size_t outputs = plan_.output_count();
+    const Slice& slice = update.slices.front();
+    std::vector<Aggregator*> bars;
+    for (const SliceSymbol& seen : slice.symbols()) bars.push_back(&state_->get(seen.symbol));
+    std::vector<std::int64_t> unused(slice.symbols().size() * outputs, 0);
+    std::vector<std::int64_t> outside(outputs, 0);
+    const BarColumns nowhere;
+    const std::int64_t beyond_horizon = slice.fill(bars, nowhere, unused, outside);
+
+    std::vector<Layout> layouts;
+    for (const std::int32_t symbol : symbols_of(update, finish)) {
+        Aggregator& state = state_->get(symbol);
+        if (finish) state.prepare_finish(FillSink{&nowhere, unused.data(), outside.data()});
+        Layout layout;
+        layout.symbol = symbol;
+        layout.rows.resize(outputs, 0);
+        state.hand_out(CountSink{layout.rows.data()}, finish);
+        layouts.push_back(std::move(layout));
+    }
+    BarTable table = place_rows(layouts, outputs, options_.with_partials);
+    table.outside_trades = outside;
+    for (Layout& layout : layouts) {
+        Aggregator& state = state_->get(layout.symbol);
+        state.hand_out(FillSink{&table.columns(), layout.base.data(), outside.data()}, finish);
+        state.mark_given();
+    }
+    count_report(update, beyond_horizon);
+    return table;
+}
+
+void BatchAggregator::count_report(Update& update, std::int64_t beyond_horizon) {
+    const auto rows = static_cast<std::int64_t>(update.rows);
+    std::int64_t refused = beyond_horizon;
+    for (const Slice& slice : update.slices) {
         report_.late += slice.late();
         refused += slice.late();
         for (std::size_t i = 0; i < REJECT_REASONS; ++i) {
@@ -293,9 +311,9 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
             refused += slice.rejected()[i];
         }
     }
-    report_.accepted += static_cast<std::int64_t>(rows) - refused;
-    finished_ = finish;
-    return table;
+    report_.beyond_horizon += beyond_horizon;
+    report_.offered += rows;
+    report_.accepted += rows - refused;
 }
 
 }  // namespace klineagg

@@ -78,8 +78,7 @@ namespace detail {
 void merge_any(PartialBar& bar, const PartialBar& other) noexcept {
     bar.flags = static_cast<std::uint16_t>(bar.flags | (other.flags & BAR_INCOMPLETE));
     if (!other.has_trades()) return;
-    if (bar.has_trades() && (bar.keys_split | other.keys_split) != 0) split_keys(bar);
-    if (!bar.has_trades() && other.keys_split != 0) bar.keys_split = 1;
+    if ((bar.keys_split | other.keys_split) != 0) split_keys(bar);
 
     if (other.has_close()) {
         if (!bar.has_close() || other.opened_by() < bar.opened_by()) {

@@ -47,6 +47,10 @@ bool CsvParser::fields_fast(const char* begin, const char* end, bool& quoted) {
                 // A quote further on may hold the line end that cut this record short.
                 quoted = find_byte(field_begin, end, '"') != nullptr;
                 if (quoted) return false;
+                const auto behind = std::count(field_begin, end, delimiter);
+                if (field + 1 + static_cast<std::size_t>(behind) != options_.field_count) {
+                    return refuse(CsvFault::field_count, SKIP, between(begin, end));
+                }
                 const char* stop = find_byte(field_begin, end, delimiter);
                 return refuse(field_fault_, role, between(field_begin, stop ? stop : end));
             }

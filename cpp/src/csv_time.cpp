@@ -19,6 +19,7 @@ int scale_of(CsvTimeUnit unit, std::int64_t integer_digits) noexcept {
         case CsvTimeUnit::milliseconds: return 6;
         case CsvTimeUnit::microseconds: return 3;
         case CsvTimeUnit::nanoseconds: return 0;
+        case CsvTimeUnit::milli_or_micro: return integer_digits <= 14 ? 6 : 3;
         case CsvTimeUnit::detect: break;
     }
     if (integer_digits <= 11) return 9;
@@ -150,11 +151,16 @@ bool read_offset(const char*& at, const char* end, std::int64_t& nanoseconds) no
     return true;
 }
 
+/// "2021-": a number has its only '-' in front or in its exponent ("1.1e-8").
+bool looks_like_date(const char* at, const char* end) noexcept {
+    return end - at >= 10 && at[4] == '-' && two_digits(at) < 100 && two_digits(at + 2) < 100;
+}
+
 }  // namespace
 
 const char* read_time(const char* at, const char* end, int stop, CsvTimeUnit unit, TimeNs& value,
                       bool& overflow) noexcept {
-    if (end - at >= 10 && at[4] == '-') {
+    if (looks_like_date(at, end)) {
         const char* p = at;
         while (p != end && *p != stop) ++p;
         const char* last = p;

@@ -76,7 +76,11 @@ RollupPlan::RollupPlan(const std::vector<Interval>& intervals)
     for (std::size_t level = 1; level < levels_.size(); ++level) {
         std::size_t source = 0;
         for (std::size_t candidate = 1; candidate < levels_.size(); ++candidate) {
-            if (candidate != level && levels_[candidate].period_ns > levels_[source].period_ns &&
+            // Of two levels with equal spans the earlier one feeds the later, never both each other.
+            const bool finer = levels_[candidate].period_ns != levels_[level].period_ns ||
+                               candidate < level;
+            if (candidate != level && finer &&
+                levels_[candidate].period_ns > levels_[source].period_ns &&
                 intervals_[candidate].refines(intervals_[level])) {
                 source = candidate;
             }
@@ -87,17 +91,24 @@ RollupPlan::RollupPlan(const std::vector<Interval>& intervals)
 }
 
 void RollupPlan::replace_tables(const std::vector<Interval>& intervals) {
-    for (std::size_t level = 0; level < levels_.size(); ++level) {
-        if (levels_[level].output == HIDDEN_LEVEL) continue;
-        const Interval& next = intervals.at(static_cast<std::size_t>(levels_[level].output));
-        if (next.kind() != IntervalKind::table) continue;
-        if (!intervals_.front().refines(next)) {
-            throw Error(ErrorCode::invalid_interval,
-                        "the longer table of '" + next.name() + "' leaves the base grid",
-                        {{"interval", next.name()}});
+    std::vector<Interval> next = intervals_;
+    for (std::size_t source = 0; source < levels_.size(); ++source) {
+        for (int feed = levels_[source].first_feed; feed != NO_LEVEL;
+             feed = levels_[static_cast<std::size_t>(feed)].sibling) {
+            const auto level = static_cast<std::size_t>(feed);
+            const Interval& table = intervals.at(static_cast<std::size_t>(levels_[level].output));
+            if (table.kind() != IntervalKind::table) continue;
+            // Bars of the level that feeds it would straddle its boundaries.
+            if (!intervals_[source].refines(table)) {
+                throw Error(ErrorCode::invalid_interval,
+                            "the longer table of '" + table.name() + "' leaves the grid of '" +
+                                intervals_[source].name() + "', which it is made from",
+                            {{"interval", table.name()}});
+            }
+            next[level] = table;
         }
-        intervals_[level] = next;
     }
+    for (std::size_t level = 0; level < levels_.size(); ++level) intervals_[level] = next[level];
 }
 
 }  // namespace klineagg

@@ -8,7 +8,7 @@ ErrorCode order_error(const BatchOptions& options) noexcept {
 }
 
 template <class Body>
-void Slice::each_block(bool counting, Body&& body) const {
+void Slice::each_block(bool counting, std::size_t block_rows, Body&& body) const {
     std::size_t batch_begin = 0;
     for (const TradeColumns& batch : context_->batches) {
         const std::size_t batch_end = batch_begin + batch.size;
@@ -16,8 +16,8 @@ void Slice::each_block(bool counting, Body&& body) const {
         const std::size_t to = std::min(end_, batch_end);
         if (from < to) {
             with_rows(batch, [&](const auto& rows) {
-                for (std::size_t block = from; block < to; block += BLOCK) {
-                    const std::size_t block_end = std::min(block + BLOCK, to);
+                for (std::size_t block = from; block < to; block += block_rows) {
+                    const std::size_t block_end = std::min(block + block_rows, to);
                     body(batch, rows, block - batch_begin, block_end - batch_begin, batch_begin);
                     context_->rows_passed->fetch_add(static_cast<std::int64_t>(block_end - block),
                                                      std::memory_order_relaxed);
@@ -31,10 +31,9 @@ void Slice::each_block(bool counting, Body&& body) const {
     }
 }
 
-void Slice::count(StateOf state_of, void* owner) {
-    state_of_ = state_of;
-    owner_ = owner;
-    each_block(true, [this](const TradeColumns& batch, const auto& rows, std::size_t from, std::size_t to,
+void Slice::count(const KnownSymbols& known) {
+    known_ = &known;
+    each_block(true, COUNT_BLOCK, [this](const TradeColumns& batch, const auto& rows, std::size_t from, std::size_t to,
                       std::size_t first_row) { count_block(batch, rows, from, to, first_row); });
 }
 
@@ -45,36 +44,70 @@ void Slice::count_block(const TradeColumns& batch, const Rows& rows, std::size_t
     const bool plain = !Rows::SCALED && !context_->options->allow_nonpositive_prices &&
                        !batch.last_trade_id.present() && !batch.flags.present() &&
                        amounts_plain(rows, from, to);
-    if (!plain) {
+    if (context_->judge_only) {
         for (std::size_t row = from; row < to; ++row) {
-            if (judge(batch, row, first_row + row)) {
-                count_row(rows.symbol(row), rows.time(row), first_row + row);
-            }
+            if (!judge(batch, row, first_row + row)) continue;
+            const std::int32_t symbol = rows.symbol(row);
+            if (router_.find(symbol) < 0) add_symbol(symbol, {first_row + row, rows.time(row)});
         }
-        return;
-    }
-    for (std::size_t row = from; row < to; ++row) {
-        const std::int32_t place = router_.find(rows.symbol(row));
-        // A time inside an open bar is good; what is not takes the slow way and is judged there.
-        if (place >= 0 && times_[static_cast<std::size_t>(place)].try_add(rows.time(row)))
-            [[likely]] {
-            continue;
-        }
-        const TimeNs time = rows.time(row);
-        const bool good = rows.symbol(row) >= 0 && time >= TIME_MIN && time <= TIME_MAX;
-        if (good || judge(batch, row, first_row + row)) {
-            count_row(rows.symbol(row), time, first_row + row);
+    } else if (plain && context_->plain) {
+        count_plain(batch, rows, from, to, first_row, [this](std::int32_t place, TimeNs time) {
+            return counter_.try_add(static_cast<std::size_t>(place), time);
+        });
+    } else if (plain) {
+        count_plain(batch, rows, from, to, first_row, [this](std::int32_t place, TimeNs time) {
+            return times_[static_cast<std::size_t>(place)].try_add(time);
+        });
+    } else {
+        for (std::size_t row = from; row < to; ++row) {
+            if (!judge(batch, row, first_row + row)) continue;
+            const std::int32_t place = router_.find(rows.symbol(row));
+            const TimeNs time = rows.time(row);
+            if (place < 0 || !try_count(place, time))
+                count_row(rows.symbol(row), time, first_row + row, place);
         }
     }
 }
 
-void Slice::count_row(std::int32_t symbol, TimeNs time, std::size_t global_row) {
-    std::int32_t place = router_.find(symbol);
+template <class Rows, class TryAdd>
+void Slice::count_plain(const TradeColumns& batch, const Rows& rows, std::size_t from,
+                        std::size_t to, std::size_t first_row, TryAdd&& try_add) {
+    const Rows local = rows;  // no store can alias a copy: its pointers stay in registers
+    SymbolRouter::View router = router_.view();
+    for (std::size_t row = from; row < to; ++row) {
+        const std::int32_t symbol = local.symbol(row);
+        const TimeNs time = local.time(row);
+        const std::int32_t place = router.find(symbol);
+        // A time inside an open bar is good; what is not takes the slow way and is judged there.
+        if (place >= 0 && try_add(place, time)) [[likely]] continue;
+        const bool good = symbol >= 0 && time >= TIME_MIN && time <= TIME_MAX;
+        if (good || judge(batch, row, first_row + row)) {
+            count_row(symbol, time, first_row + row, place);
+            if (place < 0) router = router_.view();  // a new symbol: the array may have moved
+        }
+    }
+}
+
+bool Slice::try_count(std::int32_t place, TimeNs time) noexcept {
+    const auto index = static_cast<std::size_t>(place);
+    return context_->plain ? counter_.try_add(index, time) : times_[index].try_add(time);
+}
+
+void Slice::count_row(std::int32_t symbol, TimeNs time, std::size_t global_row,
+                      std::int32_t place) {
     if (place == SymbolRouter::ABSENT) place = add_symbol(symbol, {global_row, time});
     const auto index = static_cast<std::size_t>(place);
+    // Whatever the fast ways take, the slow ones would do too.
+    if (context_->plain) {
+        const TimeNs newest = counter_.newest(index);
+        if (!counter_.add_slow(index, time)) {
+            throw_out_of_order(ErrorCode::unsorted, symbol, {global_row, time}, newest);
+        }
+        return;
+    }
     const CountSink sink{counts_.data() + index * context_->plan->output_count()};
     try {
-        if (times_[index].add(time, sink) == Admission::late) ++late_;
+        if (times_[index].add_slow(time, sink) == Admission::late) ++late_;
     } catch (const OutOfOrder& step) {
         throw_out_of_order(order_error(*context_->options), symbol, {global_row, time},
                            step.watermark);
@@ -94,8 +127,13 @@ std::int32_t Slice::add_symbol(std::int32_t symbol, RowPlace place) {
     const auto index = static_cast<std::int32_t>(symbols_.size());
     router_.insert(symbol, index);
     symbols_.push_back({symbol, place});
-    times_.push_back(state_of_(owner_, symbol));
-    counts_.resize(counts_.size() + context_->plan->output_count(), 0);
+    if (context_->plain) {
+        counter_.add_symbol();
+        counter_.start_behind(static_cast<std::size_t>(index), known_->newest(symbol));
+    } else if (!context_->judge_only) {
+        times_.push_back(known_->times(symbol));
+        counts_.resize(counts_.size() + context_->plan->output_count(), 0);
+    }
     return index;
 }
 
@@ -103,24 +141,47 @@ bool Slice::is_rejected(std::size_t global_row) const {
     return std::binary_search(rejected_rows_.begin(), rejected_rows_.end(), global_row);
 }
 
-void Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars, const BarColumns& to,
-                 std::vector<std::int64_t>& cursors, std::vector<std::int64_t>& outside) const {
+std::int64_t Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars, const BarColumns& to,
+                         std::vector<std::int64_t>& cursors,
+                         std::vector<std::int64_t>& outside) const {
+    std::int64_t beyond_horizon = 0;
     const std::size_t outputs = context_->plan->output_count();
-    each_block(false, [&](const TradeColumns&, const auto& batch_rows, std::size_t from, std::size_t end,
-                   std::size_t first_row) {
-        const auto bad =
-            std::lower_bound(rejected_rows_.begin(), rejected_rows_.end(), first_row + from);
-        const bool has_bad = bad != rejected_rows_.end() && *bad < first_row + end;
-        const auto rows = batch_rows;  // a copy that no store can alias: its pointers stay in registers
-        SymbolAggregator<PartialBar>* const* const states = bars.data();
-        for (std::size_t row = from; row < end; ++row) {
-            if (has_bad && is_rejected(first_row + row)) [[unlikely]] continue;
-            const auto place = static_cast<std::size_t>(router_.find(rows.symbol(row)));
-            if (states[place]->try_add(rows.trade(row))) [[likely]] continue;
-            const FillSink sink{&to, cursors.data() + place * outputs, outside.data()};
-            (void)states[place]->add_slow(rows.trade(row), sink);
+    SymbolSorter sorter(symbols_.size(), FILL_BLOCK);
+    each_block(false, FILL_BLOCK, [&](const TradeColumns&, const auto& rows, std::size_t from,
+                                      std::size_t end, std::size_t first_row) {
+        sort_block(sorter, rows, from, end, first_row);
+        for (const SymbolSorter::Group& group : sorter.groups()) {
+            SymbolAggregator<PartialBar>& state = *bars[group.place];
+            const FillSink sink{&to, cursors.data() + group.place * outputs, outside.data()};
+            const Trade* trade = sorter.trades() + group.begin;
+            const Trade* const last = sorter.trades() + group.end;
+            while ((trade = state.try_add_run(trade, last)) != last) {
+                if (state.add_slow(*trade++, sink) == Admission::beyond_horizon) ++beyond_horizon;
+            }
         }
     });
+    return beyond_horizon;
+}
+
+template <class Rows>
+void Slice::sort_block(SymbolSorter& sorter, const Rows& rows, std::size_t from, std::size_t end,
+                       std::size_t first_row) const {
+    const auto bad =
+        std::lower_bound(rejected_rows_.begin(), rejected_rows_.end(), first_row + from);
+    const bool has_bad = bad != rejected_rows_.end() && *bad < first_row + end;
+    const SymbolRouter::View router = router_.view();
+    const Rows local = rows;  // no store can alias a copy: its pointers stay in registers
+    const auto trade_of = [&](std::size_t i) { return local.trade(from + i); };
+    if (has_bad) {
+        const auto place_of = [&](std::size_t i) {
+            return is_rejected(first_row + from + i) ? SymbolRouter::ABSENT
+                                                     : router.find(local.symbol(from + i));
+        };
+        sorter.sort(end - from, place_of, trade_of);
+    } else {
+        sorter.sort(end - from, [&](std::size_t i) { return router.find(local.symbol(from + i)); },
+                    trade_of);
+    }
 }
 
 }  // namespace klineagg::detail

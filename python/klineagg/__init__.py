@@ -4,7 +4,7 @@
 >>> from klineagg.data import load_bitmex
 >>> bars = klineagg.aggregate(load_bitmex(), "1m,1h")
 >>> bars["XBTUSD", "1h"].close[:3]
-array([13790. , 13598.5, 13401. ])
+array([13670.5, 13301. , 13427. ])
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ from klineagg._bars_axis import (
     volume_text,
 )
 from klineagg._bars_spans import fixed_period_ns
-from klineagg._bars_text import cell_width
-from klineagg._bars_time import format_times
+from klineagg._bars_text import cell_width, time_range
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -173,8 +172,6 @@ def last_price(bars: Bars) -> str:
 
 
 def _title(bars: Bars, symbol: str, interval: str, candles: Candles, style: Style) -> str:
-    ends = np.array([bars.open_time[0], bars.close_time[-1]])
-    begin, end = format_times(ends)
     closes = bars.close[np.isfinite(bars.close)]
     opens = bars.open[np.isfinite(bars.open)]
     change = (closes[-1] / opens[0] - 1) * 100 if len(opens) and opens[0] > 0 else 0.0
@@ -182,7 +179,7 @@ def _title(bars: Bars, symbol: str, interval: str, candles: Candles, style: Styl
         (f"{symbol} {interval}", _BOLD),
         (f"{last_price(bars)} ({change:+.2f} %)", _UP if change >= 0 else _DOWN),
         (f"{candles.bars_each} bars a candle" if candles.bars_each > 1 else "", _PLAIN),
-        (f"{begin} to {end} UTC", _PLAIN),
+        (time_range(bars), _PLAIN),
     ]
     title, used = "", 0
     for text, colour in parts:

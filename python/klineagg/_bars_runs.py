@@ -156,9 +156,10 @@ def _winners(
     final = np.append(stretch[1:] != stretch[:-1], True)
     stretch, owner = stretch[final], owner[final]
 
-    # Stretches side by side that went to the same row are one piece of it.
+    # Stretches side by side that went to the same row are one piece of it. A row covers without
+    # a hole, so between two pieces of one row stands a piece of another.
     starts = np.ones(len(stretch), np.bool_)
-    starts[1:] = (owner[1:] != owner[:-1]) | (stretch[1:] != stretch[:-1] + 1)
+    starts[1:] = owner[1:] != owner[:-1]
     begin = stretch[starts]
     end = stretch[np.append(np.flatnonzero(starts)[1:] - 1, len(stretch) - 1)] + 1
     owner = owner[starts]

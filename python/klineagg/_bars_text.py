@@ -15,7 +15,15 @@ from klineagg._bars_time import format_times
 if TYPE_CHECKING:
     from klineagg.bars import Bars
 
-__all__ = ["TableColumn", "cell_width", "headline", "more_rows", "table_columns", "table_rows"]
+__all__ = [
+    "TableColumn",
+    "cell_width",
+    "headline",
+    "more_rows",
+    "table_columns",
+    "table_rows",
+    "time_range",
+]
 
 _MAX_DECIMALS = 8
 _STATES = (
@@ -131,10 +139,15 @@ def headline(bars: Bars) -> str:
     symbols = bars._present_symbols()[1]
     parts.append(printable(symbols[0]) if len(symbols) == 1 else f"{len(symbols):,} symbols")
     parts.append(" ".join(present))
-    ends = np.array([bars.open_time.min(), bars.close_time.max()])
-    begin, end = format_times(ends)
-    parts.append(f"{begin} to {end} UTC")
+    parts.append(time_range(bars))
     return "Bars: " + ", ".join(parts)
+
+
+def time_range(bars: Bars) -> str:
+    """From when to when, to the second."""
+    ends = np.array([bars.open_time.min(), bars.close_time.max()])
+    begin, end = format_times(ends.astype("datetime64[s]"))
+    return f"{begin} to {end} UTC"
 
 
 def more_rows(count: int) -> str:

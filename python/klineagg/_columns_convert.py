@@ -110,7 +110,7 @@ def _narrowed(column: Column, ids: NDArray[Any], first_row: int) -> NDArray[np.i
 
 
 def _single(column: ConstantColumn) -> Any:
-    from klineagg._columns_data import column_of
+    from klineagg._columns_read import column_of
 
     (single,) = column_of(column.name, [column.value])
     return single

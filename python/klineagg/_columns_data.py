@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -17,9 +16,7 @@ __all__ = [
     "ConstantColumn",
     "NumpyColumn",
     "checked_codes",
-    "column_of",
     "is_missing",
-    "is_scalar",
     "plain",
 ]
 
@@ -202,17 +199,6 @@ class ConstantColumn:
         return None
 
 
-def is_scalar(value: Any) -> bool:
-    """Whether ``value`` is one value and no column."""
-    if isinstance(value, (str, bytes)) or value is None or np.isscalar(value):
-        return True
-    if isinstance(value, np.ndarray):
-        return value.ndim == 0
-    if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__"):
-        return False
-    return not hasattr(value, "__len__") and not hasattr(value, "__iter__")
-
-
 def is_missing(value: Any) -> bool:
     """Whether a Python object stands for no value: None, NaN, NaT, pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
@@ -220,79 +206,6 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
     return isinstance(value, (float, np.floating)) and bool(value != value)
-
-
-def column_of(name: str, data: Any) -> list[Column]:
-    """The pieces of the column ``data``: several where Arrow data comes in chunks.
-
-    Raises:
-        ColumnError: ``column_type`` when ``data`` is no one-dimensional column.
-    """
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(data, (pandas.Series, pandas.Index)):
-        return _from_pandas(name, data)
-    if not isinstance(data, np.ndarray):
-        if hasattr(data, "__arrow_c_array__"):
-            return _from_arrow(name, data.__arrow_c_array__())
-        if hasattr(data, "__arrow_c_stream__"):
-            return _from_arrow(name, data.__arrow_c_stream__())
-    return [_from_array(name, data)]
-
-
-def _from_array(name: str, data: Any) -> Column:
-    if isinstance(data, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(data)
-        if mask.ndim == 1:
-            return NumpyColumn(name, np.asarray(data), ~mask if mask.any() else None)
-    if not isinstance(data, np.ndarray) and hasattr(data, "__len__") and len(data) == 0:
-        # NumPy makes an empty list an array of floats, which no time may be.
-        return NumpyColumn(name, np.empty(0, np.int8), np.empty(0, np.bool_))
-    try:
-        array = np.asarray(data)
-    except (ValueError, TypeError) as error:
-        text = f"column {name!r} cannot be read as an array: {error}"
-        raise errors.make("column_type", text, column=name) from error
-    if array.ndim != 1 or array.dtype.names is not None:
-        shape = "structured" if array.dtype.names is not None else f"of shape {array.shape}"
-        text = f"column {name!r} has to have one dimension; it is {shape}"
-        raise errors.make("column_type", text, column=name)
-    return NumpyColumn(name, array)
-
-
-def _from_arrow(name: str, capsule: Any) -> list[Column]:
-    from klineagg import _core
-
-    reader = _core.read_arrow(capsule)
-    pieces: list[Column] = []
-    for batch in reader:
-        if reader.is_table:
-            text = f"column {name!r} is a table, not a column"
-            raise errors.make("column_type", text, column=name)
-        pieces.extend(batch)
-    # A column without chunks still has a type.
-    return pieces or [NumpyColumn(name, np.empty(0, np.int8), np.empty(0, np.bool_))]
-
-
-def _from_pandas(name: str, series: Any) -> list[Column]:
-    dtype = series.dtype
-    if isinstance(dtype, np.dtype):
-        return [_from_array(name, series.to_numpy())]
-    # Types of pandas' own, told apart by what they offer, since pandas may be of any version.
-    if hasattr(dtype, "categories"):
-        values = series.array if hasattr(series, "array") else series
-        (categories,) = column_of(name, dtype.categories)
-        return [CategoryColumn(name, np.asarray(values.codes), categories)]
-    if hasattr(dtype, "tz"):
-        return [_from_array(name, series.to_numpy(dtype=f"datetime64[{dtype.unit}]"))]
-    values = series.array
-    if hasattr(values, "__arrow_array__"):
-        try:
-            data = values.__arrow_array__()
-        except ImportError:
-            pass
-        else:
-            return column_of(name, data)
-    return [_from_array(name, series.to_numpy(dtype=object))]
 
 
 def plain(column: Any) -> Column:

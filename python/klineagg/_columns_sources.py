@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from klineagg import errors
-from klineagg._columns_data import Column, ConstantColumn, NumpyColumn, column_of, is_scalar
+from klineagg._columns_data import Column, ConstantColumn, NumpyColumn
+from klineagg._columns_read import arrow_of, column_of, is_scalar
 
 __all__ = ["Source", "sources"]
 
@@ -76,6 +77,7 @@ def _table(trades: Any) -> Source | None:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(trades, pandas.DataFrame):
         return _from_pandas(trades)
+    trades = arrow_of(trades)
     if hasattr(trades, "__arrow_c_stream__"):
         return _from_arrow(trades.__arrow_c_stream__(), trades)
     if hasattr(trades, "__arrow_c_array__"):

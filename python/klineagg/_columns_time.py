@@ -139,7 +139,7 @@ def _nanoseconds(column: Column, value: Any, row: int) -> int:
     coarse = np.datetime64(value)
     stamp = coarse.astype("datetime64[ns]")
     # NumPy wraps around silently: the year 9999 would become one of our own.
-    if stamp.astype(coarse.dtype) != coarse and stamp.astype("datetime64[s]") != coarse:
+    if stamp.astype(coarse.dtype) != coarse:
         text = f"row {row} of the time column {column.name!r} is out of range: {value}"
         raise errors.make("column_type", text, column=column.name, row=row, value=str(value))
     return int(stamp.astype(np.int64))

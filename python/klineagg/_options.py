@@ -73,6 +73,7 @@ class Options:
     threads: int = 1
     lateness: Any = None
     late: str = "raise"
+    amend_horizon: Any = None
     gaps: str = "none"
     coverage: tuple[Any, Any] | None = None
     include_open: bool = True
@@ -85,7 +86,7 @@ class Options:
     core: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _choice(self.late, "late", ("raise", "drop"))
+        _choice(self.late, "late", ("raise", "drop", "amend"))
         _choice(self.gaps, "gaps", ("none", "runs", "flat"))
         _choice(self.on_bad, "on_bad", ("raise", "count"))
         _choice(self.by, "by", BY)
@@ -113,6 +114,13 @@ class Options:
                 raise _invalid("lateness", self.lateness, "in 0 ... 366 days")
         elif self.late != "raise":
             raise _invalid("late", self.late, "possible without a lateness; pass lateness=0")
+        horizon = {}
+        if self.amend_horizon is not None:
+            if self.late != "amend":
+                raise _invalid("amend_horizon", self.amend_horizon, "possible without late='amend'")
+            horizon["amend_horizon_ns"] = duration_ns(self.amend_horizon, "amend_horizon")
+            if not 0 <= horizon["amend_horizon_ns"] <= MAX_LATENESS_NS:
+                raise _invalid("amend_horizon", self.amend_horizon, "in 0 ... 366 days")
         start, end = self.coverage if self.coverage is not None else (None, None)
         start_ns = TIME_NONE if start is None else time_ns(start, "coverage")
         end_ns = TIME_NONE if end is None else time_ns(end, "coverage")
@@ -120,7 +128,7 @@ class Options:
             raise _invalid("coverage", self.coverage, "a start before an end")
         return {
             "lateness_ns": lateness_ns,
-            "late": _core.LatePolicy.raise_ if self.late == "raise" else _core.LatePolicy.drop,
+            "late": getattr(_core.LatePolicy, {"raise": "raise_"}.get(self.late, self.late)),
             "gaps": getattr(_core.GapMode, self.gaps),
             "include_open": bool(self.include_open),
             "coverage_start": start_ns,
@@ -130,6 +138,7 @@ class Options:
             "with_partials": bool(self.partials),
             "threads": int(self.threads),
             "last_prices": self._seeds(),
+            **horizon,
         }
 
     def _seeds(self) -> dict[int, float]:

@@ -76,6 +76,7 @@ def aggregate(
     threads: int = 1,
     lateness: Any = None,
     late: str = "raise",
+    amend_horizon: Any = None,
     gaps: str = "none",
     coverage: tuple[Any, Any] | None = None,
     include_open: bool = True,
@@ -105,7 +106,10 @@ def aggregate(
         threads: threads to use; the result has the same bits for any number.
         lateness: how far behind a symbol's newest trade another may come (``"5s"``, timedelta,
             ns). ``None``: time never falls within a symbol.
-        late: what happens to trades behind that: ``"raise"`` or ``"drop"`` (counted in the report).
+        late: what happens to trades behind that: ``"raise"``; ``"drop"``: in no bar, counted in
+            the report; ``"amend"``: merged into their closed bars, which get a higher revision.
+        amend_horizon: how old a bar may be amended (``"1h"``, timedelta, ns); ``None``: any. Trades
+            behind it are counted, their bars marked INCOMPLETE. Bounds the memory of a stream.
         gaps: ``"none"``; ``"runs"``: one row for each stretch of bars without trades (cut at UTC
             days); ``"flat"``: one row for each such bar.
         coverage: (start, end) of what the input covers, either may be ``None``. The start marks
@@ -131,7 +135,8 @@ def aggregate(
     """
     aggregator = Aggregator(
         intervals, columns=columns, unit=unit, symbol=symbol, side=side, conditions=conditions,
-        threads=threads, lateness=lateness, late=late, gaps=gaps, coverage=coverage,
+        threads=threads, lateness=lateness, late=late, amend_horizon=amend_horizon,
+        gaps=gaps, coverage=coverage,
         include_open=include_open, last_prices=last_prices, on_bad=on_bad,
         allow_nonpositive_prices=allow_nonpositive_prices, by=by, threshold=threshold,
         partials=partials, progress=progress,
@@ -173,6 +178,7 @@ class Aggregator:
         }
         self._progress = progress
         self._outside: dict[str, int] = {}
+        self._told = Report()
         self._core: Any = None
         self._table_range = (0, 0)
         self._finished = False
@@ -223,7 +229,7 @@ class Aggregator:
             offered=counts["offered"],
             accepted=counts["accepted"],
             rejected=counts["rejected"],
-            dropped={"late": counts["late"]} if counts["late"] else {},
+            dropped={key: counts[key] for key in ("late", "beyond_horizon") if counts[key]},
             outside_sessions=self._outside,
         )
 
@@ -266,7 +272,9 @@ class Aggregator:
         for name, count in zip(self._names, result["outside"], strict=False):
             if count:
                 self._outside[str(name)] = self._outside.get(str(name), 0) + count
-        return _bars(result, self._names, self.report)
+        # Each result counts its own trades, so that reports add up when results are put together.
+        before, self._told = self._told, self.report
+        return _bars(result, self._names, self._told.since(before))
 
     def _open_core(self, table_range: tuple[int, int]) -> None:
         self._table_range = table_range

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import errors
-from klineagg._columns_data import Column, NumpyColumn, column_of, is_missing
+from klineagg._columns_data import Column, NumpyColumn, is_missing
+from klineagg._columns_read import column_of
 from klineagg._columns_text import TextEncoder, holds_text
 from klineagg._conditions_crypto import (
     BINANCE_OPTIONS,
@@ -150,12 +151,12 @@ class _FlagEncoder:
     def _of_numbers(self, column: Column, first_row: int) -> NDArray[np.uint8]:
         values, valid = column.values(), column.valid()
         distinct, codes = np.unique(values, return_inverse=True)
-        texts = [str(value) for value in distinct.tolist()]
-        known = np.array([self._table.bits_of(text) for text in texts] or [0], np.uint8)
+        numbers = distinct.tolist()
+        known = np.array([self._table.bits_of(str(n)) for n in numbers] or [0], np.uint8)
         flags: NDArray[np.uint8] = known[codes] if len(values) else np.zeros(0, np.uint8)
         if valid is not None:
             flags = np.where(valid, flags, np.uint8(0))
-        self._check(flags, first_row, lambda row: texts[codes[row]])
+        self._check(flags, first_row, lambda row: numbers[codes[row]])
         return flags
 
     def _of_objects(self, column: Column, first_row: int) -> NDArray[np.uint8]:

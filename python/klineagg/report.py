@@ -19,6 +19,10 @@ def _sum(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
 
 
+def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    return {key: n - before.get(key, 0) for key, n in now.items() if n != before.get(key, 0)}
+
+
 @dataclass(frozen=True, repr=False)
 class Report:
     """Counts of the trades of one aggregation; every offered trade is in exactly one of them.
@@ -66,6 +70,16 @@ class Report:
             _sum(self.rejected, other.rejected),
             _sum(self.dropped, other.dropped),
             _sum(self.outside_sessions, other.outside_sessions),
+        )
+
+    def since(self, before: Report) -> Report:
+        """What came after an earlier report of the same stream."""
+        return Report(
+            self.offered - before.offered,
+            self.accepted - before.accepted,
+            _difference(self.rejected, before.rejected),
+            _difference(self.dropped, before.dropped),
+            _difference(self.outside_sessions, before.outside_sessions),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

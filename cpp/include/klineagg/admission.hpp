@@ -47,18 +47,26 @@ std::string row_value(const TradeColumns& columns, std::size_t row, RejectReason
 /// 2^-50 ... 2^50 have admissible products, so these need no test of their own.
 template <class Rows>
 bool amounts_plain(const Rows& rows, std::size_t begin, std::size_t end) noexcept {
-    using detail::Double2;
-    using detail::Int2;
-    constexpr double low = 0x1p-50;
-    constexpr double high = 0x1p+50;
-    Int2 plain = {-1, -1};
-    for (std::size_t row = begin; row < end; row += 2) {
-        const std::size_t next = row + 1 < end ? row + 1 : row;
-        const Double2 price = {rows.price(row), rows.price(next)};
-        const Double2 quantity = {rows.quantity(row), rows.quantity(next)};
-        plain &= (price >= low) & (price <= high) & (quantity >= low) & (quantity <= high);
+    using Bits2 = std::uint64_t __attribute__((vector_size(16)));
+    // Positive doubles order as their bits do; for all else (negative, NaN, infinite, too small,
+    // too large) one of the two differences wraps into the sign bit.
+    constexpr std::uint64_t low = 0x3CD0000000000000;   // 2^-50
+    constexpr std::uint64_t high = 0x4310000000000000;  // 2^50
+    const Bits2 low2 = {low, low};
+    const Bits2 high2 = {high, high};
+    Bits2 outside = {0, 0};
+    const auto test = [&](double first, double second) {
+        const detail::Double2 pair = {first, second};
+        const auto bits = (Bits2)pair;
+        outside |= (bits - low2) | (high2 - bits);
+    };
+    std::size_t row = begin;
+    for (; row + 1 < end; row += 2) {
+        test(rows.price(row), rows.price(row + 1));
+        test(rows.quantity(row), rows.quantity(row + 1));
     }
-    return (plain[0] & plain[1]) != 0;
+    if (row < end) test(rows.price(row), rows.quantity(row));
+    return ((outside[0] | outside[1]) >> 63) == 0;
 }
 
 }  // namespace klineagg

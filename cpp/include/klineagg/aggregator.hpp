@@ -17,20 +17,25 @@
 
 #include "klineagg/builder.hpp"
 #include "klineagg/error.hpp"
+#include "klineagg/history.hpp"
 #include "klineagg/rollup.hpp"
 #include "klineagg/time_bar.hpp"
 
 namespace klineagg {
 
-enum class LatePolicy : std::uint8_t { raise, drop };
+enum class LatePolicy : std::uint8_t { raise, drop, amend };
 enum class GapMode : std::uint8_t { none, runs, flat };
 
 /// Lateness of an input that promises order: any step back in time is an error.
 inline constexpr DurationNs STRICT_ORDER = -1;
 
+/// Late trades change closed bars however old these are.
+inline constexpr DurationNs HORIZON_UNLIMITED = std::numeric_limits<DurationNs>::max();
+
 struct AggregatorOptions {
     DurationNs lateness_ns = STRICT_ORDER;
     LatePolicy late = LatePolicy::raise;
+    DurationNs amend_horizon_ns = HORIZON_UNLIMITED;
     GapMode gaps = GapMode::none;
     bool include_open = true;
     TimeNs coverage_start = TIME_NONE;
@@ -43,13 +48,14 @@ struct OutOfOrder {
     TimeNs watermark;  // or the newest time, for strict order
 };
 
-enum class Admission : std::uint8_t { applied, late };
+enum class Admission : std::uint8_t { applied, late, beyond_horizon };
 
 /// A Sink receives the rows of one symbol, in order of time for each output (the place of the
 /// interval among the configured ones):
 ///   bar(output, Bar& bar, double previous_close)
-///   gap(output, Span range, std::int64_t bars, double price, std::uint16_t flags)
+///   gap(output, Span range, std::int64_t bars, double price, std::uint16_t flags, revision)
 ///   outside(output, const Bar& bar): trades in no span of the interval
+/// With LatePolicy::amend rows come from `hand_out` instead, whenever the owner asks.
 template <class Bar>
 class SymbolAggregator {
 public:
@@ -72,6 +78,11 @@ public:
     template <class Sink>
     Admission add_slow(const TradeType& trade, const Sink& sink);
 
+    /// Applies trades as far as try_add would take them; returns the first that it would not.
+    const TradeType* try_add_run(const TradeType* trade, const TradeType* end) noexcept {
+        return add_next_trades(base_.bar, trade, end);
+    }
+
     template <class Sink>
     Admission add(const TradeType& trade, const Sink& sink) {
         return try_add(trade) ? Admission::applied : add_slow(trade, sink);
@@ -88,6 +99,14 @@ public:
     /// out what is still open.
     template <class Sink>
     void finish(const Sink& sink);
+
+    /// LatePolicy::amend: the rows that are new or revised since `mark_given`, and with `finished`
+    /// (after prepare_finish) the open ones and the flat ones behind the last.
+    template <class Sink>
+    void hand_out(const Sink& sink, bool finished) const;
+    template <class Sink>
+    void prepare_finish(const Sink& sink);
+    void mark_given();
 
     /// Marks this aggregator as a later slice of a symbol's trades: the first bar of each level
     /// is held back for `absorb`.
@@ -123,7 +142,9 @@ private:
         : plan_(plan),
           options_(&options),
           has_flat_rows_(options.gaps != GapMode::none),
-          coarser_(levels - 1) {}
+          coarser_(levels - 1) {
+        if (options.late == LatePolicy::amend) histories_.resize(levels);
+    }
 
     static bool is_plain(const TradeType& trade) noexcept { return BarTraits<Bar>::is_plain(trade); }
     [[nodiscard]] std::size_t level_count() const noexcept { return coarser_.size() + 1; }
@@ -135,6 +156,12 @@ private:
         return *older_;
     }
 
+    /// By which trades are late. The watermark itself rises with the base bars only, and these
+    /// depend on the intervals; which trades are late must not.
+    [[nodiscard]] TimeNs judging_watermark() const noexcept;
+    /// Closes what lies behind the watermark.
+    template <class Sink>
+    void close_due(const Sink& sink);
     void open_base(TimeNs time);
     Bar& cell_of(TimeNs time);
     void guard_base() noexcept;
@@ -142,6 +169,22 @@ private:
     [[nodiscard]] std::uint16_t cut_flag(TimeNs open_time, TimeNs close_time) const noexcept;
     [[nodiscard]] Span genesis_span(int level) const noexcept;
     static std::int64_t extend_run(const RollupLevel& plan, Span& range, TimeNs to) noexcept;
+    /// Emits the flat bars that open in [from, to) and returns the end of the last.
+    template <class Sink>
+    TimeNs emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to, double price,
+                     std::int32_t revision, const Sink& sink) const;
+
+    [[nodiscard]] bool amends() const noexcept { return !histories_.empty(); }
+    History& history(int level) { return histories_[static_cast<std::size_t>(level)]; }
+    [[nodiscard]] TimeNs closed_to(int level) const noexcept;
+    template <class Sink>
+    Admission add_late(const TradeType& trade, TimeNs mark, const Sink& sink);
+    template <class Sink>
+    void amend_level(int level, const Trade& trade, const Sink& sink);
+    void mark_incomplete(int level, TimeNs time);
+    template <class Sink>
+    void hand_out_flats(int level, const KeptBar& from, TimeNs to, double price,
+                        const Sink& sink) const;
 
     template <class Sink>
     void close_base(Bar& bar, const Sink& sink);
@@ -174,6 +217,7 @@ private:
     bool has_flat_rows_;
     std::vector<Level> coarser_;     // levels 1 ...
     std::vector<Bar> heads_;         // of a later slice: the first bar of each level
+    std::vector<History> histories_;  // by level; with LatePolicy::amend only
     // Open base bars before the newest one; made with the first one (lateness > 0).
     std::unique_ptr<std::deque<Bar>> older_;
 };
@@ -181,3 +225,4 @@ private:
 }  // namespace klineagg
 
 #include "klineagg/detail/aggregator.ipp"
+#include "klineagg/detail/aggregator_amend.ipp"

@@ -1,11 +1,13 @@
-// One block of zeroed memory from the operating system, in huge pages where there are any.
+// One block of memory from the operating system, in huge pages where there are any.
 #pragma once
 
 #include <cstddef>
 
 namespace klineagg {
 
-/// Pages are given when first touched, so memory that is never written costs nothing.
+/// Its bytes are undefined: they may be those of an arena that is gone. Released blocks are kept
+/// for the next arena up to ARENA_CACHE_BYTES_MAX, marked so that the system may take their
+/// pages whenever it needs them: giving out fresh pages takes about as long as making the bars.
 class Arena {
 public:
     Arena() = default;
@@ -24,5 +26,12 @@ private:
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
 };
+
+inline constexpr std::size_t ARENA_CACHE_BYTES_MAX = std::size_t{512} << 20;
+
+/// Gives the kept blocks back to the system.
+void trim_arena_cache() noexcept;
+/// Bytes in kept blocks.
+std::size_t arena_cache_bytes() noexcept;
 
 }  // namespace klineagg

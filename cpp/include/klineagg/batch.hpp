@@ -28,13 +28,18 @@ struct BatchOptions {
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
 };
 
-/// offered == accepted + sum(rejected) + late, always.
+/// offered == accepted + sum(rejected) + late + beyond_horizon, always.
 struct BatchReport {
     std::int64_t offered = 0;
     std::int64_t accepted = 0;
-    std::int64_t late = 0;
+    std::int64_t late = 0;            // dropped
+    std::int64_t beyond_horizon = 0;  // too late to be amended: their bars are INCOMPLETE
     RejectCounts rejected{};
 };
+
+namespace detail {
+class Update;
+}
 
 /// Every update runs twice over its rows: first over times only, which judges every row, finds
 /// every error and counts the rows of the result; then over whole trades, which cannot fail and
@@ -61,6 +66,11 @@ public:
 
 private:
     struct State;
+
+    BarTable run_amending(detail::Update& update, bool finish);
+    BarTable run_in_place(detail::Update& update, bool finish);
+    [[nodiscard]] std::vector<std::int32_t> symbols_of(detail::Update& update, bool finish) const;
+    void count_report(detail::Update& update, std::int64_t beyond_horizon);
 
     RollupPlan plan_;
     BatchOptions options_;

@@ -29,8 +29,10 @@ inline void start_bar(PartialBar& bar, TimeNs open_time, TimeNs close_time) noex
     bar.run_length = 1;
     bar.revision = 0;
     bar.flags = 0;
+    bar.version = PARTIAL_BAR_VERSION;
     bar.sum_form = SumForm::pair;
     bar.keys_split = 0;
+    bar.reserved = 0;
 }
 
 /// Adds a trade that counts for everything and follows all others of the bar in (time, id)
@@ -51,13 +53,55 @@ inline bool add_next_trade(PartialBar& bar, const Trade& trade) noexcept {
     return true;
 }
 
+/// Adds trades as add_next_trade does, as long as they may be added so: each counts for
+/// everything, follows the one before it in (time, id) order and lies before `bar.close_time`.
+/// Returns the first that was not added. The state stays in registers for the whole run: through
+/// memory, each trade would wait for the stores of the one before it.
+inline const Trade* add_next_trades(PartialBar& bar, const Trade* trade,
+                                    const Trade* end) noexcept {
+    using namespace detail;
+    const TimeNs close_time = bar.close_time;
+    TimeNs last_time = bar.last_time;
+    std::int64_t last_key_id = bar.last_key_id;
+    std::int64_t trade_count = bar.trade_count;
+    double high = bar.high;
+    double low = bar.low;
+    PairSums sums(bar.sums);
+    const Trade* const begin = trade;
+    for (; trade != end; ++trade) {
+        const bool follows =
+            trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
+        if (trade->time >= close_time || !follows || trade->flags != 0) break;
+        if (!sums.add(trade->quantity, trade->price * trade->quantity, trade->taker_buy))
+            [[unlikely]] {
+            break;
+        }
+        high = std::max(high, trade->price);
+        low = std::min(low, trade->price);
+        last_time = trade->time;
+        last_key_id = trade->id;
+        trade_count += trade_count_of(*trade);
+    }
+    if (trade == begin) return trade;
+    sums.store(bar.sums);
+    bar.high = high;
+    bar.low = low;
+    bar.close = trade[-1].price;
+    bar.last_time = last_time;
+    bar.last_key_id = last_key_id;
+    bar.last_id = trade[-1].last_id;
+    bar.trade_count = trade_count;
+    return trade;
+}
+
 /// The first trade of a bar, when it counts for everything.
 inline void add_first_trade(PartialBar& bar, const Trade& trade) noexcept {
     const double value = trade.price * trade.quantity;
-    bar.sums.hi[VOLUME] = trade.quantity;
-    bar.sums.hi[QUOTE_VOLUME] = value;
-    bar.sums.hi[TAKER_BUY_VOLUME] = trade.taker_buy ? trade.quantity : 0.0;
-    bar.sums.hi[TAKER_BUY_QUOTE] = trade.taker_buy ? value : 0.0;
+    const detail::Double2 amount = {trade.quantity, value};
+    const detail::Double2 none = {0.0, 0.0};
+    // In the widths in which the next trade will load them.
+    detail::store2(bar.sums.hi, amount);
+    detail::store2(bar.sums.hi + 2, trade.taker_buy ? amount : none);
     bar.open = bar.high = bar.low = bar.close = trade.price;
     bar.first = {trade.time, trade.id};
     bar.last_time = trade.time;
@@ -94,11 +138,28 @@ inline void merge_into(PartialBar& bar, const PartialBar& other) noexcept {
     bar.flags = static_cast<std::uint16_t>(bar.flags | (other.flags & BAR_INCOMPLETE));
 }
 
+namespace detail {
+
+template <std::size_t From, std::size_t To>
+inline void copy_words(void* to, const void* from) noexcept {
+    for (std::size_t offset = From; offset < To; offset += 8) {
+        std::uint64_t word;
+        std::memcpy(&word, static_cast<const char*>(from) + offset, 8);
+        __asm__("" : "+r"(word));  // keeps the compiler from joining the words
+        std::memcpy(static_cast<char*>(to) + offset, &word, 8);
+    }
+}
+
+}  // namespace detail
+
 /// A coarser bar that begins with its first finer one.
 inline void start_from(PartialBar& bar, const PartialBar& child, Span span) noexcept {
-    // Without the last 112 bytes, unless the wide sums are there.
-    constexpr std::size_t meant = offsetof(PartialBar, sums_rest);
-    std::memcpy(static_cast<void*>(&bar), &child, meant);
+    // The child was written a moment ago, field by field. A copy in wider pieces would wait for
+    // those stores to reach the cache, as no store buffer joins two of them for one load.
+    detail::copy_words<0, offsetof(PartialBar, sums)>(&bar, &child);
+    detail::PairSums(child.sums).store(bar.sums);
+    detail::copy_words<offsetof(PartialBar, open_time), offsetof(PartialBar, sums_rest)>(&bar,
+                                                                                         &child);
     if (child.sum_form != SumForm::pair) [[unlikely]] bar.sums_rest = child.sums_rest;
     bar.open_time = span.open;
     bar.close_time = span.close;

@@ -65,24 +65,53 @@ struct SumRest {
     std::uint64_t words[12] = {};
 };
 
-/// Adds {quantity, value} to the first two lanes and, for a taker's buy, to the last two.
-/// False, with the sums unchanged, when a pair cannot hold the result exactly.
+namespace detail {
+
+/// Four pairs in registers.
+class PairSums {
+public:
+    explicit PairSums(const SumPairs& from) noexcept
+        : hi0_(load2(from.hi)), hi1_(load2(from.hi + 2)), lo0_(load2(from.lo)),
+          lo1_(load2(from.lo + 2)) {}
+
+    void store(SumPairs& to) const noexcept {
+        store2(to.hi, hi0_);
+        store2(to.hi + 2, hi1_);
+        store2(to.lo, lo0_);
+        store2(to.lo + 2, lo1_);
+    }
+
+    /// Adds {quantity, value} to the first two lanes and, for a taker's buy, to the last two.
+    /// False, with the sums unchanged, when a pair cannot hold the result exactly.
+    bool add(double quantity, double value, bool taker_buy) noexcept {
+        const Double2 amount = {quantity, value};
+        const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
+        const Double2 bought = (Double2)((Int2)amount & Int2{mask, mask});
+        Double2 hi0, hi1, error0, error1;
+        two_sum(hi0_, amount, hi0, error0);
+        two_sum(hi1_, bought, hi1, error1);
+        Int2 rest = {0, 0};
+        const Double2 lo0 = checked_sum(lo0_, error0, rest);
+        const Double2 lo1 = checked_sum(lo1_, error1, rest);
+        if (any_bit(rest)) [[unlikely]] return false;
+        hi0_ = hi0;
+        hi1_ = hi1;
+        lo0_ = lo0;
+        lo1_ = lo1;
+        return true;
+    }
+
+private:
+    Double2 hi0_, hi1_, lo0_, lo1_;
+};
+
+}  // namespace detail
+
+/// As detail::PairSums::add, on sums in memory.
 inline bool add_pair(SumPairs& sums, double quantity, double value, bool taker_buy) noexcept {
-    using namespace detail;
-    const Double2 amount = {quantity, value};
-    const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
-    const Double2 bought = (Double2)((Int2)amount & Int2{mask, mask});
-    Double2 hi0, hi1, error0, error1;
-    two_sum(load2(sums.hi), amount, hi0, error0);
-    two_sum(load2(sums.hi + 2), bought, hi1, error1);
-    Int2 rest = {0, 0};
-    const Double2 lo0 = checked_sum(load2(sums.lo), error0, rest);
-    const Double2 lo1 = checked_sum(load2(sums.lo + 2), error1, rest);
-    if (any_bit(rest)) [[unlikely]] return false;
-    store2(sums.hi, hi0);
-    store2(sums.hi + 2, hi1);
-    store2(sums.lo, lo0);
-    store2(sums.lo + 2, lo1);
+    detail::PairSums next(sums);
+    if (!next.add(quantity, value, taker_buy)) [[unlikely]] return false;
+    next.store(sums);
     return true;
 }
 

@@ -82,7 +82,7 @@ private:
         hash ^= (key.high + key.size) * 0xD6E8FEB86659FD93ULL;
         hash ^= hash >> 32;
         hash *= 0x9E3779B97F4A7C15ULL;
-        return (hash >> 40) & (slots_.size() - 1);
+        return (hash >> 16) & (slots_.size() - 1);
     }
 
     static Key hash_long(std::string_view text);

@@ -20,6 +20,7 @@ struct BarTraits;
 
 template <>
 struct BarTraits<PartialBar> {
+    static constexpr bool KEEPS_HISTORY = true;
     using TradeType = Trade;
     static bool is_plain(const Trade& trade) noexcept { return trade.flags == 0; }
     static bool follows(const PartialBar& bar, const Trade& trade) noexcept {
@@ -35,6 +36,7 @@ struct BarTraits<PartialBar> {
 
 template <>
 struct BarTraits<TimeBar> {
+    static constexpr bool KEEPS_HISTORY = false;
     using TradeType = TimeNs;
     static bool is_plain(TimeNs) noexcept { return true; }
     static bool follows(const TimeBar& bar, TimeNs time) noexcept { return time >= bar.last_time; }

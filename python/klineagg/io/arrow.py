@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
+import numpy as np
+
 from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.io import presets
@@ -63,11 +65,9 @@ class ArrowSource:
             raise errors.make("file_format", text, hint=hint, file=stream.label)
         self.preset = self._preset(names, wanted)
         positions, maker = positions_of(self.preset, tuple(names), wanted, stream.label)
-        self.symbol = wanted.symbol
-        if self.symbol is not None:
-            positions.pop("symbol", None)
-        elif "symbol" not in positions:
-            self.symbol = symbol_of(self.preset, stream.names, stream.label, names)
+        self.symbol: str | None = None
+        if "symbol" not in positions:
+            self.symbol = wanted.symbol or symbol_of(self.preset, stream.names, stream.label, names)
         self.columns = {role: names[at] for role, at in positions.items()}
         self._renamed = [self._canonical(role, maker) for role in self.columns]
         self._unit = wanted.unit
@@ -99,11 +99,8 @@ class ArrowSource:
             parquet = require("pyarrow.parquet", "parquet", f"reading {self._stream.label}")
             # Texts that repeat stay the codes that they are in the file.
             head = parquet.ParquetFile(file)
-            texts = [
-                field.name
-                for field in head.schema_arrow
-                if self._pa.types.is_string(field.type) or self._pa.types.is_large_string(field.type)
-            ]
+            is_text = self._pa.types.is_string, self._pa.types.is_large_string
+            texts = [f.name for f in head.schema_arrow if any(is_(f.type) for is_ in is_text)]
             found = parquet.ParquetFile(file, read_dictionary=texts) if texts else head
             return list(found.schema_arrow.names), lambda columns: found.iter_batches(
                 _BATCH_ROWS, columns=columns
@@ -141,7 +138,7 @@ class ArrowSource:
             stamps = arrays[at].cast(pa.int64())
             arrays[at] = stamps.cast(pa.timestamp(self._unit_of(stamps)))
         if self.symbol is not None:
-            codes = pa.array([0], pa.int32()).take(pa.nulls(batch.num_rows, pa.int32()).fill_null(0))
+            codes = pa.array(np.zeros(batch.num_rows, np.int32))
             arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array([self.symbol])))
             names.append("symbol")
         return pa.RecordBatch.from_arrays(arrays, names=names)

@@ -15,7 +15,7 @@ from klineagg import errors
 from klineagg.io.sniff import Layout, Wanted, sniff
 from klineagg.io.streams import Stream
 
-__all__ = ["CsvChunk", "CsvSource", "Fault"]
+__all__ = ["CsvChunk", "CsvSource", "Fault", "LineMap"]
 
 # Large enough to make calls cheap, small enough to stay in the caches and to count for nothing.
 _BLOCK_BYTES: Final = 1 << 21
@@ -45,6 +45,24 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class LineMap:
+    """Lines of the rows of a chunk; call it with a row to get the line on which it begins, from 1.
+
+    Attributes:
+        first: the line of row 0.
+        steps: ``(row, n)``: from this row on, lines lie n further down than before.
+    """
+
+    first: int
+    steps: tuple[tuple[int, int], ...] = ()
+
+    def __call__(self, row: int) -> int:
+        """The line of a row."""
+        passed = bisect_right([at for at, _ in self.steps], row)
+        return self.first + row + sum(skipped for _, skipped in self.steps[:passed])
+
+
+@dataclass(frozen=True, slots=True)
 class CsvChunk:
     """Some rows of a file.
 
@@ -54,17 +72,12 @@ class CsvChunk:
             -1 sold, 0 unknown), ``trade_id`` int64 (-1 none), or ``first_trade_id`` and
             ``last_trade_id`` for aggregated trades, ``flags`` uint8; all ``(n,)``.
         rows: how many.
+        lines: where they are in the file.
     """
 
     columns: dict[str, NDArray[Any]]
     rows: int
-    _first_line: int
-    _steps: tuple[tuple[int, int], ...]
-
-    def line_of(self, row: int) -> int:
-        """The line of the file on which a row begins, from 1."""
-        steps = bisect_right([at for at, _ in self._steps], row)
-        return self._first_line + row + sum(skipped for _, skipped in self._steps[:steps])
+    lines: LineMap
 
 
 class CsvSource:
@@ -153,7 +166,7 @@ class CsvSource:
         columns["symbol"] = self._symbols(columns.get("symbol"), rows)
         if "last_trade_id" in columns and "trade_id" in columns:
             columns["first_trade_id"] = columns.pop("trade_id")
-        yield CsvChunk(columns, rows, first_line, tuple(steps))
+        yield CsvChunk(columns, rows, LineMap(first_line, tuple(steps)))
 
     def _symbols(self, codes: NDArray[np.int32] | None, rows: int) -> NDArray[np.int32]:
         from klineagg.symbols import intern

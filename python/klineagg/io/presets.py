@@ -30,7 +30,8 @@ class Preset:
         layouts: fields of files without a header, each as ``(names, kinds)``; one letter of
             ``kinds`` a field: ``i`` integer, ``d`` decimal, ``b`` true or false, ``s`` side,
             ``t`` a plausible time.
-        unit: of integer stamps; ``detect`` goes by their size.
+        unit: of integer stamps; ``ms/us``: either, by the size of each; ``detect``: what the first
+            one looks like.
         file_names: patterns with a group ``symbol``, for dumps without a symbol column.
         examples: names of files as they are published.
     """
@@ -54,7 +55,7 @@ class Preset:
         return None
 
 
-_BINANCE: Final = "https://data.binance.vision, documented at github.com/binance/binance-public-data"
+_BINANCE: Final = "data.binance.vision, documented at github.com/binance/binance-public-data"
 _BINANCE_TRADES: Final = ("id", "price", "qty", "quoteqty", "time", "isbuyermaker")
 _BINANCE_AGG: Final = (
     "aggtradeid",
@@ -72,6 +73,7 @@ _ALL: Final = (
     Preset(
         name="binance-trades",
         title="Binance trades (spot, USD-M and COIN-M futures)",
+        unit="ms/us",
         source=_BINANCE,
         roles={
             "trade_id": ("id", "tradeid"),
@@ -91,6 +93,7 @@ _ALL: Final = (
     Preset(
         name="binance-aggtrades",
         title="Binance aggregated trades (spot, USD-M and COIN-M futures)",
+        unit="ms/us",
         source=_BINANCE,
         roles={
             "trade_id": ("firsttradeid",),
@@ -113,7 +116,7 @@ _ALL: Final = (
     Preset(
         name="bybit",
         title="Bybit derivatives trades",
-        source="https://public.bybit.com/trading/ (the header names the columns)",
+        source="public.bybit.com/trading/ (the header names the columns)",
         roles={
             "time": ("timestamp",),
             "symbol": ("symbol",),
@@ -127,7 +130,7 @@ _ALL: Final = (
     Preset(
         name="bybit-spot",
         title="Bybit spot trades",
-        source="https://public.bybit.com/spot/ (the header names the columns)",
+        source="public.bybit.com/spot/ (the header names the columns)",
         roles={
             "trade_id": ("id",),
             "time": ("timestamp",),
@@ -144,7 +147,7 @@ _ALL: Final = (
     Preset(
         name="okx",
         title="OKX trades (all instruments)",
-        source="https://www.okx.com/data-download (the header names the columns)",
+        source="www.okx.com/data-download (the header names the columns)",
         roles={
             "symbol": ("instrumentname",),
             "trade_id": ("tradeid",),
@@ -161,7 +164,7 @@ _ALL: Final = (
     Preset(
         name="kraken",
         title="Kraken time and sales (no sides, no ids)",
-        source="https://support.kraken.com, downloadable historical market data (time and sales)",
+        source="support.kraken.com, downloadable historical market data (time and sales)",
         roles={"time": ("time",), "price": ("price",), "quantity": ("volume",)},
         layouts=((("time", "price", "volume"), "tdd"),),
         file_names=(r"(?P<symbol>[A-Z0-9.]+)(?:_\d{4}Q\d)?\.csv",),
@@ -171,7 +174,7 @@ _ALL: Final = (
     Preset(
         name="tardis",
         title="Tardis.dev trades (all venues)",
-        source="https://docs.tardis.dev, downloadable CSV files, data type trades",
+        source="docs.tardis.dev, downloadable CSV files, data type trades",
         roles={
             "symbol": ("symbol",),
             "time": ("timestamp",),
@@ -188,7 +191,7 @@ _ALL: Final = (
     Preset(
         name="bitmex",
         title="BitMEX trades",
-        source="https://public.bitmex.com/?prefix=data/trade/ (the header names the columns)",
+        source="public.bitmex.com/?prefix=data/trade/ (the header names the columns)",
         roles={
             "time": ("timestamp",),
             "symbol": ("symbol",),
@@ -249,7 +252,7 @@ def guess(keys: Sequence[str] | None, rows: Sequence[Sequence[str]], file: str) 
         if any(_has_kinds(row, kinds) for _, kinds in preset.layouts for row in rows[:1])
     ]
     named = [preset for preset in fitting if preset.symbol_in(file) is not None]
-    return (named or fitting or [None])[0]
+    return next(iter(named or fitting), None)
 
 
 def layout_of(preset: Preset, row: Sequence[str]) -> tuple[str, ...] | None:

@@ -11,15 +11,15 @@ from typing import Any, Final
 
 from klineagg import errors
 from klineagg.io.arrow import ArrowSource, format_of
-from klineagg.io.csv import CsvSource, Fault
+from klineagg.io.csv import CsvChunk, CsvSource, Fault, LineMap
 from klineagg.io.sniff import Wanted
 from klineagg.io.streams import Stream, open_streams
 
 __all__ = ["FileFacts", "TradeBatch", "TradeReader", "read_trades"]
 
 _SAMPLES_MAX: Final = 8
-# An aggregation may look back at rows of chunks before the last one when it reports an error.
-_REMEMBERED: Final = 4
+# An aggregation takes several batches at once, and may report a row of any of them.
+_REMEMBERED: Final = 256
 
 
 @dataclass
@@ -107,7 +107,7 @@ class TradeReader:
         self._read_ahead = read_ahead
         self._notify = notify
         self._rows = 0
-        self._recent: deque[TradeBatch] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[tuple[int, int, str, Callable[[int], int]]] = deque(maxlen=_REMEMBERED)
         self._bytes_before = 0
         self._stream: Stream | None = None
         self.files: list[FileFacts] = []
@@ -140,9 +140,9 @@ class TradeReader:
 
     def locate(self, position: int) -> tuple[str, int] | None:
         """File and row of the trade at a position among all rows; None when it was long ago."""
-        for batch in self._recent:
-            if batch.start <= position < batch.start + batch.rows:
-                return batch.file, batch.row_of(position - batch.start)
+        for start, rows, file, row_of in self._recent:
+            if start <= position < start + rows:
+                return file, row_of(position - start)
         return None
 
     def __iter__(self) -> Iterator[TradeBatch]:
@@ -155,28 +155,22 @@ class TradeReader:
 
     def _batches(self, stream: Stream) -> Iterator[TradeBatch]:
         format = format_of(stream.peek(8))
-        source = (
-            self._csv(stream) if format is None else ArrowSource(stream, format, self._wanted)
-        )
+        source = self._csv(stream) if format is None else ArrowSource(stream, format, self._wanted)
         facts = _facts(stream, format or "csv", source)
         self.files.append(facts)
         if self._notify is not None:
             self._notify(facts)
         try:
             for chunk in source:
-                before = facts.rows
-                if isinstance(source, CsvSource):
-                    batch = TradeBatch(
-                        chunk.columns, chunk.rows, self._rows, stream.label, chunk.line_of
-                    )
+                if isinstance(chunk, CsvChunk):
+                    data, rows, row_of = chunk.columns, chunk.rows, chunk.lines
                 else:
-                    batch = TradeBatch(
-                        chunk, chunk.num_rows, self._rows, stream.label, _Offset(before)
-                    )
-                self._recent.append(batch)
-                self._rows += batch.rows
-                facts.rows += batch.rows
-                yield batch
+                    data, rows, row_of = chunk, chunk.num_rows, LineMap(facts.rows)
+                start = self._rows
+                self._recent.append((start, rows, stream.label, row_of))
+                self._rows += rows
+                facts.rows += rows
+                yield TradeBatch(data, rows, start, stream.label, row_of)
         finally:
             if isinstance(source, CsvSource):
                 facts.faults = source.faults
@@ -189,16 +183,6 @@ class TradeReader:
             count_faults=self._count_faults,
             read_ahead=self._read_ahead,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Offset:
-    """Rows of a file from the positions in one of its batches."""
-
-    before: int
-
-    def __call__(self, position: int) -> int:
-        return self.before + position
 
 
 def _facts(stream: Stream, format: str, source: CsvSource | ArrowSource) -> FileFacts:
@@ -257,7 +241,7 @@ def read_trades(
             second field of a file without a header, None a role that is not used. Roles: symbol,
             time, price, quantity, side, trade_id, first_trade_id, last_trade_id, flags.
         unit: of integer stamps, ``s``, ``ms``, ``us`` or ``ns``; None: by their size.
-        symbol: of all trades, where neither a column nor the file's name tells it.
+        symbol: of all trades, where no column tells it; it goes before the file's name.
         delimiter: of the fields of CSV; None: the most frequent of comma, semicolon, tab and bar.
         header: whether CSV has names in its first record; None: find out.
         on_bad: ``"raise"`` on the first record that cannot be read; ``"count"`` leaves it out (use

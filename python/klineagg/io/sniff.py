@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from klineagg import errors
-from klineagg._columns_roles import resolve
+from klineagg._columns_roles import ALIASES, resolve
 from klineagg.io import presets
 from klineagg.io.presets import Preset, key_of
 
@@ -19,6 +21,8 @@ __all__ = ["Layout", "Wanted", "positions_of", "sniff", "symbol_of"]
 DELIMITERS: Final = ",;\t|"
 _SAMPLE_BYTES: Final = 1 << 16
 _SAMPLE_ROWS: Final = 20
+_PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_PLAUSIBLE: Final = (631_152_000.0, 4_102_444_800.0)  # 1990 and 2100
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -30,7 +34,7 @@ class Wanted:
         preset: name of a preset, or ``"none"`` to go by the names of the columns alone.
         columns: role -> name of a column, or ``#n`` for the n-th field from 1; None: not used.
         unit: of integer stamps, ``s``, ``ms``, ``us`` or ``ns``.
-        symbol: of all trades, instead of a symbol column.
+        symbol: of all trades, where no column tells it.
         delimiter: of the fields.
         header: whether the first record holds names.
     """
@@ -52,7 +56,7 @@ class Layout:
         positions: field of each role, from 0.
         delimiter: of the fields.
         header: whether the first record holds names.
-        unit: of integer stamps; ``detect``: by their size.
+        unit: of integer stamps; ``ms/us``: either, by the size of each; ``detect``: they are texts.
         side: ``taker`` or ``maker``, see :class:`klineagg._core.CsvParser`.
         symbol: of all trades; None when a column tells it.
         preset: what it was taken for; None: the columns were found by their names.
@@ -111,22 +115,22 @@ def sniff(head: bytes, file: str, wanted: Wanted, names: Sequence[str]) -> Layou
     preset = _preset(wanted, known, data, names)
     fields = known or _positional(preset, data[0] if data else rows[0])
     positions, maker = positions_of(preset, fields, wanted, file)
-    symbol = wanted.symbol
-    if symbol is not None:
-        positions.pop("symbol", None)
-    elif "symbol" not in positions:
-        symbol = symbol_of(preset, names, file, fields)
+    symbol = None
+    if "symbol" not in positions:
+        symbol = wanted.symbol or symbol_of(preset, names, file, fields)
     _drop_textual_ids(positions, data)
+    stamps = [row[positions["time"]] for row in data if positions["time"] < len(row)]
+    unit = unit_of(stamps, wanted.unit, preset, fields[positions["time"]], file)
     return Layout(
         names=fields,
         positions=positions,
         delimiter=delimiter,
         header=header,
-        unit=wanted.unit or (preset.unit if preset else "detect"),
+        unit=unit,
         side="maker" if maker else "taker",
         symbol=symbol,
         preset=preset,
-        why=_explain(preset, fields, positions, header, symbol, wanted),
+        why=_explain(preset, fields, positions, header, symbol, unit, wanted),
     )
 
 
@@ -217,7 +221,8 @@ def positions_of(
             _core_role(role, found): names[at] for role, at in found.items()
         }
         columns.update({role: _named(name, names, fields) for role, name in mapped.items()})
-        roles = resolve(names, columns=columns, needs_symbol=False)
+        told = columns["symbol"] is not None if "symbol" in columns else _has_symbol(names)
+        roles = resolve(names, columns=columns, needs_symbol=told)
     except errors.ColumnError as error:
         hint = (error.hint + "; " if error.hint else "") + (
             "on the command line: --columns time=NAME,price=NAME,quantity=NAME "
@@ -231,6 +236,10 @@ def positions_of(
         positions["trade_id"] = first
     positions.pop("conditions", None)
     return positions, roles.buyer_is_maker
+
+
+def _has_symbol(names: Sequence[str]) -> bool:
+    return any(key_of(name) in ALIASES["symbol"] for name in names)
 
 
 def _core_role(role: str, found: Mapping[str, int]) -> str:
@@ -287,15 +296,55 @@ def symbol_of(preset: Preset | None, names: Sequence[str], file: str, fields: Se
     )
 
 
+def unit_of(
+    stamps: Sequence[str], wanted: str | None, preset: Preset | None, column: str, file: str
+) -> str:
+    """The unit of time stamps: as asked or as the preset says, else by the size of the first one.
+
+    Raises:
+        TimeUnitError: ``time_unit`` when the unit that was asked for makes no sense and another
+            one does, such as milliseconds given as nanoseconds.
+    """
+    numbers = [text.strip() for text in stamps if _NUMBER.fullmatch(text.strip())]
+    if not numbers:
+        return wanted or (preset.unit if preset is not None else "detect")
+    seconds = {unit: float(numbers[0]) / per for unit, per in _PER_SECOND.items()}
+    plausible = [unit for unit, value in seconds.items() if _PLAUSIBLE[0] <= value < _PLAUSIBLE[1]]
+    if wanted is not None:
+        if plausible and wanted not in plausible:
+            date = np.datetime64(int(seconds[plausible[0]]), "s")
+            text = (
+                f"{file}: the unit {wanted!r} was given, but {numbers[0]} in column {column!r} "
+                f"looks like {plausible[0]!r}: it is then {date}"
+            )
+            hint = f"pass --unit {plausible[0]}, or leave it out"
+            raise errors.make(
+                "time_unit", text, hint=hint, file=file, given=wanted, likely=plausible[0]
+            )
+        return wanted
+    if preset is not None and preset.unit != "detect":
+        return preset.unit
+    return plausible[0] if plausible else _by_digits(numbers[0])
+
+
+def _by_digits(number: str) -> str:
+    """The unit that the size of a number tells, also for times far from today."""
+    digits = len(str(abs(int(float(number)))))
+    return next(
+        unit for most, unit in ((11, "s"), (14, "ms"), (17, "us"), (99, "ns")) if digits <= most
+    )
+
+
 def _drop_textual_ids(positions: dict[str, int], data: Sequence[Sequence[str]]) -> None:
     """Ids such as UUIDs order nothing: trades of one stamp keep their order in the file."""
     at = positions.get("trade_id")
     if at is None or "last_trade_id" in positions:
         return
-    for row in data:
-        if at < len(row) and not re.fullmatch(r"\s*([+-]?\d{1,19})?\s*", row[at]):
-            del positions["trade_id"]
-            return
+    ids = [row[at] for row in data if at < len(row)]
+    textual = [text for text in ids if not re.fullmatch(r"\s*([+-]?\d{1,19})?\s*", text)]
+    # One of many is a bad row, and told as such.
+    if len(textual) * 2 > len(ids):
+        del positions["trade_id"]
 
 
 def _explain(
@@ -304,6 +353,7 @@ def _explain(
     positions: Mapping[str, int],
     header: bool,
     symbol: str | None,
+    unit: str,
     wanted: Wanted,
 ) -> str:
     parts = []
@@ -314,6 +364,7 @@ def _explain(
         columns = ", ".join(f"{role}={fields[at]}" for role, at in positions.items())
         parts.append(f"columns {columns}")
     parts.append("with a header" if header else "without a header")
+    parts.append("times as text" if unit == "detect" else f"times in {unit}")
     if symbol is not None:
         parts.append(f"symbol {symbol}" + ("" if wanted.symbol else " (from the file's name)"))
     return ", ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import importlib
 import io
 import os
 import shutil
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ _ZIP_EMPTY: Final = b"PK\x05\x06"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind one byte of 0x50 to 0x5f
 _BUFFER_BYTES: Final = 1 << 18
+# Small, since what comes out may be a thousand times as large.
+_PACKED_BYTES: Final = 1 << 16
 # Archives hold these beside the data.
 _NOT_DATA: Final = (".checksum", ".md5", ".sha256", ".txt", ".pdf", ".ds_store")
 
@@ -65,7 +67,7 @@ class Stream:
             return self.data.read(size)
 
 
-class damaged:  # noqa: N801 - reads as words: with damaged(file): ...
+class damaged:
     """Turns the errors of decompression within it into typed ones that name the file."""
 
     def __init__(self, label: str) -> None:
@@ -75,7 +77,7 @@ class damaged:  # noqa: N801 - reads as words: with damaged(file): ...
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        broken = (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, _ZstdDamage)
+        broken = (EOFError, zlib.error, zipfile.BadZipFile, _Damage)
         if isinstance(error, broken):
             text = f"{self._label} is damaged or truncated: {error}"
             raise errors.make("file_truncated", text, file=self._label) from error
@@ -129,17 +131,18 @@ def _open(path: Path) -> IO[bytes]:
         raise errors.make("file_not_found", text, hint="", file=str(path)) from error
 
 
-def _buffered(raw: Any) -> io.BufferedReader:
+def _buffered(raw: Any) -> Any:
     return raw if hasattr(raw, "peek") else io.BufferedReader(raw, _BUFFER_BYTES)
 
 
 def _unpack(stack: ExitStack, stream: Stream) -> Iterator[Stream]:
     magic = stream.peek(4)
     if magic.startswith(_GZIP):
-        inner = gzip.GzipFile(fileobj=stream.data)
+        inner = _Unpacked(stream.data, _gzip_decompressor, zlib.error)
         yield from _unpack(stack, _inside(stream, inner, "gzip", ".gz"))
     elif magic == _ZSTD or (magic[1:] == _ZSTD_SKIPPABLE and 0x50 <= magic[0] <= 0x5F):
-        yield from _unpack(stack, _inside(stream, _ZstdReader(stream), "zstd", ".zst"))
+        inner = _Unpacked(stream.data, *_zstd_decompressor(stream.label))
+        yield from _unpack(stack, _inside(stream, inner, "zstd", ".zst"))
     elif magic in (_ZIP, _ZIP_EMPTY):
         yield from _members(stack, stream)
     else:
@@ -171,7 +174,7 @@ def _members(stack: ExitStack, stream: Stream) -> Iterator[Stream]:
     for info in found:
         label = f"{stream.label}:{info.filename}"
         with damaged(label):
-            member = archive.open(info)
+            member: Any = archive.open(info)
         with member:
             names = (Path(info.filename).name, *stream.names)
             data = io.BufferedReader(member, _BUFFER_BYTES)
@@ -182,68 +185,81 @@ def seekable(stack: ExitStack, stream: Stream) -> IO[bytes]:
     """The stream as a file that can be sought, by way of a temporary file where it must be."""
     if stream.path is not None:
         return stream.raw
-    copy = stack.enter_context(tempfile.TemporaryFile(prefix="klineagg-"))
+    copy: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(prefix="klineagg-"))  # noqa: SIM115
     with damaged(stream.label):
         shutil.copyfileobj(stream.data, copy, _BUFFER_BYTES)
     copy.seek(0)
     return copy
 
 
-class _ZstdDamage(Exception):
+class _Damage(Exception):
     pass
 
 
-class _ZstdReader(io.RawIOBase):
-    """Decompresses zstd frame by frame, and notices when the last one is cut off."""
+class _Unpacked(io.RawIOBase):
+    """Decompresses frame by frame, and notices when the last one is cut off.
 
-    def __init__(self, stream: Stream) -> None:
+    Python's own gzip reads in steps that are too small to be fast, and the zstd readers take the
+    end of the file for the end of the data.
+
+    Args:
+        source: the compressed bytes.
+        new: makes a decompressor of one frame, with ``decompress``, ``eof`` and ``unused_data``.
+        failures: what it raises for damaged data.
+    """
+
+    def __init__(self, source: Any, new: Callable[[], Any], failures: Any) -> None:
         super().__init__()
-        self._source = stream.data
-        self._new, self._errors = _zstd_decompressor(stream.label)
+        self._source = source
+        self._new = new
+        self._failures = failures
         self._frame: Any = None
         self._rest = b""
         self._ready = memoryview(b"")
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fills the buffer with the next bytes; 0 at the end."""
         while not self._ready:
-            if not self._rest:
-                self._rest = self._source.read(_BUFFER_BYTES)
+            self._rest = self._rest or self._source.read(_PACKED_BYTES)
+            if self._frame is None:
+                # Tapes and some servers fill up the last block with zeros.
+                self._rest = self._rest.lstrip(b"\0") or self._source.read(_PACKED_BYTES)
             if not self._rest:
                 if self._frame is not None:
-                    raise _ZstdDamage("the last zstd frame has no end")
+                    raise _Damage("the compressed data has no end")
                 return 0
-            if self._frame is None:
-                self._frame = self._new()
+            self._frame = self._frame or self._new()
             try:
                 self._ready = memoryview(self._frame.decompress(self._rest))
-            except self._errors as error:
-                raise _ZstdDamage(str(error)) from error
+            except self._failures as error:
+                raise _Damage(str(error)) from error
+            self._rest = self._frame.unused_data
             if self._frame.eof:
-                self._rest = self._frame.unused_data
                 self._frame = None
-            else:
-                self._rest = b""
         size = min(len(buffer), len(self._ready))
         buffer[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
 
 
-def _zstd_decompressor(label: str) -> tuple[Any, Any]:
-    """A factory of decompressors for one frame, and the errors that they raise."""
-    try:
-        from compression import zstd  # Python 3.14
+def _gzip_decompressor() -> Any:
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
-        return zstd.ZstdDecompressor, zstd.ZstdError
-    except ImportError:
-        pass
-    try:
-        import zstandard
-    except ImportError as error:
-        text = f"{label} is compressed with zstd, which needs a package"
-        hint = "pip install zstandard, use Python 3.14, or unpack it with: zstd -d"
-        raise errors.make("missing_extra", text, hint=hint, module="zstandard") from error
-    return zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
+
+def _zstd_decompressor(label: str) -> tuple[Callable[[], Any], Any]:
+    """A factory of decompressors for one frame, and the errors that they raise."""
+    for name in ("compression.zstd", "zstandard"):  # the first is part of Python 3.14
+        try:
+            module: Any = importlib.import_module(name)
+        except ImportError:
+            continue
+        if name == "zstandard":
+            return module.ZstdDecompressor().decompressobj, module.ZstdError
+        return module.ZstdDecompressor, module.ZstdError
+    text = f"{label} is compressed with zstd, which needs a package"
+    hint = "pip install zstandard, use Python 3.14, or unpack it with: zstd -d"
+    raise errors.make("missing_extra", text, hint=hint, module="zstandard")

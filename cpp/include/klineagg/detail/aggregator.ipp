@@ -24,9 +24,9 @@ Admission SymbolAggregator<Bar>::add_slow(const TradeType& trade, const Sink& si
     }
     // Judged on whole seconds, whatever the intervals, so that no interval changes which
     // trades the others get.
-    if (watermark_ != TIME_NONE && floor_to(time, NS_PER_SECOND) + NS_PER_SECOND <= watermark_) {
-        if (options_->late == LatePolicy::raise) throw OutOfOrder{time, watermark_};
-        return Admission::late;
+    const TimeNs mark = judging_watermark();
+    if (mark != TIME_NONE && floor_to(time, NS_PER_SECOND) + NS_PER_SECOND <= mark) {
+        return add_late(trade, mark, sink);
     }
     if (moves_on) {
         unguard_base();
@@ -79,10 +79,23 @@ Bar& SymbolAggregator<Bar>::cell_of(TimeNs time) {
 }
 
 template <class Bar>
+TimeNs SymbolAggregator<Bar>::judging_watermark() const noexcept {
+    const TimeNs newest_time = newest();
+    if (newest_time == TIME_NONE) return watermark_;
+    return std::max(watermark_, newest_time - std::max<DurationNs>(options_->lateness_ns, 0));
+}
+
+template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::advance(TimeNs watermark, const Sink& sink) {
     if (watermark <= watermark_) return;
     watermark_ = watermark;
+    close_due(sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::close_due(const Sink& sink) {
     while (older_ && !older_->empty() && older_->front().close_time <= watermark_) {
         close_base(older_->front(), sink);
         older_->pop_front();
@@ -177,9 +190,15 @@ void SymbolAggregator<Bar>::emit(int level, Bar& bar, const Sink& sink) {
         state.has_head = true;
         heads_[static_cast<std::size_t>(level)] = bar;
     } else {
-        if (has_flat_rows_) emit_flat(level, bar.open_time, sink);
+        if (has_flat_rows_ && !amends()) emit_flat(level, bar.open_time, sink);
         bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED |
                                                cut_flag(bar.open_time, bar.close_time));
+        if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+            if (amends()) [[unlikely]] {
+                history(level).record(bar);
+                return;
+            }
+        }
         sink.bar(output, bar, state.last_close);
     }
     state.covered_to = bar.close_time;
@@ -197,19 +216,27 @@ void SymbolAggregator<Bar>::emit_flat(int level, TimeNs to, const Sink& sink) {
         if (span.open >= to) return;
         const int flags = BAR_GENESIS | (span.close <= watermark_ ? BAR_CLOSED : 0) |
                           cut_flag(span.open, span.close);
-        sink.gap(plan.output, span, 1, state.last_close, static_cast<std::uint16_t>(flags));
+        sink.gap(plan.output, span, 1, state.last_close, static_cast<std::uint16_t>(flags), 0);
         state.covered_to = span.close;
     }
     if (options_->gaps == GapMode::none || state.covered_to == TIME_NONE) return;
-    constexpr std::uint16_t flags = BAR_GAP | BAR_CLOSED;
-    while (state.covered_to < to) {
-        Span range = plan.interval->next(state.covered_to);
+    state.covered_to = emit_gaps(plan, state.covered_to, to, state.last_close, 0, sink);
+}
+
+template <class Bar>
+template <class Sink>
+TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to,
+                                        double price, std::int32_t revision,
+                                        const Sink& sink) const {
+    const int flags = BAR_GAP | BAR_CLOSED | (revision > 0 ? BAR_REVISED : 0);
+    while (from < to) {
+        Span range = plan.interval->next(from);
         if (range.open >= to) break;
-        const std::int64_t bars =
-            options_->gaps == GapMode::runs ? extend_run(plan, range, to) : 1;
-        sink.gap(plan.output, range, bars, state.last_close, flags);
-        state.covered_to = range.close;
+        const std::int64_t bars = options_->gaps == GapMode::runs ? extend_run(plan, range, to) : 1;
+        sink.gap(plan.output, range, bars, price, static_cast<std::uint16_t>(flags), revision);
+        from = range.close;
     }
+    return from;
 }
 
 template <class Bar>
@@ -242,6 +269,13 @@ template <class Bar>
 void SymbolAggregator<Bar>::seed(double price, TimeNs start) {
     genesis_ = start;
     has_flat_rows_ = true;
+    if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+        for (std::size_t i = 0; i < histories_.size(); ++i) {
+            const Span span = genesis_span(static_cast<int>(i));
+            const int flags = BAR_GENESIS | cut_flag(span.open, span.close);
+            histories_[i].seed(span, price, static_cast<std::uint16_t>(flags));
+        }
+    }
     base_.last_close = price;
     for (Level& level : coarser_) level.last_close = price;
 }
@@ -296,11 +330,13 @@ void SymbolAggregator<Bar>::absorb(SymbolAggregator& later, const Sink& sink) {
     unguard_base();
     later.unguard_base();
     const TimeNs both = std::max(newest(), later.newest());
+    // Raised first: what a seam hands out is closed by trades of the later slice.
+    watermark_ = std::max(watermark_, later.watermark_);
     absorb_level(0, later, sink);
     newest_ = both;
     if (base_.active) base_close_ = base_.bar.close_time;
     guard_base();
-    advance(later.watermark_, sink);
+    close_due(sink);
 }
 
 template <class Bar>

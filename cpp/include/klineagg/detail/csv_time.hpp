@@ -9,8 +9,11 @@
 namespace klineagg {
 
 /// What a number without further marks counts. `detect` goes by its size, which tells the four
-/// apart for every time between 1973 and 5138.
-enum class CsvTimeUnit : std::uint8_t { detect, seconds, milliseconds, microseconds, nanoseconds };
+/// apart for every time between 1973 and 5138; `milli_or_micro` tells only these two apart, for
+/// dumps that went from one to the other.
+enum class CsvTimeUnit : std::uint8_t {
+    detect, seconds, milliseconds, microseconds, nanoseconds, milli_or_micro,
+};
 
 namespace detail {
 

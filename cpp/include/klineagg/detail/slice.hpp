@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "klineagg/batch.hpp"
+#include "klineagg/detail/row_counter.hpp"
 #include "klineagg/detail/row_errors.hpp"
 #include "klineagg/detail/symbol_router.hpp"
+#include "klineagg/detail/symbol_sorter.hpp"
 
 namespace klineagg::detail {
 
@@ -17,9 +19,15 @@ namespace klineagg::detail {
 struct CountSink {
     std::int64_t* rows;
 
-    void bar(int output, const TimeBar&, double) const noexcept { ++rows[output]; }
-    void gap(int output, Span, std::int64_t, double, std::uint16_t) const noexcept { ++rows[output]; }
-    void outside(int, const TimeBar&) const noexcept {}
+    template <class Bar>
+    void bar(int output, const Bar&, double) const noexcept {
+        ++rows[output];
+    }
+    void gap(int output, Span, std::int64_t, double, std::uint16_t, std::int32_t) const noexcept {
+        ++rows[output];
+    }
+    template <class Bar>
+    void outside(int, const Bar&) const noexcept {}
 };
 
 /// Writes the rows of one symbol where the count said they belong.
@@ -36,9 +44,11 @@ struct FillSink {
             canonicalize(to->partials[row]);
         }
     }
-    void gap(int output, Span range, std::int64_t bars, double price,
-             std::uint16_t flags) const noexcept {
-        bar(output, flat_bar(range, bars, flags), price);
+    void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
+             std::int32_t revision) const noexcept {
+        PartialBar flat = flat_bar(range, bars, flags);
+        flat.revision = revision;
+        bar(output, flat, price);
     }
     void outside(int output, const PartialBar& bar) const noexcept {
         outside_[output] += bar.trade_count;
@@ -57,44 +67,64 @@ struct PassContext {
     const BatchOptions* options;
     std::atomic<std::int64_t>* rows_passed;
     const std::atomic<bool>* cancelled;
+    bool plain;       // rows can be counted by RowCounter
+    bool judge_only;  // amendments: rows are counted afterwards
 };
 
 /// What a trade out of order is: unsorted where order was promised, else late.
 [[nodiscard]] ErrorCode order_error(const BatchOptions& options) noexcept;
 
-/// Provides the state of a symbol that a slice meets for the first time.
-using StateOf = SymbolAggregator<TimeBar> (*)(void* owner, std::int32_t symbol);
+/// Where the symbols of a slice come from.
+class KnownSymbols {
+public:
+    virtual ~KnownSymbols() = default;
+    /// The state over times before the slice.
+    [[nodiscard]] virtual SymbolAggregator<TimeBar> times(std::int32_t symbol) const = 0;
+    /// The newest time before the slice, TIME_NONE for none.
+    [[nodiscard]] virtual TimeNs newest(std::int32_t symbol) const = 0;
+};
 
 class Slice {
 public:
     Slice(const PassContext& context, std::size_t begin, std::size_t end)
-        : context_(&context), begin_(begin), end_(end) {}
+        : context_(&context), begin_(begin), end_(end), counter_(*context.plan) {}
 
     /// First pass: judges every row and counts the rows of the result. Throws Error.
-    void count(StateOf state_of, void* owner);
+    void count(const KnownSymbols& known);
     /// Second pass: `bars` and `cursors` hold one symbol after the other, as in symbols().
-    void fill(const std::vector<SymbolAggregator<PartialBar>*>& bars, const BarColumns& to,
+    /// Returns how many trades came too late to be amended.
+    std::int64_t fill(const std::vector<SymbolAggregator<PartialBar>*>& bars, const BarColumns& to,
               std::vector<std::int64_t>& cursors, std::vector<std::int64_t>& outside) const;
 
     [[nodiscard]] const std::vector<SliceSymbol>& symbols() const noexcept { return symbols_; }
     [[nodiscard]] std::int32_t place_of(std::int32_t symbol) const noexcept {
         return router_.find(symbol);
     }
+    /// Of plain streams.
+    [[nodiscard]] const RowCounter& counter() const noexcept { return counter_; }
+    /// Of others: the state over times, and the rows counted, by symbol and output.
     [[nodiscard]] SymbolAggregator<TimeBar>& times(std::size_t place) { return times_[place]; }
-    /// Rows that the first pass counted, by symbol and output.
     [[nodiscard]] const std::vector<std::int64_t>& counts() const noexcept { return counts_; }
     [[nodiscard]] const RejectCounts& rejected() const noexcept { return rejected_; }
     [[nodiscard]] std::int64_t late() const noexcept { return late_; }
 
 private:
-    static constexpr std::size_t BLOCK = 2048;
+    static constexpr std::size_t COUNT_BLOCK = 2048;
+    static constexpr std::size_t FILL_BLOCK = 8192;  // records of 48 bytes: they stay in L2
 
     template <class Body>
-    void each_block(bool counting, Body&& body) const;
+    void each_block(bool counting, std::size_t block_rows, Body&& body) const;
     template <class Rows>
     void count_block(const TradeColumns& batch, const Rows& rows, std::size_t from, std::size_t to,
                      std::size_t first_row);
-    void count_row(std::int32_t symbol, TimeNs time, std::size_t global_row);
+    template <class Rows, class TryAdd>
+    void count_plain(const TradeColumns& batch, const Rows& rows, std::size_t from, std::size_t to,
+                     std::size_t first_row, TryAdd&& try_add);
+    [[nodiscard]] bool try_count(std::int32_t place, TimeNs time) noexcept;
+    void count_row(std::int32_t symbol, TimeNs time, std::size_t global_row, std::int32_t place);
+    template <class Rows>
+    void sort_block(SymbolSorter& sorter, const Rows& rows, std::size_t from, std::size_t end,
+                    std::size_t first_row) const;
     bool judge(const TradeColumns& batch, std::size_t row, std::size_t global_row);
     std::int32_t add_symbol(std::int32_t symbol, RowPlace place);
     [[nodiscard]] bool is_rejected(std::size_t global_row) const;
@@ -102,10 +132,10 @@ private:
     const PassContext* context_;
     std::size_t begin_;
     std::size_t end_;
-    StateOf state_of_ = nullptr;
-    void* owner_ = nullptr;
+    const KnownSymbols* known_ = nullptr;
     SymbolRouter router_;
     std::vector<SliceSymbol> symbols_;
+    RowCounter counter_;
     std::vector<SymbolAggregator<TimeBar>> times_;
     std::vector<std::int64_t> counts_;
     RejectCounts rejected_{};

@@ -11,10 +11,27 @@ class SymbolRouter {
 public:
     static constexpr std::int32_t ABSENT = -1;
 
+    /// For loops: as the router is now, with nothing in it that a store could change.
+    class View {
+    public:
+        explicit View(const SymbolRouter& router)
+            : near_(router.near_.data()), size_(router.near_.size()), router_(&router) {}
+
+        [[nodiscard]] std::int32_t find(std::int32_t symbol) const noexcept {
+            const auto index = static_cast<std::uint32_t>(symbol);
+            if (index < size_) [[likely]] return near_[index];
+            return router_->find_far(symbol);
+        }
+
+    private:
+        const std::int32_t* near_;
+        std::size_t size_;
+        const SymbolRouter* router_;
+    };
+
+    [[nodiscard]] View view() const noexcept { return View(*this); }
     [[nodiscard]] std::int32_t find(std::int32_t symbol) const noexcept {
-        const auto index = static_cast<std::uint32_t>(symbol);
-        if (index < near_.size()) [[likely]] return near_[index];
-        return find_far(symbol);
+        return view().find(symbol);
     }
 
     void insert(std::int32_t symbol, std::int32_t place) {

@@ -1,0 +1,152 @@
+# One command a task; `make help` lists them. Everything is installed into .venv and built in
+# build/; stamps in .venv/.stamps make a second run cheap.
+VENV ?= .venv
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+# What scripts/bootstrap has to find or bring before anything else.
+TIER ?= build
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet install
+STAMPS := $(VENV)/.stamps
+# cmake, ninja, ruff and mypy are those of the virtual environment.
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS)
+CONFIGURE := $(RUN) cmake --log-level=NOTICE -DPython_EXECUTABLE="$(CURDIR)/$(PY)"
+BUILD := $(RUN) cmake --build
+# The wheel is built in a kept directory and with the tools of the virtual environment, so that
+# only what changed is compiled again.
+WHEEL := --no-build-isolation -C cmake.define.KLINEAGG_WERROR=ON
+
+SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake scripts/backend \
+	cpp/include cpp/src cpp/bindings python -type f -not -name '*.pyc' -not -path '*/.*')
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all bench lint tidy format clean distclean bootstrap package \
+	test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
+
+help: ## this list
+	@echo "klineagg:"
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+demo: package ## build, install into .venv and show the main job on real trades
+	@$(PY) -m klineagg.demo
+
+test: TIER = test
+test: bootstrap test-cpp test-python ## the default tests, from scratch, on a fresh machine
+
+test-all: TIER = test-all
+test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy package $(STAMPS)/group-test ## also sanitizers, fuzzing, clang-tidy, long properties
+	@echo "== Python tests: slow ones and long properties"
+	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" $(PYTEST_ARGS)
+
+bench: package $(STAMPS)/group-bench ## speed beside the peers, side by side
+	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
+
+lint: TIER = test
+lint: package $(STAMPS)/group-lint $(STAMPS)/group-test ## ruff, mypy, and g++ with warnings as errors
+	@echo "== ruff"
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --quiet --check .
+	@echo "== mypy"
+	@$(RUN) mypy --no-error-summary
+	@echo "== C++ with warnings as errors"
+	@$(CONFIGURE) --preset dev
+	@$(BUILD) --preset dev
+	@echo "lint: clean"
+
+format: $(STAMPS)/group-lint ## ruff's and clang-format's layout
+	@$(RUN) ruff check --quiet --fix . ; $(RUN) ruff format .
+	@tool=$$(scripts/find-clang clang-format) || { echo "no clang-format here: C++ left as it is"; exit 0; }; \
+		find cpp -name '*.?pp' | xargs "$$tool" -i
+
+test-cpp: TIER = test
+test-cpp: bootstrap $(STAMPS)/group-build $(STAMPS)/group-test ## the C++ tests
+	@echo "== C++ tests"
+	@$(CONFIGURE) --preset dev
+	@$(BUILD) --preset dev
+	@$(RUN) ctest --preset dev
+
+test-python: package $(STAMPS)/group-test ## the default Python tests
+	@echo "== Python tests"
+	@$(RUN) $(CURDIR)/$(PY) -m pytest $(PYTEST_ARGS)
+
+test-asan: TIER = test-all
+test-asan: bootstrap $(STAMPS)/group-build $(STAMPS)/group-test ## the C++ tests with ASan and UBSan
+	@echo "== C++ tests with ASan and UBSan"
+	@$(CONFIGURE) --preset asan
+	@$(BUILD) --preset asan
+	@$(RUN) ctest --preset asan
+
+test-tsan: TIER = test-all
+test-tsan: bootstrap $(STAMPS)/group-build $(STAMPS)/group-test ## the C++ tests with TSan
+	@echo "== C++ tests with TSan"
+	@$(CONFIGURE) --preset tsan
+	@$(RUN) scripts/without-aslr cmake --build --preset tsan
+	@$(RUN) scripts/without-aslr ctest --preset tsan
+
+test-asan-python: TIER = test-all
+test-asan-python: package $(STAMPS)/group-test ## the Python tests with ASan and UBSan
+	@echo "== Python tests with ASan and UBSan"
+	@$(RUN) $(CURDIR)/$(PIP) $(WHEEL) --no-deps --upgrade --target build/asan-site \
+		-C build-dir=build/asan-wheel -C cmake.build-type=Debug -C install.strip=false \
+		-C cmake.define.KLINEAGG_SANITIZE=address,undefined .
+	@$(RUN) PYTHONPATH="$(CURDIR)/build/asan-site" scripts/with-asan $(CURDIR)/$(PY) -m pytest \
+		--ignore=tests/codebase --ignore=tests/packaging $(PYTEST_ARGS)
+
+fuzz: TIER = test-all
+fuzz: bootstrap $(STAMPS)/group-build ## each fuzzer for FUZZ_SECONDS (60)
+	@echo "== fuzzers, $(FUZZ_SECONDS) s each"
+	@$(CONFIGURE) --preset fuzz -DCMAKE_CXX_COMPILER="$$(scripts/find-clang clang++)"
+	@$(BUILD) --preset fuzz
+	@scripts/fuzz build/fuzz $(FUZZ_SECONDS)
+
+tidy: TIER = test-all
+tidy: bootstrap $(STAMPS)/group-build ## clang-tidy over the core and the bindings
+	@echo "== clang-tidy"
+	@$(CONFIGURE) --preset tidy -DCMAKE_CXX_COMPILER="$$(scripts/find-clang clang++)" \
+		-DKLINEAGG_CLANG_TIDY="$$(scripts/find-clang clang-tidy)"
+	@$(BUILD) --preset tidy -- -k 0
+
+package: $(STAMPS)/package ## install klineagg with all extras into .venv
+
+bootstrap:
+	@scripts/bootstrap $(TIER)
+
+# A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
+ifneq ($(wildcard $(STAMPS)/venv),)
+ifneq ($(shell $(PY) -c 'import sys; print(sys.prefix)' 2>/dev/null),$(abspath $(VENV)))
+$(shell rm -f $(STAMPS)/venv)
+endif
+endif
+
+$(STAMPS)/venv: | bootstrap
+	@echo "== making $(VENV)"
+	@rm -rf $(VENV)
+	@"$$(scripts/find-python)" -m venv $(VENV)
+	@$(PIP) --upgrade "pip>=25.1"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
+	@echo "== installing what is needed to $*"
+	@$(PIP) --group $*
+	@touch $@
+
+# Changes when a file comes or goes, which the files that are there cannot tell.
+$(STAMPS)/sources: FORCE | $(STAMPS)/venv
+	@printf '%s\n' $(sort $(SOURCES)) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(STAMPS)/package: $(SOURCES) $(STAMPS)/sources $(STAMPS)/group-build
+	@echo "== building and installing klineagg"
+	@$(RUN) $(CURDIR)/$(PIP) $(WHEEL) -C build-dir=build/wheel ".[all]"
+	@touch $@
+
+clean: ## remove build/
+	rm -rf build
+
+distclean: clean ## remove build/ and .venv
+	rm -rf $(VENV)

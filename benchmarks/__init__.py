@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks of klineagg and of what people use instead: ``python -m benchmarks``."""

@@ -1,0 +1,166 @@
+// SymbolAggregator: trades that come after their bar was closed. Included by aggregator.hpp only.
+#pragma once
+
+namespace klineagg {
+
+template <class Bar>
+template <class Sink>
+Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, const Sink& sink) {
+    const TimeNs time = time_of(trade);
+    if (options_->late == LatePolicy::raise) throw OutOfOrder{time, mark};
+    if (options_->late == LatePolicy::drop) return Admission::late;
+    if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+        const TimeNs second_end = floor_to(time, NS_PER_SECOND) + NS_PER_SECOND;
+        const DurationNs horizon = options_->amend_horizon_ns;
+        if (horizon != HORIZON_UNLIMITED && second_end <= mark - horizon) {
+            mark_incomplete(0, time);
+            return Admission::beyond_horizon;
+        }
+        Span span;
+        plan_->interval->locate(time, span);
+        if (span.close > watermark_) {
+            // Its second is over but its base bar is open still: nothing closed has to change.
+            if (!base_.active || span.open != base_.bar.open_time) {
+                add_trade(cell_of(time), trade);
+                return Admission::applied;
+            }
+            unguard_base();
+            add_trade(base_.bar, trade);
+            guard_base();
+            return Admission::applied;
+        }
+        amend_level(0, trade, sink);
+    }
+    return Admission::applied;
+}
+
+template <class Bar>
+TimeNs SymbolAggregator<Bar>::closed_to(int level) const noexcept {
+    Span span;
+    return plan_[level].interval->locate(watermark_, span) ? span.open : watermark_;
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::amend_level(int level, const Trade& trade, const Sink& sink) {
+    const RollupLevel& plan = plan_[level];
+    Level& state = at(level);
+    Span span;
+    if (!plan.interval->locate(trade.time, span)) {
+        PartialBar lone;
+        add_trade(lone, trade);
+        sink.outside(plan.output, lone);
+        return;
+    }
+    if (span.close > watermark_) {
+        if (!state.active) {
+            start_bar(state.bar, span.open, span.close);
+            state.active = true;
+        }
+        add_trade(state.bar, trade);
+        return;  // what it feeds gets the trade when it closes
+    }
+    if (plan.output != HIDDEN_LEVEL) {
+        const int flags = BAR_CLOSED | cut_flag(span.open, span.close);
+        history(level).amend(trade, span, static_cast<std::uint16_t>(flags), closed_to(level));
+        state.last_close = history(level).last_close();
+    }
+    for (int feed = plan.first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
+        amend_level(feed, trade, sink);
+    }
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::mark_incomplete(int level, TimeNs time) {
+    const RollupLevel& plan = plan_[level];
+    Span span;
+    if (!plan.interval->locate(time, span)) return;
+    if (span.close <= watermark_) {
+        if (plan.output != HIDDEN_LEVEL) history(level).mark_incomplete(span);
+    } else if (at(level).active) {
+        Bar& bar = at(level).bar;
+        bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_INCOMPLETE);
+        return;  // inherited from here on
+    }
+    for (int feed = plan.first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
+        mark_incomplete(feed, time);
+    }
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::prepare_finish(const Sink& sink) {
+    if (newest() != TIME_NONE) advance(newest(), sink);
+    if (options_->coverage_end != TIME_NONE) advance(options_->coverage_end, sink);
+    unguard_base();
+    const auto roll_open = [&](auto&& self, int level) -> void {
+        if (at(level).active) roll_up(level, at(level).bar, sink);
+        for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
+            self(self, feed);
+        }
+    };
+    roll_open(roll_open, 0);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::hand_out_flats(int level, const KeptBar& from, TimeNs to, double price,
+                                           const Sink& sink) const {
+    if (options_->gaps == GapMode::none) return;
+    TimeNs begin = from.flat_given_to;
+    for (const KeptBar::FlatRevision& cut : from.revisions) {
+        if (cut.until <= begin) continue;
+        begin = emit_gaps(plan_[level], begin, std::min(cut.until, to), price, cut.revision, sink);
+    }
+    emit_gaps(plan_[level], begin, to, price, 0, sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) const {
+    for (std::size_t i = 0; i < histories_.size(); ++i) {
+        const int level = static_cast<int>(i);
+        const int output = plan_[level].output;
+        if (output == HIDDEN_LEVEL) continue;
+        const Level& state = level == 0 ? base_ : coarser_[i - 1];
+        const std::deque<KeptBar>& bars = histories_[i].bars();
+        double close = histories_[i].close_before();
+        for (std::size_t k = 0; k < bars.size(); ++k) {
+            const KeptBar& kept = bars[k];
+            const bool open_seed = kept.seeds() && kept.bar.close_time > watermark_;
+            if (kept.changed && (!open_seed || (finished && options_->include_open &&
+                                                !(state.active && k + 1 == bars.size() &&
+                                                  state.bar.open_time <= kept.bar.open_time)))) {
+                PartialBar bar = kept.bar;
+                if (kept.bar.close_time <= watermark_)
+                    bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);
+                sink.bar(output, bar, close);
+            }
+            if (kept.bar.has_close()) close = kept.bar.close;
+            if (k + 1 < bars.size()) {
+                hand_out_flats(level, kept, bars[k + 1].bar.open_time, close, sink);
+            } else if (finished) {
+                const TimeNs to = state.active ? state.bar.open_time : closed_to(level);
+                hand_out_flats(level, kept, to, close, sink);
+            }
+        }
+        if (finished && state.active && options_->include_open) {
+            Bar bar = state.bar;
+            bar.flags =
+                static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
+            sink.bar(output, bar, close);
+        }
+    }
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::mark_given() {
+    for (History& history : histories_) {
+        history.mark_given();
+        if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE) {
+            history.forget_before(watermark_ - options_->amend_horizon_ns);
+        }
+    }
+}
+
+}  // namespace klineagg

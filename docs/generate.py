@@ -1,0 +1,129 @@
+"""Writes the parts of the documentation that are made by the code.
+
+``python docs/generate.py`` writes docs/ERRORS.md and docs/images/candles.png; with ``--check`` it
+changes nothing and fails when docs/ERRORS.md is not up to date.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import klineagg
+from klineagg import _core, demo, errors
+from klineagg.data import BITMEX_COVERAGE, load_bitmex
+
+DOCS = Path(__file__).resolve().parent
+
+# Name of an error -> when it happens. What to do about it comes from the table itself.
+WHEN = {
+    "invalid_interval": "the text of an interval cannot be read, or there are none or too many",
+    "duplicate_interval": "an interval is given twice, perhaps under two names (`60s`, `1m`)",
+    "invalid_option": "an argument has a value outside its range, or two exclude each other",
+    "unknown_time_zone": "the time zone database has no zone of that name",
+    "invalid_session_table": "a table of sessions is unsorted, overlaps, or is not on seconds",
+    "missing_extra": "a function needs an optional package that is not installed",
+    "missing_column": "no column holds a role that is needed, such as the price",
+    "ambiguous_column": "several columns could hold the same role",
+    "column_type": "a column, or one value in it, has a type that the role cannot have",
+    "column_length": "columns of one table differ in length",
+    "unsupported_input": "the trades are in a form that klineagg does not read",
+    "time_unit": "integer times look like those of another unit (ms read as ns)",
+    "unknown_symbol": "the name of a symbol is empty or too long, or an integer is no symbol id",
+    "bad_trade": "a row cannot be a trade; `fields` has the row, the column and the reason",
+    "unsorted": "time steps back within a symbol, and no lateness was given",
+    "late_trade": "a trade lies further back than the lateness allows, and `late='raise'`",
+    "count_overflow": "kept for counts beyond int64; today it is a reason of `bad_trade`",
+    "file_not_found": "a file or a folder does not exist, or may not be read",
+    "file_format": "a file is not what its name or its options say, or its layout is unknown",
+    "file_truncated": "a file ends too early or is damaged",
+    "csv_row": "a record of a CSV file cannot be read; `fields` has its line and the reason",
+    "stream_failed": "the producer of Arrow data reported an error",
+    "partials_needed": "results are merged that were made without `partials=True`",
+    "merge_mismatch": "results do not belong together, or rows overlap that are not revisions",
+    "no_such_series": "a result has no such symbol or interval",
+    "record_version": "partial bars, or a file of bars, of a version that is not known here",
+    "internal": "a defect of klineagg",
+}
+
+GROUPS = {
+    1: "Configuration",
+    2: "Shape of the input",
+    3: "Trades",
+    4: "Files and streams",
+    5: "Results",
+    9: "Defects",
+}
+
+HEAD = """\
+# Errors
+
+Written by `docs/generate.py` from the table in `cpp/include/klineagg/error.hpp`; a test compares
+the two.
+
+Every error of klineagg is a `klineagg.KlineaggError`. It has
+
+- `code`: stable, for programs and for searching: `"KLA-202"`. A number never changes its meaning.
+- `name`: stable too, for reading: `"ambiguous_column"`.
+- `hint`: what to do about it. A more fitting one may replace the one in this table.
+- `fields`: facts about this occurrence (column, row, value, file, ...), so that nobody needs to
+  parse the text.
+
+The text itself may get better from version to version. Each class below also is the built-in class
+that one would expect, so `except ValueError` works where it should:
+
+| class | also is | what it says |
+|---|---|---|
+"""
+
+FOOT = """
+## One bad row
+
+`bad_trade` stops at the first row that cannot be a trade. With `on_bad="count"` such rows are left
+out and counted by reason in `bars.report.rejected`; [SEMANTICS.md](SEMANTICS.md#acceptance) lists
+the reasons.
+
+An update that raises has changed nothing: an `Aggregator` goes on as if the call had never been
+made.
+
+The command line prints the code and the name behind the message, and maps errors to exit codes,
+which `klineagg --help` lists. With `--json` the error is one JSON object with the same fields.
+"""
+
+
+def errors_page() -> str:
+    """The text of docs/ERRORS.md."""
+    table = _core.error_table()
+    lines = [HEAD.rstrip("\n")]
+    for cls in dict.fromkeys(getattr(errors, name) for _, _, name, _ in table):
+        built_in = ", ".join(f"`{base.__name__}`" for base in cls.__bases__[1:])
+        what = (cls.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        lines.append(f"| `{cls.__name__}` | {built_in} | {what[0].lower()}{what[1:]} |")
+    group = 0
+    for number, name, cls_name, hint in table:
+        if number // 100 != group:
+            group = number // 100
+            lines += ["", f"## {GROUPS[group]} (KLA-{group}xx)", ""]
+            lines += ["| code | name | class | when | what to do |", "|---|---|---|---|---|"]
+        lines.append(f"| KLA-{number} | `{name}` | `{cls_name}` | {WHEN[name]} | {hint} |")
+    return "\n".join(lines) + "\n" + FOOT
+
+
+def main(arguments: list[str]) -> int:
+    """Writes or checks; returns the exit code."""
+    page = DOCS / "ERRORS.md"
+    if arguments == ["--check"]:
+        if page.read_text(encoding="utf-8") == errors_page():
+            return 0
+        print(f"{page.name} is not what the table of errors says; run python docs/generate.py")
+        return 1
+    page.write_text(errors_page(), encoding="utf-8")
+    picture = DOCS / "images" / "candles.png"
+    picture.parent.mkdir(exist_ok=True)
+    demo.picture(klineagg.aggregate(load_bitmex(), "5m", coverage=BITMEX_COVERAGE), picture)
+    print(f"written: {page.name}, images/{picture.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

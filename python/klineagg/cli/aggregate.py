@@ -1,0 +1,322 @@
+"""``klineagg aggregate``: trades in files into bars."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg import errors
+from klineagg.cli.options import (
+    HelpFormatter,
+    add_common,
+    add_input,
+    duration,
+    threads,
+    wanted_of,
+)
+from klineagg.cli.output import OK, Output
+
+if TYPE_CHECKING:
+    from klineagg.bars import Bars
+    from klineagg.io.readers import FileFacts, TradeReader
+    from klineagg.report import Report
+
+__all__ = ["add_parser", "bars_of", "located"]
+
+# As many trades at a time give the core's threads enough to do.
+_ROWS_AT_ONCE: Final = 1 << 18
+
+_EPILOG: Final = """\
+examples:
+  a Binance dump into three intervals; the preset and the symbol are found out:
+    klineagg aggregate BTCUSDT-trades-2024-01.zip -i 1m,5m,1h -o bars.parquet
+  a year of them on two threads, with the minutes without trades as rows:
+    klineagg aggregate BTCUSDT-aggTrades-2024-*.zip -i 1m --gaps flat --threads 2 -o 2024.parquet
+  any CSV with other names of columns; a bad row is counted instead of ending the work:
+    klineagg aggregate ticks.csv.gz -i 1m --columns time=ts,price=px,quantity=sz --unit us \\
+        --symbol BTCUSDT --on-bad count -o bars.csv
+  from a pipe into a pipe:
+    zstdcat trades.csv.zst | klineagg aggregate - -i 1s -o - | head
+  days of New York, and a dollar bar:
+    klineagg aggregate trades.parquet -i 1d@America/New_York -o days.parquet
+    klineagg aggregate trades.parquet --by value --threshold 1e6 -o dollars.parquet
+
+Trades of one symbol have to be in order of time: give files in that order; --lateness allows some
+disorder, --sort any (in memory). Without -o the bars are shown as a table.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "aggregate",
+        help="trades in files into bars",
+        description="Reads trades from CSV (plain, gz, zip, zst), Parquet or Arrow files and "
+        "writes bars.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="trades, in order of time; - is standard input",
+    )
+    parser.add_argument(
+        "-i",
+        "--intervals",
+        metavar="LIST",
+        help="1s ... 1M, such as 1m,5m,1h,1d+8h,1d@America/New_York (default: 1m)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="where to: .parquet, .arrow, .csv or .csv.gz; - is standard output",
+    )
+    parser.add_argument(
+        "--format", choices=["parquet", "arrow", "csv"], help="of the output, whatever its name"
+    )
+    add_bars(parser)
+    add_input(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def add_bars(parser: argparse.ArgumentParser) -> None:
+    """Options of the aggregation itself."""
+    group = parser.add_argument_group("what the bars are")
+    group.add_argument(
+        "--gaps",
+        choices=["none", "runs", "flat"],
+        default="none",
+        help="times without trades: no row, one row for each stretch, or a flat bar each",
+    )
+    group.add_argument(
+        "--lateness",
+        type=duration,
+        metavar="TIME",
+        help="how far behind the newest trade of its symbol another may come, such as 5s",
+    )
+    group.add_argument(
+        "--late",
+        choices=["raise", "drop"],
+        default="raise",
+        help="a trade later than that: stop (default), or drop and count it",
+    )
+    group.add_argument(
+        "--sort",
+        action="store_true",
+        help="sort all trades by time and id, in memory; a file that runs backwards is turned",
+    )
+    group.add_argument(
+        "--coverage",
+        type=_coverage,
+        metavar="START..END",
+        help="what time the input covers (either may be empty): bars cut by the start are marked, "
+        "those up to the end are closed and gaps filled up to it",
+    )
+    group.add_argument(
+        "--closed-only", action="store_true", help="leave out bars that are not closed at the end"
+    )
+    group.add_argument(
+        "--allow-nonpositive-prices",
+        action="store_true",
+        help="some futures trade at or below zero",
+    )
+    group.add_argument(
+        "--by",
+        choices=["time", "tick", "volume", "value"],
+        default="time",
+        help="close bars by time, or when --threshold trades, quantity or money has traded",
+    )
+    group.add_argument("--threshold", type=float, help="of --by tick, volume and value")
+    group.add_argument(
+        "--threads",
+        type=threads,
+        default=1,
+        metavar="N",
+        help="threads to use, or auto (default: 1); the bars have the same bits for any number",
+    )
+
+
+def _coverage(text: str) -> tuple[str | None, str | None]:
+    start, dots, end = text.partition("..")
+    if not dots or not (start or end):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not START..END, such as 2024-01-01..2024-01-02"
+        )
+    return start or None, end or None
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Does the work; returns the exit code."""
+    from klineagg.io.barfiles import format_for, write_bars
+
+    target = arguments.output
+    if target is not None:
+        format_for(target, arguments.format)  # a wrong name is told before the work, not after
+    if target == "-" and output.json:
+        text = "--json and -o - both want standard output"
+        raise errors.make("invalid_option", text, hint="write the bars to a file", option="json")
+    begin = time.perf_counter()
+    bars, reader, report = bars_of(arguments, output)
+    seconds = time.perf_counter() - begin
+    if target is not None:
+        write_bars(bars, target, format=arguments.format)
+    _tell_rejected(reader, report, output)
+    rate = ""
+    if report.offered >= 1_000_000:
+        rate = f", {report.offered / seconds / 1e6:,.1f} million a second"
+    symbols = f"{len(bars.symbols)} symbol" + ("s" if len(bars.symbols) != 1 else "")
+    output.note(
+        f"{report.offered:,} trades -> {len(bars):,} bars of {symbols} "
+        f"({', '.join(bars.intervals)}) in {seconds:,.2f} s"
+        + rate
+        + (f" -> {target}" if target not in (None, "-") else "")
+    )
+    summary = {
+        "files": [vars(facts) for facts in reader.files],
+        "output": target,
+        "rows": len(bars),
+        "symbols": list(bars.symbols),
+        "intervals": list(bars.intervals),
+        "report": {**report.to_dict(), "balanced": report.balanced},
+        "samples": [str(sample) for sample in reader.samples],
+        "seconds": round(seconds, 6),
+    }
+    table = ""
+    if target is None and not output.json:
+        from klineagg import terminal
+
+        table = terminal.table(bars)
+    output.result(summary, table)
+    return OK
+
+
+def bars_of(
+    arguments: argparse.Namespace, output: Output, intervals: str | None = None
+) -> tuple[Bars, TradeReader, Report]:
+    """Aggregates the files of a command line.
+
+    Args:
+        arguments: with ``files`` and the options of :func:`add_bars` and :func:`add_input`.
+        output: for notes and progress.
+        intervals: instead of those on the command line.
+
+    Returns:
+        The bars, the reader with what is known about the files, and the report that also counts
+        rows that were no trades at all.
+    """
+    from klineagg import Aggregator, Bars
+    from klineagg.io.readers import TradeReader
+
+    by_time = arguments.by == "time"
+    if not by_time and arguments.intervals is not None:
+        text = f"--intervals and --by {arguments.by} exclude each other"
+        raise errors.make("invalid_option", text, hint="leave one out", option="by")
+    aggregator = Aggregator(
+        (intervals or arguments.intervals or "1m") if by_time else None,
+        by=arguments.by,
+        threshold=arguments.threshold,
+        gaps=arguments.gaps,
+        lateness=arguments.lateness,
+        late=arguments.late,
+        coverage=arguments.coverage,
+        include_open=not arguments.closed_only,
+        on_bad=arguments.on_bad,
+        allow_nonpositive_prices=arguments.allow_nonpositive_prices,
+        threads=arguments.threads,
+        progress=False,
+    )
+    reader = TradeReader(
+        arguments.files,
+        wanted_of(arguments),
+        on_bad=arguments.on_bad,
+        read_ahead=arguments.threads > 1,
+        notify=lambda facts: _tell_file(facts, output),
+    )
+    with located(reader):
+        parts = [aggregator.update(group) for group in _groups(arguments, reader, output)]
+        parts.append(aggregator.finish())
+    bars = Bars.concat([part for part in parts if len(part)] or parts[-1:])
+    if arguments.symbol is not None and any(facts.symbol is None for facts in reader.files):
+        bars = bars[arguments.symbol.split(","), :]
+    return bars, reader, _with_faults(aggregator.report, reader)
+
+
+def _groups(
+    arguments: argparse.Namespace, reader: TradeReader, output: Output
+) -> Iterator[list[Any]]:
+    """What is handed to the aggregator at a time, with a progress bar by the bytes of the files."""
+    from klineagg.progress import Progress
+
+    option = False if output.quiet else None
+    group: list[Any] = []
+    rows = 0
+    with Progress(reader.bytes_total, option=option, desc="aggregate", unit="B") as progress:
+        if arguments.sort:
+            from klineagg.io.ordering import sorted_trades
+
+            yield [sorted_trades(batch.data for batch in reader)]
+            return
+        for batch in reader:
+            group.append(batch.data)
+            rows += batch.rows
+            if rows >= _ROWS_AT_ONCE:
+                yield group
+                progress.update(max(reader.bytes_done - progress.done, 0))
+                group, rows = [], 0
+        if group:
+            yield group
+
+
+def _tell_file(facts: FileFacts, output: Output) -> None:
+    output.note(f"{facts.file}: {facts.why}")
+
+
+def _with_faults(report: Report, reader: TradeReader) -> Report:
+    """The report with the rows that did not even get to the aggregator, so that it is complete."""
+    from klineagg.report import Report
+
+    faults = reader.faults
+    return report + Report(offered=sum(faults.values()), rejected=faults)
+
+
+def _tell_rejected(reader: TradeReader, report: Report, output: Output) -> None:
+    for what, counts in (("left out", report.rejected), ("dropped", report.dropped)):
+        reasons = [f"{reason} {count:,}" for reason, count in counts.items() if count]
+        if reasons:
+            output.note(f"{sum(counts.values()):,} rows {what}: {', '.join(reasons)}")
+    for sample in reader.samples[:3]:
+        output.note(f"  {sample}")
+    for name, count in report.outside_sessions.items():
+        if count:
+            output.note(f"{count:,} trades outside the sessions of {name}")
+
+
+class located:
+    """Adds file and row to the errors of rows within it, which the core counts over all files."""
+
+    def __init__(self, reader: TradeReader) -> None:
+        self._reader = reader
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, errors.KlineaggError) or "file" in error.fields:
+            return
+        row = str(error.fields.get("row", ""))
+        place = self._reader.locate(int(row)) if row.isdigit() else None
+        if place is None:
+            return
+        file, line = place
+        message = error.message.removeprefix(f"row {row}: ").replace(f"row {row} ", "the trade ", 1)
+        fields = {**error.fields, "file": file, "row": line}
+        hint = error.hint.replace("pass on_bad='count'", "pass --on-bad count").replace(
+            "pass a lateness", "pass --lateness 5s or --sort"
+        )
+        raise errors.make(error.name, f"{file}:{line}: {message}", hint=hint, **fields) from error

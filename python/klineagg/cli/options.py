@@ -1,0 +1,153 @@
+"""Options that several commands share, and the texts that they take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from klineagg.io.presets import PRESETS
+from klineagg.io.sniff import Wanted
+
+__all__ = ["HelpFormatter", "add_common", "add_input", "duration", "threads", "wanted_of"]
+
+ROLES: Final = (
+    "symbol",
+    "time",
+    "price",
+    "quantity",
+    "side",
+    "trade_id",
+    "first_trade_id",
+    "last_trade_id",
+    "flags",
+)
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples as they are written, and leaves room for the names of options."""
+
+    def __init__(self, prog: str, **rest: Any) -> None:
+        super().__init__(prog, max_help_position=28, **rest)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options of every command."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result as one JSON object on standard output (errors too)",
+    )
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no notes on standard error"
+    )
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Options that say how trades are read."""
+    group = parser.add_argument_group("how the trades are read (found out where not given)")
+    group.add_argument(
+        "--preset",
+        choices=["auto", "none", *PRESETS],
+        default="auto",
+        help="layout of the dump; none: by the names of its columns (default: auto)",
+    )
+    group.add_argument(
+        "--columns",
+        type=_columns,
+        default={},
+        metavar="ROLE=NAME,...",
+        help="columns with other names, such as price=px,time=ts; #2 is the second field; "
+        f"an empty name leaves the role out; roles: {', '.join(ROLES)}",
+    )
+    group.add_argument(
+        "--side-column",
+        metavar="NAME",
+        help="the same as --columns side=NAME; is_buyer_maker and its like are understood",
+    )
+    group.add_argument(
+        "--symbol",
+        metavar="NAME",
+        help="symbol of the trades, where no column tells it; where one does: the one to keep "
+        "(or several, between commas)",
+    )
+    group.add_argument(
+        "--unit",
+        choices=["s", "ms", "us", "ns"],
+        help="unit of integer time stamps (default: by their size)",
+    )
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="CHAR",
+        help="between the fields of CSV: , ; | or tab (default: the most frequent)",
+    )
+    header = group.add_mutually_exclusive_group()
+    header.add_argument(
+        "--header", action="store_true", default=None, help="the first record of CSV holds names"
+    )
+    header.add_argument(
+        "--no-header",
+        action="store_false",
+        dest="header",
+        default=None,
+        help="the first record of CSV is a trade",
+    )
+    group.add_argument(
+        "--on-bad",
+        choices=["raise", "count"],
+        default="raise",
+        help="a row that is no trade: stop (default), or leave it out and count it by its reason",
+    )
+
+
+def wanted_of(arguments: argparse.Namespace) -> Wanted:
+    """What the user said about the columns of the input."""
+    columns: dict[str, str | None] = dict(arguments.columns)
+    if arguments.side_column is not None:
+        columns["side"] = arguments.side_column
+    return Wanted(
+        preset=None if arguments.preset == "auto" else arguments.preset,
+        columns=columns or None,
+        unit=arguments.unit,
+        symbol=arguments.symbol,
+        delimiter=arguments.delimiter,
+        header=arguments.header,
+    )
+
+
+def _columns(text: str) -> dict[str, str | None]:
+    out: dict[str, str | None] = {}
+    for part in text.split(","):
+        role, equals, name = part.strip().partition("=")
+        if not equals or role not in ROLES:
+            raise argparse.ArgumentTypeError(
+                f"{part.strip()!r} is not ROLE=NAME with a role of {', '.join(ROLES)}"
+            )
+        out[role] = name or None
+    return out
+
+
+def _delimiter(text: str) -> str:
+    known = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}
+    value = known.get(text, text)
+    if value not in (",", ";", "\t", "|"):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of , ; | tab")
+    return value
+
+
+def threads(text: str) -> int:
+    """A number of threads; ``auto``: as many as the process may use."""
+    if text == "auto":
+        import os
+
+        counted = getattr(os, "sched_getaffinity", None)
+        return len(counted(0)) if counted else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)
+
+
+def duration(text: str) -> str | int:
+    """A length of time: ``5s``, ``2m``, or ``0``."""
+    return int(text) if text.isdigit() else text

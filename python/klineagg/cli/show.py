@@ -1,0 +1,103 @@
+"""``klineagg show``: bars as a chart of candles and a table in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg.cli.aggregate import add_bars, bars_of
+from klineagg.cli.options import HelpFormatter, add_common, add_input
+from klineagg.cli.output import OK, Output
+
+if TYPE_CHECKING:
+    from klineagg.bars import Bars
+
+__all__ = ["add_parser"]
+
+_EPILOG: Final = """\
+examples:
+  klineagg show bars.parquet --symbol BTCUSDT -i 1h
+  klineagg show bars.parquet -i 1m --from 2024-01-01T12:00 --to 2024-01-01T14:00
+  klineagg show BTCUSDT-trades-2024-01-01.zip -i 5m        (trades are aggregated first)
+  klineagg show bars.parquet --no-chart --rows 100 | less
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "show",
+        help="bars as a chart and a table in the terminal",
+        description="Shows files of bars, or of trades, which are aggregated first.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="bars or trades")
+    parser.add_argument(
+        "-i",
+        "--intervals",
+        "--interval",
+        metavar="NAME",
+        help="which interval (default: the one that fits the chart; 1m for trades)",
+    )
+    parser.add_argument("--from", dest="start", metavar="TIME", help="first bar, ISO 8601 in UTC")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="where bars end, not included")
+    parser.add_argument(
+        "--rows", type=int, default=20, metavar="N", help="rows of the table (default: 20)"
+    )
+    parser.add_argument("--width", type=int, metavar="N", help="columns of the terminal")
+    parser.add_argument("--height", type=int, metavar="N", help="lines of the chart")
+    parser.add_argument("--no-chart", action="store_true", help="the table alone")
+    parser.add_argument("--no-table", action="store_true", help="the chart alone")
+    add_bars(parser)
+    add_input(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Does the work; returns the exit code."""
+    from klineagg import terminal
+
+    bars = _load(arguments, output)
+    if arguments.start is not None or arguments.end is not None:
+        bars = bars.between(arguments.start, arguments.end)
+    if output.json:
+        output.result({"rows": len(bars), "bars": [_row(bar) for bar in bars]})
+        return OK
+    style = terminal.Style.of(sys.stdout, width=arguments.width, height=arguments.height)
+    pictures = []
+    if len(bars) and not arguments.no_chart:
+        pictures.append(terminal.chart(bars, style=style))
+    if not arguments.no_table or not len(bars):
+        pictures.append(terminal.table(bars, rows=max(arguments.rows, 2), style=style))
+    output.result({}, "\n\n".join(pictures))
+    return OK
+
+
+def _load(arguments: argparse.Namespace, output: Output) -> Bars:
+    from klineagg.bars import Bars
+    from klineagg.io.barfiles import is_bars_file, read_bars
+
+    if is_bars_file(arguments.files[0]):
+        bars = Bars.concat([read_bars(path) for path in arguments.files])
+        if arguments.symbol is not None:
+            bars = bars[arguments.symbol.split(","), :]
+        if arguments.intervals is not None:
+            bars = bars[:, arguments.intervals.split(",")]
+        return bars
+    return bars_of(arguments, output)[0]
+
+
+def _row(bar: Any) -> dict[str, Any]:
+    """A bar for JSON: times as ISO 8601, missing numbers as null."""
+    out: dict[str, Any] = {}
+    for name, value in bar._asdict().items():
+        if hasattr(value, "dtype") and value.dtype.kind == "M":
+            out[name] = None if value != value else f"{value}Z"
+        elif isinstance(value, float) and value != value:
+            out[name] = None
+        else:
+            out[name] = int(value) if name == "flags" else value
+    return out

@@ -1,0 +1,204 @@
+"""``klineagg verify``: bars beside an exchange's own K-lines."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg import errors
+from klineagg.cli.aggregate import add_bars, bars_of
+from klineagg.cli.options import HelpFormatter, add_common, add_input
+from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output
+
+if TYPE_CHECKING:
+    from klineagg.bars import Bars
+    from klineagg.io.compare import Comparison, Difference
+    from klineagg.io.klines import Klines
+
+__all__ = ["add_parser"]
+
+_EPILOG: Final = """\
+examples:
+  klineagg verify bars.parquet BTCUSDT-1m-2024-01.zip
+  klineagg verify bars.parquet XBTUSD_60.csv --symbol XBTUSD
+  klineagg verify BTCUSDT-trades-2024-01-01.zip BTCUSDT-1m-2024-01-01.zip
+                                     (trades are aggregated first, to the interval of THEIRS)
+  klineagg verify coin-m.parquet BTCUSD_PERP-1h-2024-01.zip \\
+        --skip quote_volume,taker_buy_quote_volume
+
+THEIRS: K-lines of Binance (CSV with or without a header, milliseconds or microseconds), Kraken's
+OHLCVT, or any CSV, Parquet or Arrow file with the columns time, open, high, low, close, volume.
+Numbers are equal when they are at the decimals that the exchange prints. Bars without trades that
+only one side writes are no difference. Exit code 0: all equal; 1: something differs.
+"""
+_FIELDS: Final = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "close_time",
+)
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "verify",
+        help="compare bars with an exchange's own K-lines",
+        description="Compares bars with K-lines that an exchange published, and prints what "
+        "differs.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("bars", metavar="BARS", help="bars (or trades, which are aggregated first)")
+    parser.add_argument("theirs", nargs="+", metavar="THEIRS", help="K-lines of the exchange")
+    parser.add_argument(
+        "-i",
+        "--interval",
+        dest="intervals",
+        metavar="NAME",
+        help="of THEIRS (default: by the name of the file, or by their distance in time)",
+    )
+    parser.add_argument(
+        "--skip",
+        type=_fields,
+        default=(),
+        metavar="FIELD,...",
+        help=f"fields that are not compared, of {', '.join(_FIELDS)}",
+    )
+    parser.add_argument(
+        "--rows", type=int, default=20, metavar="N", help="differences shown (default: 20)"
+    )
+    add_bars(parser)
+    add_input(parser)
+    add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in _FIELDS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FIELDS)}")
+    return names
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """Does the work; returns the exit code."""
+    from klineagg.io.compare import Comparison, compare
+    from klineagg.io.klines import read_klines
+
+    theirs = read_klines(*arguments.theirs)
+    bars = _ours(arguments, theirs, output)
+    found = Comparison()
+    for klines in theirs:
+        output.note(f"{klines.file}: {klines.format}, {len(klines):,} K-lines")
+        compare(
+            bars,
+            klines,
+            symbol=arguments.symbol,
+            interval=arguments.intervals,
+            skip=arguments.skip,
+            into=found,
+        )
+    code = OK if found.same else DIFFERENCES if found.compared or found.missing else BAD_INPUT
+    output.result(_summary(found, code), _report(found, arguments.rows))
+    if code == BAD_INPUT:
+        output.say("error: nothing to compare: the two do not overlap in time")
+    return code
+
+
+def _ours(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
+    from klineagg.io.barfiles import is_bars_file, read_bars
+    from klineagg.io.compare import spacing
+
+    if is_bars_file(arguments.bars):
+        return read_bars(arguments.bars)
+    names = [arguments.intervals or klines.interval or spacing(klines) for klines in theirs]
+    if None in names:
+        text = "the interval of the K-lines is not known"
+        raise errors.make("invalid_option", text, hint="pass --interval 1m", option="interval")
+    arguments.files = [arguments.bars]
+    arguments.gaps = "flat" if arguments.gaps == "none" else arguments.gaps
+    intervals = ",".join(dict.fromkeys(name for name in names if name is not None))
+    return bars_of(arguments, output, intervals)[0]
+
+
+def _summary(found: Comparison, code: int) -> dict[str, Any]:
+    return {
+        "same": found.same,
+        "compared": found.compared,
+        "equal": found.equal,
+        "missing_in_ours": found.missing_ours,
+        "missing_in_theirs": found.missing_theirs,
+        "without_trades_on_one_side": found.empty,
+        "theirs_outside_ours": found.outside,
+        "fields": {
+            name: {"compared": count, "differing": found.differing.get(name, 0)}
+            for name, count in found.values.items()
+        },
+        "differences": [
+            {**item._asdict(), "open_time": f"{item.open_time}Z"} for item in found.differences
+        ],
+        "exit_code": code,
+    }
+
+
+def _report(found: Comparison, shown: int) -> str:
+    lines = []
+    if found.differences:
+        lines += _table(found.differences[: max(shown, 0)])
+        total = found.missing + sum(found.differing.values())
+        rest = total - min(len(found.differences), max(shown, 0))
+        if rest:
+            lines.append(f"... {rest:,} more")
+        lines.append("")
+    checked = [
+        f"{name} {count - found.differing.get(name, 0):,} of {count:,}"
+        for name, count in found.values.items()
+        if found.differing.get(name, 0)
+    ]
+    lines.append(f"{found.compared:,} bars compared, {found.equal:,} equal")
+    if checked:
+        lines.append(f"equal by field: {', '.join(checked)}; all others in every bar")
+    elif found.compared:
+        lines.append(f"fields: {', '.join(found.values)}")
+    for count, text in (
+        (found.missing_ours, "K-lines of theirs with trades have no bar of ours"),
+        (found.missing_theirs, "bars of ours with trades have no K-line of theirs"),
+        (found.empty, "bars without trades stand on one side only (no difference)"),
+        (found.outside, "K-lines of theirs lie outside the time of ours"),
+    ):
+        if count:
+            lines.append(f"{count:,} {text}")
+    return "\n".join(lines)
+
+
+def _table(differences: list[Difference]) -> list[str]:
+    head = ("series", "open time", "field", "ours", "theirs", "row", "state")
+    rows = [
+        (
+            f"{item.symbol} {item.interval}",
+            str(item.open_time.astype("datetime64[s]")).replace("T", " "),
+            item.field,
+            "-" if item.ours is None else f"{item.ours!r}".strip("'"),
+            "-" if item.theirs is None else f"{item.theirs!r}".strip("'"),
+            "" if item.row is None else str(item.row),
+            item.state,
+        )
+        for item in differences
+    ]
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    right = {3, 4, 5}
+    return [
+        "  ".join(
+            cell.rjust(width) if k in right else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (head, *rows)
+    ]

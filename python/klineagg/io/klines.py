@@ -1,0 +1,317 @@
+"""K-lines of the exchanges, with the decimals that they are printed with.
+
+Known without a header: Binance (12 fields; spot in milliseconds up to 2024, in microseconds from
+2025 on; documented at github.com/binance/binance-public-data) and Kraken's OHLCVT (7 fields;
+seconds; only bars with trades; the minutes of the interval end the file's name, as in
+``XBTUSD_1.csv``; documented at support.kraken.com). With a header, and in Parquet or Arrow files,
+columns are found by their usual names.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import errors
+from klineagg._bars_extras import require
+from klineagg.io.arrow import format_of
+from klineagg.io.presets import key_of
+from klineagg.io.streams import Stream, open_streams
+
+__all__ = ["FIELDS", "Klines", "read_klines"]
+
+# What is compared: name in Bars -> names that exchanges give it.
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "open": ("open", "o", "openprice"),
+    "high": ("high", "h", "highprice"),
+    "low": ("low", "l", "lowprice"),
+    "close": ("close", "c", "closeprice"),
+    "volume": ("volume", "vol", "v", "basevolume", "volumebase"),
+    "quote_volume": (
+        "quotevolume", "quoteassetvolume", "quoteav", "volquote", "volumequote", "turnover",
+    ),
+    "trade_count": (
+        "count", "trades", "tradecount", "numberoftrades", "numtrades", "n", "tradescount",
+    ),
+    "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume"),
+    "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume"),
+}  # fmt: skip
+_TIMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "open_time": (
+        "opentime", "starttime", "start", "time", "timestamp", "ts", "datetime", "date", "t",
+    ),
+    "close_time": ("closetime", "endtime"),
+}  # fmt: skip
+_BINANCE: Final = (
+    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume",
+    "trade_count", "taker_buy_volume", "taker_buy_quote_volume", "",
+)  # fmt: skip
+_KRAKEN: Final = ("open_time", "open", "high", "low", "close", "volume", "trade_count")
+_PLAIN: Final = _KRAKEN[:6]
+_HEADLESS: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
+    12: ("Binance K-lines", _BINANCE),
+    7: ("Kraken OHLCVT", _KRAKEN),
+    6: ("time, open, high, low, close, volume", _PLAIN),
+}
+# Names of files that tell symbol and interval.
+_NAMED: Final = re.compile(r"(?P<symbol>.+?)-(?P<interval>\d+(?:s|m|h|d|w|mo|M))-\d{4}-\d{2}")
+_MINUTES: Final = re.compile(r"(?P<symbol>[A-Z0-9.]+)_(?P<minutes>\d+)\.csv")
+_SCALES: Final = ((11, 10**9), (14, 10**6), (17, 10**3), (99, 1))
+# A float column has no printed decimals; more than these are noise of its sums.
+_DECIMALS_MAX: Final = 8
+
+
+@dataclass
+class Klines:
+    """K-lines of one symbol and interval.
+
+    Attributes:
+        file: where they are from.
+        format: what the file was taken for.
+        open_time: int64 ``(n,)`` nanoseconds UTC, rising.
+        columns: names of :data:`FIELDS` -> float64 ``(n,)``; those that the file has.
+        close_time: int64 ``(n,)`` as printed; None when there is none.
+        unit_ns: nanoseconds of one unit of the printed stamps.
+        decimals: column -> how many decimals it is printed with.
+        rows: int64 ``(n,)`` lines of the file from 1 (rows from 0 where it has no lines).
+        symbol: as the name of the file tells.
+        interval: likewise.
+    """
+
+    file: str
+    format: str
+    open_time: NDArray[np.int64]
+    columns: dict[str, NDArray[np.float64]]
+    close_time: NDArray[np.int64] | None
+    unit_ns: int
+    decimals: dict[str, int]
+    rows: NDArray[np.int64]
+    symbol: str | None = None
+    interval: str | None = None
+    _notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+
+def read_klines(*paths: str) -> list[Klines]:
+    """K-lines of files, one item for each file or member of an archive.
+
+    Args:
+        paths: CSV (plain or compressed), Parquet or Arrow files.
+
+    Raises:
+        FileError: ``file_not_found``, ``file_format``, ``file_truncated``, ``csv_row``.
+        ColumnError: ``missing_column`` when there is no time or no price in it.
+    """
+    return [_read(stream) for path in paths for stream in open_streams(path)]
+
+
+def _read(stream: Stream) -> Klines:
+    format = format_of(stream.peek(8))
+    klines = _from_csv(stream) if format is None else _from_arrow(stream, format)
+    for name in stream.names:
+        if match := _NAMED.match(name):
+            interval = match["interval"]
+            # Case-insensitive file systems: months are "mo" there.
+            klines.interval = interval[:-2] + "M" if interval.endswith("mo") else interval
+            klines.symbol = match["symbol"]
+            break
+        if match := _MINUTES.fullmatch(name):
+            klines.symbol = match["symbol"]
+            klines.interval = _minutes(int(match["minutes"]))
+            break
+    order = np.argsort(klines.open_time, kind="stable")
+    if np.any(order[1:] < order[:-1]):
+        klines.open_time, klines.rows = klines.open_time[order], klines.rows[order]
+        klines.columns = {name: values[order] for name, values in klines.columns.items()}
+        if klines.close_time is not None:
+            klines.close_time = klines.close_time[order]
+    return klines
+
+
+def _minutes(count: int) -> str:
+    for size, unit in ((1440, "d"), (60, "h")):
+        if count % size == 0:
+            return f"{count // size}{unit}"
+    return f"{count}m"
+
+
+def _roles(names: Sequence[str], file: str) -> list[str]:
+    """What each column is, empty for what is not compared."""
+    keys = [key_of(name) for name in names]
+    roles = [""] * len(names)
+    for role, choices in {**_TIMES, **FIELDS}.items():
+        at = next((keys.index(key) for key in choices if key in keys), None)
+        if at is not None and not roles[at]:
+            roles[at] = role
+    for needed in ("open_time", "open", "high", "low", "close"):
+        if needed not in roles:
+            text = f"{file} has no column for the {needed.replace('_', ' ')} of K-lines"
+            hint = f"its columns are {', '.join(map(repr, names))}"
+            raise errors.make("missing_column", text, hint=hint, column=needed, file=file)
+    return roles
+
+
+# -- CSV -----------------------------------------------------------------------------------------
+
+
+def _from_csv(stream: Stream) -> Klines:
+    with io.TextIOWrapper(stream.data, "utf-8-sig", "replace", newline="") as text:
+        head = text.read(1 << 16)
+        first = head.lstrip("\r\n").partition("\n")[0]
+        delimiter = max(",;\t|", key=first.count)
+        reader = csv.reader(io.StringIO(head + text.read(), newline=""), delimiter=delimiter)
+        found = [(reader.line_num, row) for row in reader if row]
+    if not found:
+        raise errors.make("file_truncated", f"{stream.label} is empty", file=stream.label)
+    rows = [row for _, row in found]
+    lines = np.array([line for line, _ in found], np.int64)
+    if not re.match(r"\s*[-+.\d]", rows[0][0]):
+        format, roles = "CSV with a header", _roles(rows[0], stream.label)
+        rows, lines = rows[1:], lines[1:]
+    elif len(rows[0]) in _HEADLESS:
+        format, known = _HEADLESS[len(rows[0])]
+        roles = list(known)
+    else:
+        text_ = f"{stream.label} has {len(rows[0])} fields and no header: not known as K-lines"
+        hint = "add a header with the names time, open, high, low, close, volume"
+        raise errors.make("file_format", text_, hint=hint, file=stream.label)
+    for line, row in zip(lines.tolist(), rows, strict=True):
+        if len(row) != len(roles):
+            text_ = f"{stream.label}: line {line} has {len(row)} fields, not {len(roles)}"
+            raise errors.make("csv_row", text_, file=stream.label, row=line, reason="field_count")
+    cells = list(zip(*rows, strict=True)) if rows else [()] * len(roles)
+    texts = {role: cells[at] for at, role in enumerate(roles) if role}
+    label = stream.label
+    open_time, unit_ns = _times(texts.pop("open_time"), lines, label)
+    close = texts.pop("close_time", None)
+    return Klines(
+        file=label,
+        format=format,
+        open_time=open_time,
+        columns={name: _numbers(name, values, lines, label) for name, values in texts.items()},
+        close_time=None if close is None else _times(close, lines, label)[0],
+        unit_ns=unit_ns,
+        decimals={name: max(map(_decimals, values), default=0) for name, values in texts.items()},
+        rows=lines,
+    )
+
+
+def _numbers(
+    name: str, texts: Sequence[str], lines: NDArray[np.int64], label: str
+) -> NDArray[np.float64]:
+    try:
+        return np.array([float(text) for text in texts], np.float64)
+    except ValueError:
+        bad = next(at for at, text in enumerate(texts) if not _is_number(text))
+        raise _bad_cell(label, int(lines[bad]), name, texts[bad]) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _bad_cell(label: str, line: int, name: str, text: str) -> errors.KlineaggError:
+    return errors.make(
+        "csv_row",
+        f"{label}: line {line}: {name} {text[:60]!r} cannot be read",
+        hint="fix the row",
+        file=label,
+        row=line,
+        column=name,
+        excerpt=text[:60],
+    )
+
+
+def _decimals(text: str) -> int:
+    """How many decimals a number is printed with: 2 in ``"1.50"``, 7 in ``"1.5e-6"``."""
+    mantissa, _, exponent = text.strip().lower().partition("e")
+    return max(len(mantissa.partition(".")[2]) - int(exponent or 0), 0)
+
+
+def _times(
+    texts: Sequence[str], lines: NDArray[np.int64], label: str
+) -> tuple[NDArray[np.int64], int]:
+    """Stamps as nanoseconds, and the nanoseconds in one unit of theirs."""
+    from klineagg import _core
+
+    first = texts[0].strip() if texts else "0"
+    scale = next(s for digits, s in _SCALES if len(first.partition(".")[0].lstrip("-")) <= digits)
+    out = np.empty(len(texts), np.int64)
+    for at, text in enumerate(texts):
+        stamp = text.strip()
+        whole, _, fraction = stamp.partition(".")
+        if whole.removeprefix("-").isdigit() and not fraction.strip("0"):
+            out[at] = int(whole) * scale
+            continue
+        ns = _core.parse_iso_time(stamp)
+        if ns is None:
+            raise _bad_cell(label, int(lines[at]), "time", text)
+        out[at], scale = ns, 10**9
+    return out, scale
+
+
+# -- Parquet and Arrow ---------------------------------------------------------------------------
+
+
+def _from_arrow(stream: Stream, format: str) -> Klines:
+    pa = require("pyarrow", "parquet", f"reading {stream.label}")
+    data = pa.BufferReader(stream.read(-1))
+    try:
+        if format == "parquet":
+            parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
+            table = parquet.read_table(data)
+        else:
+            ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
+            opener = ipc.open_file if format == "arrow" else ipc.open_stream
+            table = opener(data).read_all()
+    except (pa.ArrowException, OSError) as error:
+        text = f"{stream.label} is damaged or truncated: {error}"
+        raise errors.make("file_truncated", text, file=stream.label) from error
+    names = list(table.column_names)
+    roles = _roles(names, stream.label)
+    columns: dict[str, NDArray[np.float64]] = {}
+    decimals: dict[str, int] = {}
+    times: dict[str, tuple[NDArray[np.int64], int]] = {}
+    for name, role in zip(names, roles, strict=True):
+        if role in _TIMES:
+            times[role] = _arrow_times(pa, table.column(name))
+        elif role:
+            values = table.column(name).cast(pa.float64()).to_numpy()
+            columns[role] = values
+            digits = (_decimals(repr(value)) for value in values.tolist() if value == value)
+            decimals[role] = min(max(digits, default=0), _DECIMALS_MAX)
+    open_time, unit_ns = times["open_time"]
+    return Klines(
+        file=stream.label,
+        format=format,
+        open_time=open_time,
+        columns=columns,
+        close_time=times["close_time"][0] if "close_time" in times else None,
+        unit_ns=unit_ns,
+        decimals=decimals,
+        rows=np.arange(len(open_time)),
+    )
+
+
+def _arrow_times(pa: Any, column: Any) -> tuple[NDArray[np.int64], int]:
+    if pa.types.is_timestamp(column.type):
+        unit_ns = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[column.type.unit]
+        stamps = column.cast(pa.int64()).to_numpy()
+    else:
+        stamps = column.cast(pa.int64()).to_numpy()
+        digits = len(str(abs(int(stamps[0])))) if len(stamps) else 1
+        unit_ns = next(scale for most, scale in _SCALES if digits <= most)
+    return stamps * unit_ns, unit_ns
