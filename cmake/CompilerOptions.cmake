@@ -5,6 +5,8 @@ include(CheckIPOSupported)
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
+# There are no modules to look for, and looking costs a pass over every file.
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
@@ -48,8 +50,13 @@ function(klineagg_compile_options target)
   target_compile_options(${target} PUBLIC -ffp-contract=off)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow
-    $<$<BOOL:${KLINEAGG_WERROR}>:-Werror>
     $<$<CONFIG:Debug>:-D_GLIBCXX_ASSERTIONS>)
+  if(KLINEAGG_SANITIZE)
+    # GCC takes what a sanitizer adds for uninitialised variables, in its own library too.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  elseif(KLINEAGG_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
 endfunction()
 
 function(klineagg_tidy target)

@@ -116,10 +116,9 @@ public:
     Update(const Update&) = delete;  // slices point to our context
     Update& operator=(const Update&) = delete;
 
-    /// Runs `body(slice number)` for all slices at once; the first slice's error wins, so that
-    /// the same input fails in the same way for any number of threads.
+    /// Runs `body(slice number)` for all slices at once and returns what each threw.
     template <class Body>
-    void in_parallel(Body&& body) {
+    [[nodiscard]] std::vector<std::exception_ptr> in_parallel(Body&& body) {
         std::vector<std::exception_ptr> errors(slices.size());
         const auto guarded = [&](std::size_t i) {
             try {
@@ -132,8 +131,25 @@ public:
         for (std::size_t i = 1; i < slices.size(); ++i) threads.emplace_back(guarded, i);
         guarded(0);
         for (std::thread& thread : threads) thread.join();
-        for (const std::exception_ptr& error : errors) {
-            if (error) std::rethrow_exception(error);
+        return errors;
+    }
+
+    /// Throws for the first bad row of all, so that the same input fails in the same way for any
+    /// number of threads.
+    void throw_first(const std::vector<std::exception_ptr>& errors) const {
+        std::size_t failed = 0;
+        while (failed < errors.size() && !errors[failed]) ++failed;
+        const auto disorder = first_disorder(slices, std::min(failed + 1, slices.size()));
+        if (failed < errors.size()) {
+            try {
+                std::rethrow_exception(errors[failed]);
+            } catch (const Error& error) {
+                if (!disorder || disorder->place.row > row_of(error)) throw;
+            }
+        }
+        if (disorder) {
+            throw_out_of_order(order_error(*context.options), disorder->symbol, disorder->place,
+                               disorder->newest);
         }
     }
 
@@ -143,6 +159,13 @@ public:
 
 private:
     static constexpr std::size_t ROWS_PER_SLICE_MIN = 16384;
+
+    static std::size_t row_of(const Error& error) {
+        for (const auto& [name, value] : error.fields()) {
+            if (name == "row") return std::stoull(value);
+        }
+        return 0;
+    }
 };
 
 }  // namespace detail
@@ -183,10 +206,10 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
                    !amends && is_plain(plan_, options_), amends},
                   rows);
     const UnknownSymbols unknown(plan_, options_.aggregator);
-    update.in_parallel([&](std::size_t k) {
+    update.throw_first(update.in_parallel([&](std::size_t k) {
         if (k == 0) update.slices[k].count(*state_);
         else update.slices[k].count(unknown);
-    });
+    }));
     BarTable table = amends ? run_amending(update, finish) : run_in_place(update, finish);
     finished_ = finish;
     return table;
@@ -241,9 +264,11 @@ BarTable BatchAggregator::run_in_place(Update& update, bool finish) {
             }
         }
     }
-    update.in_parallel([&](std::size_t k) {
-        (void)slices[k].fill(bars[k], table.columns(), cursors[k], outside[k]);
-    });
+    for (const std::exception_ptr& error : update.in_parallel([&](std::size_t k) {
+             (void)slices[k].fill(bars[k], table.columns(), cursors[k], outside[k]);
+         })) {
+        if (error) std::rethrow_exception(error);
+    }
 
     for (const Layout& layout : layouts) {
         Aggregator& state = state_->get(layout.symbol);

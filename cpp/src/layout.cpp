@@ -1,6 +1,7 @@
 #include "klineagg/detail/layout.hpp"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace klineagg::detail {
 
@@ -52,10 +53,6 @@ Layout lay_out_plain(const PassContext& context, const std::vector<Slice>& slice
         const std::int32_t place = slices[k].place_of(symbol);
         if (place < 0) continue;
         const auto index = static_cast<std::size_t>(place);
-        const SliceSymbol& seen = slices[k].symbols()[index];
-        if (seen.first.time < newest)
-            throw_out_of_order(ErrorCode::unsorted, symbol, seen.first, newest);
-        newest = slices[k].counter().newest(index);
         for (std::size_t level = 0; level < open.size(); ++level) {
             const OpenedBars& opened = slices[k].counter().opened(index, static_cast<int>(level));
             const SliceRows made = rows_of(opened, open[level], k > 0);
@@ -80,6 +77,21 @@ Layout lay_out_plain(const PassContext& context, const std::vector<Slice>& slice
     return layout;
 }
 
+std::optional<Disorder> first_disorder(const std::vector<Slice>& slices, std::size_t count) {
+    std::optional<Disorder> first;
+    std::unordered_map<std::int32_t, TimeNs> newest;
+    for (std::size_t k = 0; k < count; ++k) {
+        for (std::size_t place = 0; place < slices[k].symbols().size(); ++place) {
+            const SliceSymbol& seen = slices[k].symbols()[place];
+            TimeNs& before = newest.try_emplace(seen.symbol, TIME_NONE).first->second;
+            if (k > 0 && seen.first.time < before && (!first || seen.first.row < first->place.row))
+                first = Disorder{seen.symbol, seen.first, before};
+            before = std::max(before, slices[k].newest(place));
+        }
+    }
+    return first;
+}
+
 Layout lay_out(const PassContext& context, std::vector<Slice>& slices, std::int32_t symbol,
                SymbolAggregator<TimeBar> times, bool finish) {
     const std::size_t outputs = context.plan->output_count();
@@ -98,9 +110,6 @@ Layout lay_out(const PassContext& context, std::vector<Slice>& slices, std::int3
         if (k == 0) {
             times = std::move(slices[k].times(index));
         } else {
-            const SliceSymbol& seen = slices[k].symbols()[index];
-            if (seen.first.time < times.newest())
-                throw_out_of_order(order_error(*context.options), symbol, seen.first, times.newest());
             times.absorb(slices[k].times(index), sink);
         }
         layout.slices.push_back(rows);

@@ -51,7 +51,8 @@ PartialBar merge_equal(std::span<const Entry> entries) {
         merged.flags = static_cast<std::uint16_t>(merged.flags | (entry.bar->flags & BAR_CLOSED));
         merged.revision = std::max(merged.revision, entry.bar->revision);
     }
-    if (merged.has_trades()) merged.flags = static_cast<std::uint16_t>(merged.flags & ~BAR_GENESIS);
+    if (merged.has_trades())
+        merged.flags = static_cast<std::uint16_t>(merged.flags & ~(BAR_GENESIS | BAR_GAP));
     return merged;
 }
 
@@ -70,12 +71,20 @@ BarTable merge_results(std::span<const PartialRows> results) {
     std::int64_t row = 0;
     for (std::size_t begin = 0; begin < entries.size();) {
         const Entry& series = entries[begin];
-        const std::int64_t first_row = row;
+        std::size_t series_end = begin;
+        std::int64_t series_rows = 0;
+        while (series_end < entries.size() && entries[series_end].interval == series.interval &&
+               entries[series_end].symbol == series.symbol) {
+            const bool first = series_end == begin ||
+                               entries[series_end].key() != entries[series_end - 1].key();
+            series_rows += first ? 1 : 0;
+            ++series_end;
+        }
+        table.add_series({series.symbol, series.interval, row, row + series_rows});
         double previous_close = NO_PRICE;
-        while (begin < entries.size() && entries[begin].interval == series.interval &&
-               entries[begin].symbol == series.symbol) {
+        while (begin < series_end) {
             std::size_t end = begin + 1;
-            while (end < entries.size() && entries[end].key() == entries[begin].key()) ++end;
+            while (end < series_end && entries[end].key() == entries[begin].key()) ++end;
             PartialBar bar = merge_equal(std::span(entries).subspan(begin, end - begin));
             if (bar.close_time <= newest[series.symbol])
                 bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);
@@ -86,7 +95,6 @@ BarTable merge_results(std::span<const PartialRows> results) {
             ++row;
             begin = end;
         }
-        table.add_series({series.symbol, series.interval, first_row, row});
     }
     return table;
 }

@@ -112,7 +112,7 @@ TEST_CASE("times: missing, and outside 1900 to 2200 in any unit", "[admission]")
         // Times the scale these would wrap around into the allowed range.
         CHECK(judged_time(INT64_HIGHEST, scale) == "time_out_of_range");
         CHECK(judged_time(INT64_LOWEST + 1, scale) == "time_out_of_range");
-        CHECK(judged_time(INT64_HIGHEST / scale * 2, scale) == "time_out_of_range");
+        if (scale > 1) CHECK(judged_time(INT64_HIGHEST / scale * 2, scale) == "time_out_of_range");
     }
     CHECK(judged_time(1'709'078'400'000, 1'000'000) == "none");               // ms as ms
     CHECK(judged_time(1'709'078'400'000'000'000, 1'000) == "time_out_of_range");  // ns as us

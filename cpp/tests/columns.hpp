@@ -62,21 +62,35 @@ struct Table {
     }
     [[nodiscard]] TradeColumns view() const { return view(0, size()); }
 
-    /// The trades of each symbol, as the columns that are in view tell them.
+    /// A row as the columns that are in view tell it.
+    [[nodiscard]] Trade trade(std::size_t row) const {
+        Trade trade;
+        trade.time = time[row];
+        trade.price = price[row];
+        trade.quantity = quantity[row];
+        if (has_side) trade.taker_buy = side[row] > 0;
+        if (has_ids) trade.id = trade.last_id = id[row];
+        if (has_last_ids) trade.last_id = last_id[row];
+        if (has_flags) trade.flags = flags[row];
+        return trade;
+    }
+
     [[nodiscard]] std::map<std::int32_t, std::vector<Trade>> by_symbol() const {
         std::map<std::int32_t, std::vector<Trade>> trades;
-        for (std::size_t row = 0; row < size(); ++row) {
-            Trade trade;
-            trade.time = time[row];
-            trade.price = price[row];
-            trade.quantity = quantity[row];
-            if (has_side) trade.taker_buy = side[row] > 0;
-            if (has_ids) trade.id = trade.last_id = id[row];
-            if (has_last_ids) trade.last_id = last_id[row];
-            if (has_flags) trade.flags = flags[row];
-            trades[symbol[row]].push_back(trade);
-        }
+        for (std::size_t row = 0; row < size(); ++row) trades[symbol[row]].push_back(trade(row));
         return trades;
+    }
+    /// The rows that `keep(row)` names.
+    template <class Keep>
+    [[nodiscard]] Table filtered(Keep&& keep) const {
+        Table kept;
+        kept.has_side = has_side;
+        kept.has_ids = has_ids;
+        kept.has_last_ids = has_last_ids;
+        kept.has_flags = has_flags;
+        for (std::size_t row = 0; row < size(); ++row)
+            if (keep(row)) kept.add(symbol[row], trade(row));
+        return kept;
     }
 };
 

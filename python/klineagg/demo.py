@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        The exit code: 0, or 1 when a check failed or a file could not be written.
+        The exit code: 0; 1 when a check failed or a file could not be written; 141 when the reader
+        of the output went away.
     """
     import argparse
 
@@ -62,8 +63,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     folder = Path(parser.parse_args(arguments).folder)
     style = terminal.Style.of()
-    say = _printer(style)
+    try:
+        return _run(folder, style, _printer(style))
+    except BrokenPipeError:
+        # Who read has read enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
+
+def picture(bars: Bars, path: str | os.PathLike[str], *, interval: str = _PICTURE) -> None:
+    """Writes the candlestick picture of one interval as a PNG.
+
+    Args:
+        bars: with one symbol.
+        path: of the file; one that is there is replaced.
+        interval: which one.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ResultError: ``no_such_series``.
+        OSError: the file cannot be written.
+    """
+    # A figure of its own: pyplot would look for a screen.
+    figures = require("matplotlib.figure", "charts", "the picture")
+    figure = figures.Figure(figsize=(10.0, 5.2), layout="constrained")
+    pair = figure.subplots(2, sharex=True, height_ratios=(4, 1))
+    figure.get_layout_engine().set(h_pad=0.04, hspace=0.01)
+    figure.align_ylabels(pair)
+    title = f"BitMEX {bars.symbols[0]}, {interval} bars"
+    bars.plot(interval=interval, ax=pair, title=title)
+    target = Path(path)
+    # Without the version of matplotlib in it, the same bars give the same bytes.
+    figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def _run(folder: Path, style: Style, say: Callable[[str], None]) -> int:
     trades = load_bitmex()
     say(_heading("1. Real trades", style))
     say(
@@ -100,32 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(_heading("Next", style))
     _say_next(table, say)
     return 0 if good else 1
-
-
-def picture(bars: Bars, path: str | os.PathLike[str], *, interval: str = _PICTURE) -> None:
-    """Writes the candlestick picture of one interval as a PNG.
-
-    Args:
-        bars: with one symbol.
-        path: of the file; one that is there is replaced.
-        interval: which one.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        ResultError: ``no_such_series``.
-        OSError: the file cannot be written.
-    """
-    # A figure of its own: pyplot would look for a screen.
-    figures = require("matplotlib.figure", "charts", "the picture")
-    figure = figures.Figure(figsize=(10.0, 5.2), layout="constrained")
-    pair = figure.subplots(2, sharex=True, height_ratios=(4, 1))
-    figure.get_layout_engine().set(h_pad=0.04, hspace=0.01)
-    figure.align_ylabels(pair)
-    title = f"BitMEX {bars.symbols[0]}, {interval} bars"
-    bars.plot(interval=interval, ax=pair, title=title)
-    target = Path(path)
-    # Without the version of matplotlib in it, the same bars give the same bytes.
-    figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def _aggregate(trades: NDArray[Any], **options: Any) -> Bars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from docs.documents import DOCUMENTS, PROJECT, anchors, blocks, commands, links,
 from docs.samples import write_samples
 from klineagg.aggregation import PARTIAL_DTYPE
 from klineagg.bars import COLUMNS, DTYPES, BarFlag
+from klineagg.cli.output import EXIT_CODES
+from klineagg.io.presets import PRESETS
 
+ARCHITECTURE = PROJECT / "docs" / "ARCHITECTURE.md"
 SEMANTICS = PROJECT / "docs" / "SEMANTICS.md"
 
 # Runs blocks one after another as one program, and prints what each of them printed.
@@ -115,6 +119,38 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_every_document_is_reached_from_the_readme() -> None:
     readme = links(PROJECT / "README.md")
     assert {f"docs/{path.name}" for path in DOCUMENTS[1:]} - readme == set()
+
+
+def test_the_table_of_extras() -> None:
+    project = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    table = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = set(re.findall(r"^([\w-]+) = ", table, re.M)) - {"all"}
+    told = [row[0] for row in rows(PROJECT / "README.md", "extra", "brings", "for")]
+    assert set(re.findall(r"`(\w+)`", " ".join(told))) == extras
+
+
+def test_the_tables_of_presets_and_exit_codes() -> None:
+    guide = PROJECT / "docs" / "GUIDE-FILES.md"
+    presets = " ".join(row[0] for row in rows(guide, "preset", "dumps"))
+    assert set(re.findall(r"`([\w-]+)`", presets)) == set(PRESETS)
+    codes = ",".join(row[0] for row in rows(guide, "code", "meaning")).split(",")
+    assert {int(code) for code in codes} == set(EXIT_CODES)
+
+
+def test_the_map_names_what_is_there() -> None:
+    names = set(re.findall(r"`([^`\n]+)`", ARCHITECTURE.read_text(encoding="utf-8")))
+    code = [
+        path for top in ("cpp", "python", "docs", "tests") for path in (PROJECT / top).rglob("*")
+    ]
+    suffixes = (".hpp", ".cpp", ".ipp", ".py", "/")
+    places = {name for name in names if name.endswith(suffixes) and " " not in name}
+    missing = [name for name in places if not any(p.match(f"*/{name.rstrip('/')}") for p in code)]
+    assert missing == []
+    text = "".join(
+        p.read_text("utf-8") for p in code if p.suffix in (".hpp", ".ipp", ".cpp", ".py")
+    )
+    words = {match[1] for name in names if (match := re.fullmatch(r"(\w+)(\(\w*\))?", name))}
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} == set()
 
 
 def test_the_page_of_errors_is_what_the_code_says() -> None:

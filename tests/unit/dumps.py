@@ -206,9 +206,7 @@ def binance_klines(
         prices, quantities = t.price_e4[at].tolist(), t.quantity_e4[at].tolist()
         money = [p * q for p, q in zip(prices, quantities, strict=True)]
         buys = t.bought[at].tolist()
-        ohlc = (
-            [prices[0], max(prices), min(prices), prices[-1]] if prices else [close] * 4
-        )
+        ohlc = [prices[0], max(prices), min(prices), prices[-1]] if prices else [close] * 4
         close = ohlc[3]
         sums = (
             sum(quantities),

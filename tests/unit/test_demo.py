@@ -119,6 +119,20 @@ def test_a_folder_that_cannot_be_made_is_told(
     assert f"cannot write to {tmp_path / 'file' / 'out'}" in capsys.readouterr().out
 
 
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m klineagg.demo out | head -n 3',
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert "1. Real trades" in done.stdout
+
+
 def test_help_tells_where_the_files_go(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         demo.main(["--help"])

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dumps
-import klineagg
 import numpy as np
 import pytest
-from dumps import DAY_MS, Trades, make_trades, text_of, write, write_gz, write_zip
+
+import klineagg
 from klineagg import errors
 from klineagg.bars import Bars
 from klineagg.io.readers import TradeReader, read_trades
-from klineagg.io.sniff import Wanted
+from klineagg.io.roles import Wanted
+from unit import dumps
+from unit.dumps import DAY_MS, Trades, make_trades, text_of, write, write_gz, write_zip
 
 INTERVALS = "1m,1h"
 
@@ -177,6 +178,20 @@ def test_several_files_and_members(tmp_path: Path) -> None:
     assert klineagg.aggregate(read_trades(*files), INTERVALS).equals(whole)
 
 
+def test_progress_ends_at_the_size_of_all_files(tmp_path: Path) -> None:
+    text = dumps.binance(make_trades(60_000))
+    a = write_gz(tmp_path / "AUSDT-trades-2024-01-01.csv.gz", text)
+    b = write(tmp_path / "BUSDT-trades-2024-01-01.csv", text)
+    reader = TradeReader([a, b])
+    done = []
+    for _ in reader:
+        done.append(reader.bytes_done)
+        assert len(done) == 1 or done[-1] >= done[-2]
+    assert len(done) > 2
+    assert done[0] > 0
+    assert reader.bytes_done == reader.bytes_total == a.stat().st_size + b.stat().st_size
+
+
 def test_gzip_of_several_parts_and_padding(tmp_path: Path) -> None:
     trades = make_trades(100)
     data = dumps.binance(trades).encode()
@@ -186,9 +201,7 @@ def test_gzip_of_several_parts_and_padding(tmp_path: Path) -> None:
 
 
 def test_zstd(tmp_path: Path) -> None:
-    zstd = pytest.importorskip(
-        "compression.zstd" if sys.version_info >= (3, 14) else "zstandard"
-    )
+    zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "zstandard")
     pack = getattr(zstd, "compress", None) or zstd.ZstdCompressor().compress
     trades = make_trades(3000)
     data = dumps.binance(trades).encode()

@@ -27,7 +27,7 @@ private:
     std::size_t size_ = 0;
 };
 
-inline constexpr std::size_t ARENA_CACHE_BYTES_MAX = std::size_t{512} << 20;
+inline constexpr std::size_t ARENA_CACHE_BYTES_MAX = std::size_t{1} << 30;
 
 /// Gives the kept blocks back to the system.
 void trim_arena_cache() noexcept;

@@ -49,7 +49,7 @@ public:
     [[nodiscard]] const BarColumns& columns() const noexcept { return columns_; }
     [[nodiscard]] const std::vector<BarSeries>& series() const noexcept { return series_; }
 
-    /// Names the rows [begin, end) and fills what is the same in all of them.
+    /// Names the rows [begin, end) and fills what is the same in all of them; before write_row.
     void add_series(const BarSeries& series);
 
     std::vector<std::int64_t> outside_trades;  // for each interval: in no session

@@ -75,6 +75,7 @@ struct AnyRows {
         trade.last_id = columns_.last_trade_id.present()
                             ? columns_.last_trade_id.get<std::int64_t>(row)
                             : trade.id;
+        if (!columns_.trade_id.present()) trade.id = trade.last_id;
         if (columns_.side.present()) {
             const auto side = columns_.side.get<std::int8_t>(row);
             trade.taker_buy = columns_.side_is_maker ? side == 0 : side > 0;

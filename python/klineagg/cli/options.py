@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from klineagg.io.presets import PRESETS
-from klineagg.io.sniff import Wanted
+from klineagg.io.roles import Wanted
 
 __all__ = ["HelpFormatter", "add_common", "add_input", "duration", "threads", "wanted_of"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import suppress
 from typing import Any, Final
@@ -87,7 +88,8 @@ class Output:
     def result(self, values: dict[str, Any], text: str = "") -> None:
         """Prints the result: ``values`` when JSON was asked for, else ``text`` if there is any."""
         if self.json:
-            print(json.dumps({"command": self.command, **values}, default=_plain, indent=2))
+            whole = _without_nan({"command": self.command, **values})
+            print(json.dumps(whole, default=_plain, indent=2, allow_nan=False))
         elif text:
             print(text)
 
@@ -106,6 +108,17 @@ class Output:
         hint = f"\n  hint: {error.hint}" if error.hint else ""
         self.say(f"error: {error.message} [{error.code} {error.name}]{hint}")
         return code
+
+
+def _without_nan(value: Any) -> Any:
+    """Null instead of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _plain(value: Any) -> Any:

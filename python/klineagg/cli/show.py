@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from klineagg.cli.aggregate import add_bars, bars_of
+from klineagg.cli.aggregate import add_bars
 from klineagg.cli.options import HelpFormatter, add_common, add_input
 from klineagg.cli.output import OK, Output
+from klineagg.cli.reading import bars_of
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -96,8 +97,6 @@ def _row(bar: Any) -> dict[str, Any]:
     for name, value in bar._asdict().items():
         if hasattr(value, "dtype") and value.dtype.kind == "M":
             out[name] = None if value != value else f"{value}Z"
-        elif isinstance(value, float) and value != value:
-            out[name] = None
         else:
             out[name] = int(value) if name == "flags" else value
     return out

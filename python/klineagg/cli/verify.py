@@ -6,9 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
-from klineagg.cli.aggregate import add_bars, bars_of
+from klineagg.cli.aggregate import add_bars
 from klineagg.cli.options import HelpFormatter, add_common, add_input
 from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output
+from klineagg.cli.reading import bars_of
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -115,7 +116,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _ours(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
     from klineagg.io.barfiles import is_bars_file, read_bars
-    from klineagg.io.compare import spacing
+    from klineagg.io.matching import spacing
 
     if is_bars_file(arguments.bars):
         return read_bars(arguments.bars)

@@ -12,16 +12,14 @@ from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.io import presets
 from klineagg.io.presets import Preset, key_of
-from klineagg.io.sniff import Wanted, positions_of, symbol_of
+from klineagg.io.roles import Wanted, positions_of, symbol_of
 from klineagg.io.streams import Stream, seekable
+from klineagg.io.units import by_digits
 
-__all__ = ["ArrowSource", "format_of", "is_bars"]
+__all__ = ["ArrowSource", "format_of", "is_bars", "read_table"]
 
 _BATCH_ROWS: Final = 1 << 18
 _STREAM_MAGIC: Final = b"\xff\xff\xff\xff"
-
-# Digits of the integer of a stamp between 1973 and 5138, by its unit.
-_UNIT_DIGITS: Final = ((11, "s"), (14, "ms"), (17, "us"))
 
 
 def format_of(magic: bytes) -> str | None:
@@ -36,6 +34,24 @@ def format_of(magic: bytes) -> str | None:
 def is_bars(names: Any) -> bool:
     """Whether these are the columns of a file of bars, not of trades."""
     return {"open_time", "open", "high", "low", "close"} <= set(names)
+
+
+def read_table(stream: Stream, format: str) -> Any:
+    """A whole Parquet or Arrow file as a pyarrow table.
+
+    Raises:
+        FileError: ``file_truncated`` for a damaged file.
+        MissingExtraError: ``missing_extra`` when pyarrow is not installed.
+    """
+    pa = require("pyarrow", "parquet", f"reading {stream.label}")
+    data = pa.BufferReader(stream.read(-1))
+    with _ArrowErrors(pa, stream.label):
+        if format == "parquet":
+            parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
+            return parquet.read_table(data)
+        ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
+        opener = ipc.open_file if format == "arrow" else ipc.open_stream
+        return opener(data).read_all()
 
 
 class ArrowSource:
@@ -149,8 +165,7 @@ class ArrowSource:
             present = stamps.drop_null()
             if not len(present):
                 return "ns"
-            digits = len(str(abs(present[0].as_py())))
-            self._unit = next((unit for most, unit in _UNIT_DIGITS if digits <= most), "ns")
+            self._unit = by_digits(present[0].as_py())
         return self._unit
 
     def _typed(self) -> Any:

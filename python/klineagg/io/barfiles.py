@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_extras import require
-from klineagg.io.arrow import format_of
+from klineagg.io.arrow import format_of, read_table
 from klineagg.io.streams import Stream, open_streams
 
 if TYPE_CHECKING:
@@ -190,27 +190,8 @@ def read_bars(path: str | os.PathLike[str]) -> Bars:
             return _read_csv(stream)
         if format == "parquet" and stream.path is not None:
             return Bars.read_parquet(stream.path)
-        return _read_arrow(stream, format)
+        return Bars.from_arrow(read_table(stream, format))
     raise errors.make("file_truncated", f"{os.fspath(path)} is empty", file=os.fspath(path))
-
-
-def _read_arrow(stream: Stream, format: str) -> Bars:
-    from klineagg.bars import Bars
-
-    pa = require("pyarrow", "parquet", f"reading {stream.label}")
-    data = pa.BufferReader(stream.data.read())
-    try:
-        if format == "parquet":
-            parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
-            return Bars.from_arrow(parquet.read_table(data))
-        ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
-        reader = ipc.open_file(data) if format == "arrow" else ipc.open_stream(data)
-        return Bars.from_arrow(reader.read_all())
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, errors.KlineaggError):
-            raise
-        text = f"{stream.label} is damaged or truncated: {error}"
-        raise errors.make("file_truncated", text, file=stream.label) from error
 
 
 def _rows(stream: Stream) -> Iterator[list[str]]:
@@ -240,8 +221,7 @@ def _read_csv(stream: Stream) -> Bars:
         if len(row) != len(names):
             text = f"{stream.label}: row {number} has {len(row)} fields, not {len(names)}"
             raise errors.make("csv_row", text, file=stream.label, row=number, reason="field_count")
-    table = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    texts = {name: table.get(name, []) for name in COLUMNS}
+    texts = {name: [row[names.index(name)] for row in rows] for name in COLUMNS}
     columns = {name: _column(stream.label, name, texts[name]) for name in COLUMNS[2:]}
     # In the order of their first rows, as a dictionary keeps its keys.
     symbols, intervals = (list(dict.fromkeys(texts[name])) for name in COLUMNS[:2])

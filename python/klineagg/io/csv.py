@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import errors
-from klineagg.io.sniff import Layout, Wanted, sniff
+from klineagg.io.roles import Wanted
+from klineagg.io.sniff import Layout, sniff
 from klineagg.io.streams import Stream
 
 __all__ = ["CsvChunk", "CsvSource", "Fault", "LineMap"]

@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from klineagg import errors
 from klineagg._bars_extras import require
-from klineagg.io.arrow import format_of
+from klineagg.io.arrow import format_of, read_table
 from klineagg.io.presets import key_of
 from klineagg.io.streams import Stream, open_streams
+from klineagg.io.units import SCALES, by_digits
 
 __all__ = ["FIELDS", "Klines", "read_klines"]
 
@@ -63,7 +64,6 @@ _HEADLESS: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
 # Names of files that tell symbol and interval.
 _NAMED: Final = re.compile(r"(?P<symbol>.+?)-(?P<interval>\d+(?:s|m|h|d|w|mo|M))-\d{4}-\d{2}")
 _MINUTES: Final = re.compile(r"(?P<symbol>[A-Z0-9.]+)_(?P<minutes>\d+)\.csv")
-_SCALES: Final = ((11, 10**9), (14, 10**6), (17, 10**3), (99, 1))
 # A float column has no printed decimals; more than these are noise of its sums.
 _DECIMALS_MAX: Final = 8
 
@@ -95,7 +95,6 @@ class Klines:
     rows: NDArray[np.int64]
     symbol: str | None = None
     interval: str | None = None
-    _notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.open_time)
@@ -247,8 +246,8 @@ def _times(
     """Stamps as nanoseconds, and the nanoseconds in one unit of theirs."""
     from klineagg import _core
 
-    first = texts[0].strip() if texts else "0"
-    scale = next(s for digits, s in _SCALES if len(first.partition(".")[0].lstrip("-")) <= digits)
+    first = texts[0].strip().partition(".")[0].lstrip("-") if texts else ""
+    scale = SCALES[by_digits(int(first))] if first.isdigit() else SCALES["s"]
     out = np.empty(len(texts), np.int64)
     for at, text in enumerate(texts):
         stamp = text.strip()
@@ -268,18 +267,7 @@ def _times(
 
 def _from_arrow(stream: Stream, format: str) -> Klines:
     pa = require("pyarrow", "parquet", f"reading {stream.label}")
-    data = pa.BufferReader(stream.read(-1))
-    try:
-        if format == "parquet":
-            parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
-            table = parquet.read_table(data)
-        else:
-            ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
-            opener = ipc.open_file if format == "arrow" else ipc.open_stream
-            table = opener(data).read_all()
-    except (pa.ArrowException, OSError) as error:
-        text = f"{stream.label} is damaged or truncated: {error}"
-        raise errors.make("file_truncated", text, file=stream.label) from error
+    table = read_table(stream, format)
     names = list(table.column_names)
     roles = _roles(names, stream.label)
     columns: dict[str, NDArray[np.float64]] = {}
@@ -308,10 +296,9 @@ def _from_arrow(stream: Stream, format: str) -> Klines:
 
 def _arrow_times(pa: Any, column: Any) -> tuple[NDArray[np.int64], int]:
     if pa.types.is_timestamp(column.type):
-        unit_ns = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[column.type.unit]
+        unit = column.type.unit
         stamps = column.cast(pa.int64()).to_numpy()
     else:
         stamps = column.cast(pa.int64()).to_numpy()
-        digits = len(str(abs(int(stamps[0])))) if len(stamps) else 1
-        unit_ns = next(scale for most, scale in _SCALES if digits <= most)
-    return stamps * unit_ns, unit_ns
+        unit = by_digits(int(stamps[0])) if len(stamps) else "ns"
+    return stamps * SCALES[unit], SCALES[unit]

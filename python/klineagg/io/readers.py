@@ -12,7 +12,7 @@ from typing import Any, Final
 from klineagg import errors
 from klineagg.io.arrow import ArrowSource, format_of
 from klineagg.io.csv import CsvChunk, CsvSource, Fault, LineMap
-from klineagg.io.sniff import Wanted
+from klineagg.io.roles import Wanted
 from klineagg.io.streams import Stream, open_streams
 
 __all__ = ["FileFacts", "TradeBatch", "TradeReader", "read_trades"]
@@ -150,8 +150,8 @@ class TradeReader:
             for stream in open_streams(path):
                 self._stream = stream
                 yield from self._batches(stream)
-            self._bytes_before = self.bytes_done
             self._stream = None
+            self._bytes_before += _size([path]) or 0
 
     def _batches(self, stream: Stream) -> Iterator[TradeBatch]:
         format = format_of(stream.peek(8))

@@ -9,42 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from klineagg import errors
-from klineagg._columns_roles import ALIASES, resolve
 from klineagg.io import presets
 from klineagg.io.presets import Preset, key_of
+from klineagg.io.roles import Wanted, positions_of, symbol_of
+from klineagg.io.units import NUMBER, unit_of
 
-__all__ = ["Layout", "Wanted", "positions_of", "sniff", "symbol_of"]
+__all__ = ["Layout", "sniff"]
 
 DELIMITERS: Final = ",;\t|"
 _SAMPLE_BYTES: Final = 1 << 16
 _SAMPLE_ROWS: Final = 20
-_PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_PLAUSIBLE: Final = (631_152_000.0, 4_102_444_800.0)  # 1990 and 2100
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user says about the columns; None and empty: to be found out.
-
-    Attributes:
-        preset: name of a preset, or ``"none"`` to go by the names of the columns alone.
-        columns: role -> name of a column, or ``#n`` for the n-th field from 1; None: not used.
-        unit: of integer stamps, ``s``, ``ms``, ``us`` or ``ns``.
-        symbol: of all trades, where no column tells it.
-        delimiter: of the fields.
-        header: whether the first record holds names.
-    """
-
-    preset: str | None = None
-    columns: Mapping[str, str | None] | None = None
-    unit: str | None = None
-    symbol: str | None = None
-    delimiter: str | None = None
-    header: bool | None = None
+_FIELDS_MIN: Final = 3  # time, price and quantity
 
 
 @dataclass(frozen=True)
@@ -114,6 +90,11 @@ def sniff(head: bytes, file: str, wanted: Wanted, names: Sequence[str]) -> Layou
     known = tuple(name.strip() for name in rows[0]) if header else None
     preset = _preset(wanted, known, data, names)
     fields = known or _positional(preset, data[0] if data else rows[0])
+    if len(fields) < _FIELDS_MIN:
+        count = f"{len(fields)} field" + ("s" if len(fields) > 1 else "")
+        text = f"{file} has {count} in its first record, and a trade needs {_FIELDS_MIN}"
+        hint = "if it is CSV with another delimiter, pass --delimiter"
+        raise errors.make("file_format", text, hint=hint, file=file)
     positions, maker = positions_of(preset, fields, wanted, file)
     symbol = None
     if "symbol" not in positions:
@@ -173,7 +154,7 @@ def _rows(text: str, file: str, delimiter: str | None) -> tuple[list[list[str]],
 
 def _is_header(row: Sequence[str]) -> bool:
     """Names have letters and are no numbers; a record of a trade always holds a number."""
-    return not any(_NUMBER.fullmatch(cell.strip()) for cell in row) and any(
+    return not any(NUMBER.fullmatch(cell.strip()) for cell in row) and any(
         c.isalpha() for cell in row for c in cell
     )
 
@@ -195,144 +176,6 @@ def _preset(
 def _positional(preset: Preset | None, row: Sequence[str]) -> tuple[str, ...]:
     layout = presets.layout_of(preset, row) if preset else None
     return layout or tuple(f"#{k + 1}" for k in range(len(row)))
-
-
-def positions_of(
-    preset: Preset | None, fields: tuple[str, ...], wanted: Wanted, file: str
-) -> tuple[dict[str, int], bool]:
-    """Field of each role, and whether the side tells about the maker.
-
-    Ids of aggregated trades are ``trade_id`` (the first one) and ``last_trade_id``.
-
-    Raises:
-        ColumnError: ``missing_column`` or ``ambiguous_column``.
-    """
-    mapped = dict(wanted.columns or {})
-    found: dict[str, int] = {}
-    try:
-        if preset is not None:
-            found = _by_preset(preset, fields)
-            if not mapped and {"time", "price", "quantity"} <= found.keys():
-                return found, "side" in found and "maker" in key_of(fields[found["side"]])
-        # Roles that the preset knows are told to the search, so that what the user maps is all
-        # that can differ.
-        names = [f"#{k + 1}" if _is_dull(name) else _short(name) for k, name in enumerate(fields)]
-        columns: dict[str, str | None] = {
-            _core_role(role, found): names[at] for role, at in found.items()
-        }
-        columns.update({role: _named(name, names, fields) for role, name in mapped.items()})
-        told = columns["symbol"] is not None if "symbol" in columns else _has_symbol(names)
-        roles = resolve(names, columns=columns, needs_symbol=told)
-    except errors.ColumnError as error:
-        hint = (error.hint + "; " if error.hint else "") + (
-            "on the command line: --columns time=NAME,price=NAME,quantity=NAME "
-            "(#2 stands for the second field)"
-        )
-        text = f"{file}: {error.message}"
-        raise errors.make(error.name, text, hint=hint, **{**error.fields, "file": file}) from error
-    positions = dict(roles.positions)
-    first = positions.pop("first_trade_id", None)
-    if first is not None:
-        positions["trade_id"] = first
-    positions.pop("conditions", None)
-    return positions, roles.buyer_is_maker
-
-
-def _has_symbol(names: Sequence[str]) -> bool:
-    return any(key_of(name) in ALIASES["symbol"] for name in names)
-
-
-def _core_role(role: str, found: Mapping[str, int]) -> str:
-    """What the search calls a role of a preset: ids of aggregated trades come in pairs there."""
-    return "first_trade_id" if role == "trade_id" and "last_trade_id" in found else role
-
-
-def _is_dull(name: str) -> bool:
-    return name.startswith("#") or not name
-
-
-def _short(name: str) -> str:
-    """A name without its translation: ``side/...`` is ``side``."""
-    return name.split("/")[0].strip() or name
-
-
-def _named(name: str | None, names: Sequence[str], fields: Sequence[str]) -> str | None:
-    """The name that the search knows for what the user wrote."""
-    if name is None:
-        return None
-    if name in fields:
-        return names[fields.index(name)]
-    match = re.fullmatch(r"#(\d+)", name)
-    if match and 1 <= int(match[1]) <= len(names):
-        return names[int(match[1]) - 1]
-    return name
-
-
-def _by_preset(preset: Preset, fields: Sequence[str]) -> dict[str, int]:
-    keys = [key_of(name) for name in fields]
-    found: dict[str, int] = {}
-    for role, choices in preset.roles.items():
-        for choice in choices:
-            if choice in keys:
-                found[role] = keys.index(choice)
-                break
-    return found
-
-
-def symbol_of(preset: Preset | None, names: Sequence[str], file: str, fields: Sequence[str]) -> str:
-    """The symbol that the name of a file tells.
-
-    Raises:
-        ColumnError: ``missing_column`` when it tells none.
-    """
-    for name in names if preset is not None else ():
-        symbol = preset.symbol_in(name) if preset is not None else None
-        if symbol is not None:
-            return symbol
-    text = f"{file}: neither a column nor the file's name tells the symbol"
-    hint = "pass --symbol BTCUSDT, or map its column with --columns symbol=NAME"
-    raise errors.make(
-        "missing_column", text, hint=hint, column="symbol", file=file, known=list(fields)
-    )
-
-
-def unit_of(
-    stamps: Sequence[str], wanted: str | None, preset: Preset | None, column: str, file: str
-) -> str:
-    """The unit of time stamps: as asked or as the preset says, else by the size of the first one.
-
-    Raises:
-        TimeUnitError: ``time_unit`` when the unit that was asked for makes no sense and another
-            one does, such as milliseconds given as nanoseconds.
-    """
-    numbers = [text.strip() for text in stamps if _NUMBER.fullmatch(text.strip())]
-    if not numbers:
-        return wanted or (preset.unit if preset is not None else "detect")
-    seconds = {unit: float(numbers[0]) / per for unit, per in _PER_SECOND.items()}
-    plausible = [unit for unit, value in seconds.items() if _PLAUSIBLE[0] <= value < _PLAUSIBLE[1]]
-    if wanted is not None:
-        if plausible and wanted not in plausible:
-            date = np.datetime64(int(seconds[plausible[0]]), "s")
-            text = (
-                f"{file}: the unit {wanted!r} was given, but {numbers[0]} in column {column!r} "
-                f"looks like {plausible[0]!r}: it is then {date}"
-            )
-            hint = f"pass --unit {plausible[0]}, or leave it out"
-            raise errors.make(
-                "time_unit", text, hint=hint, file=file, given=wanted, likely=plausible[0]
-            )
-        return wanted
-    if preset is not None and preset.unit != "detect":
-        return preset.unit
-    return plausible[0] if plausible else _by_digits(numbers[0])
-
-
-def _by_digits(number: str) -> str:
-    """The unit that the size of a number tells, also for times far from today."""
-    digits = len(str(abs(int(float(number)))))
-    return next(
-        unit for most, unit in ((11, "s"), (14, "ms"), (17, "us"), (99, "ns")) if digits <= most
-    )
 
 
 def _drop_textual_ids(positions: dict[str, int], data: Sequence[Sequence[str]]) -> None:

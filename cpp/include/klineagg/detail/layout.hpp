@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "klineagg/bar_table.hpp"
@@ -20,8 +21,17 @@ struct Layout {
     std::vector<std::int64_t> base;                 // first row in the table
 };
 
-/// By running the seams and the end over times. Throws Error(unsorted) for a slice that begins
-/// before the one before it ended.
+/// A slice that begins, for a symbol, before the slices before it ended.
+struct Disorder {
+    std::int32_t symbol;
+    RowPlace place;
+    TimeNs newest;
+};
+
+/// The first row of that kind in the first `count` slices.
+std::optional<Disorder> first_disorder(const std::vector<Slice>& slices, std::size_t count);
+
+/// By running the seams and the end over times.
 Layout lay_out(const PassContext& context, std::vector<Slice>& slices, std::int32_t symbol,
                SymbolAggregator<TimeBar> times, bool finish);
 

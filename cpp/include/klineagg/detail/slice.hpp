@@ -100,6 +100,11 @@ public:
     [[nodiscard]] std::int32_t place_of(std::int32_t symbol) const noexcept {
         return router_.find(symbol);
     }
+    /// The newest time of a symbol after the slice.
+    [[nodiscard]] TimeNs newest(std::size_t place) const noexcept {
+        if (context_->judge_only) return TIME_NONE;
+        return context_->plain ? counter_.newest(place) : times_[place].newest();
+    }
     /// Of plain streams.
     [[nodiscard]] const RowCounter& counter() const noexcept { return counter_; }
     /// Of others: the state over times, and the rows counted, by symbol and output.

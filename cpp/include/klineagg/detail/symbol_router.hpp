@@ -1,6 +1,8 @@
 // From symbol ids to places in an array.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
@@ -40,7 +42,9 @@ public:
             far_.emplace(symbol, place);
             return;
         }
-        if (index >= near_.size()) near_.resize(index + 1 + index / 2, ABSENT);
+        // Not beyond NEAR_MAX: ids there are inserted elsewhere, and must be looked for there.
+        if (index >= near_.size())
+            near_.resize(std::min<std::size_t>(NEAR_MAX, index + 1 + index / 2), ABSENT);
         near_[index] = place;
     }
 

@@ -1,0 +1,16 @@
+"""What every test of the command line starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.harness import NAME
+from unit import dumps
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    """A day of trades of BTCUSDT as Binance publishes them."""
+    return dumps.write(tmp_path / f"{NAME}.csv", dumps.binance(dumps.make_trades(1500)))

@@ -1,0 +1,206 @@
+"""klineagg aggregate: what it writes, counts and refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import klineagg
+from cli.harness import NAME, json_of, run
+from klineagg.io.barfiles import read_bars
+from unit import dumps
+from unit.dumps import make_trades, write, write_gz
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv", "csv.gz"])
+def test_aggregate_writes_the_bars_of_the_trades(tmp_path: Path, dump: Path, suffix: str) -> None:
+    if not suffix.startswith("csv"):
+        pytest.importorskip("pyarrow")
+    target = tmp_path / f"bars.{suffix}"
+    assert run("aggregate", dump, "-i", "1m,5m,1h", "-o", target, "-q") == 0
+    bars = klineagg.aggregate(make_trades(1500).columns(), "1m,5m,1h")
+    assert read_bars(target).equals(bars)
+
+
+def test_notes_go_to_standard_error(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("aggregate", dump, "-o", tmp_path / "a.csv") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "preset binance-trades" in said.err
+    assert "1,500 trades" in said.err
+    assert run("aggregate", dump, "-o", tmp_path / "a.csv", "-q") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_standard_output_is_csv(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("aggregate", dump, "-i", "1h", "-o", "-") == 0
+    lines = capsys.readouterr().out.splitlines()
+    bars = klineagg.aggregate(make_trades(1500).columns(), "1h")
+    assert len(lines) == len(bars) + 1
+    assert lines[1].startswith("BTCUSDT,1h,2024-01-01T00:00:00Z,2024-01-01T01:00:00Z,")
+
+
+def test_without_output_a_table_is_shown(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("aggregate", dump, "-i", "1h") == 0
+    assert "BTCUSDT" in capsys.readouterr().out
+
+
+def test_json_of_aggregate(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.csv"
+    result = json_of(capsys, 0, "aggregate", dump, "-i", "1m", "-o", target)
+    assert result["command"] == "aggregate"
+    assert result["rows"] == len(read_bars(target))
+    assert result["symbols"] == ["BTCUSDT"]
+    assert result["report"]["offered"] == result["report"]["accepted"] == 1500
+    assert result["report"]["balanced"]
+    (file,) = result["files"]
+    assert (file["file"], file["preset"], file["rows"]) == (str(dump), "binance-trades", 1500)
+
+
+def test_options_reach_the_aggregation(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = make_trades(1500).columns()
+    for options, arguments in (
+        (["--gaps", "flat"], {"gaps": "flat"}),
+        (["--gaps", "runs", "--coverage", "2024-01-01T00:00:30..2024-01-03"],
+         {"gaps": "runs", "coverage": ("2024-01-01T00:00:30", "2024-01-03")}),
+        (["--coverage", "..2024-01-03"], {"coverage": (None, "2024-01-03")}),
+        (["--closed-only"], {"include_open": False}),
+        (["--lateness", "5s"], {"lateness": "5s"}),
+        (["--threads", "2"], {"threads": 2}),
+    ):  # fmt: skip
+        assert run("aggregate", dump, "-o", tmp_path / "a.csv", "-q", *options) == 0
+        assert read_bars(tmp_path / "a.csv").equals(klineagg.aggregate(columns, "1m", **arguments))
+    by = ["--by", "tick", "--threshold", "7"]
+    assert run("aggregate", dump, "-o", tmp_path / "a.csv", "-q", *by) == 0
+    ticks = klineagg.aggregate(columns, by="tick", threshold=7)
+    assert read_bars(tmp_path / "a.csv").equals(ticks)
+    capsys.readouterr()
+
+
+def test_files_of_many_blocks_are_read_whole(tmp_path: Path) -> None:
+    trades = make_trades(60_000)
+    trades.time_ms = trades.time_ms[0] + np.arange(60_000) * 100
+    path = write_gz(tmp_path / f"{NAME}.csv.gz", dumps.binance(trades))
+    whole = klineagg.aggregate(trades.columns(), "1s,1m")
+    for more in ([], ["--threads", "2"]):
+        assert run("aggregate", path, "-i", "1s,1m", "-o", tmp_path / "a.csv", "-q", *more) == 0
+        assert read_bars(tmp_path / "a.csv").equals(whole)
+
+
+def test_sorting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dumps.bybit(make_trades(500)).splitlines()
+    path = write(tmp_path / "BTCUSDT2019-10-01.csv", "\n".join([lines[0], *lines[:0:-1]]))
+    assert run("aggregate", path, "-o", tmp_path / "a.csv") == 3
+    said = capsys.readouterr().err
+    assert f"{path}:" in said
+    assert "--sort" in said
+    assert run("aggregate", path, "-o", tmp_path / "a.csv", "--sort") == 0
+    bars = klineagg.aggregate(make_trades(500).columns(ids=False), "1m")
+    assert read_bars(tmp_path / "a.csv").equals(bars)
+
+
+def test_symbols_of_a_column_can_be_picked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [dumps.tardis(make_trades(100, seed, name)) for seed, name in ((1, "A"), (2, "B"))]
+    path = write(tmp_path / "t.csv", texts[0] + texts[1].partition("\n")[2])
+    target = tmp_path / "a.csv"
+    assert run("aggregate", path, "-o", target, "--symbol", "B", "-q") == 0
+    alone = klineagg.aggregate(make_trades(100, 2, "B").columns(), "1m")
+    assert read_bars(target).equals(alone)
+    assert run("aggregate", path, "-o", target, "--symbol", "C", "-q") == 2
+    assert "'C'" in capsys.readouterr().err
+
+
+def test_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dumps.binance(make_trades(100)).splitlines()
+    cells = lines[49].split(",")
+    lines[49] = ",".join([cells[0], "-1", *cells[2:]])
+    lines[70] = "oops"
+    path = write(tmp_path / f"{NAME}.csv", "\n".join(lines))
+    target = tmp_path / "a.csv"
+    # The core tells of the price, the parser of the other line, which comes first in a block.
+    result = json_of(capsys, 3, "aggregate", path, "-o", target)
+    assert result["exit_code"] == 3
+    assert result["error"]["name"] == "csv_row"
+    assert result["error"]["fields"]["row"] == 71
+    assert not target.exists()
+    lines[70] = lines[71]
+    write(path, "\n".join(lines))
+    error = json_of(capsys, 3, "aggregate", path, "-o", target)["error"]
+    assert (error["name"], error["fields"]["row"]) == ("bad_trade", 50)
+    assert error["fields"]["reason"] == "price_not_positive"
+    assert f"{path}:50:" in error["message"]
+    assert "--on-bad count" in error["hint"]
+    lines[70] = "oops"
+    write(path, "\n".join(lines))
+    result = json_of(capsys, 0, "aggregate", path, "-o", target, "--on-bad", "count")
+    report = result["report"]
+    assert report["offered"] == 100
+    assert report["accepted"] == 98
+    assert {k: v for k, v in report["rejected"].items() if v} == {
+        "price_not_positive": 1,
+        "field_count": 1,
+    }
+    assert report["balanced"]
+    assert result["samples"] == [f"{path}:71: 'oops' (field_count)"]
+    assert run("aggregate", path, "-o", target, "--on-bad", "count") == 0
+    assert "2 rows left out" in capsys.readouterr().err
+
+
+def test_unsorted_rows_name_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write(tmp_path / "BTCUSDT-trades-2024-01-02.csv", dumps.binance(make_trades(50)))
+    lines = dumps.binance(make_trades(50)).splitlines()
+    lines[30], lines[31] = lines[31], lines[30]
+    b = write(tmp_path / "ETHUSDT-trades-2024-01-01.csv", "\n".join(lines))
+    before = int(lines[30].split(",")[4]) - int(lines[31].split(",")[4])
+    assert before > 0
+    error = json_of(capsys, 3, "aggregate", a, b)["error"]
+    assert error["name"] == "unsorted"
+    assert (error["fields"]["file"], error["fields"]["row"]) == (str(b), 32)
+    assert "--lateness" in error["hint"]
+
+
+def test_damaged_and_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_gz(tmp_path / f"{NAME}.csv.gz", dumps.binance(make_trades(5000)))
+    path.write_bytes(path.read_bytes()[:-2000])
+    for file, name in ((path, "file_truncated"), (tmp_path / "no.csv", "file_not_found")):
+        target = tmp_path / "a.csv"
+        error = json_of(capsys, 3, "aggregate", file, "-o", target, "--on-bad", "count")["error"]
+        assert error["name"] == name
+        assert error["fields"]["file"] == str(file)
+        assert not target.exists()
+
+
+def test_an_output_that_cannot_be_written(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("aggregate", dump, "-o", tmp_path / "none" / "a.csv") == 4
+    assert "none" in capsys.readouterr().err
+
+
+def test_a_missing_package(
+    dump: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert run("aggregate", dump, "-o", dump.with_suffix(".parquet")) == 5
+    assert "pip install" in capsys.readouterr().err
+
+
+def test_a_defect_is_not_taken_for_a_difference(
+    dump: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("klineagg.cli.aggregate.bars_of", fail)
+    assert run("aggregate", dump) == 70
+    assert "defect" in capsys.readouterr().err

@@ -1,0 +1,167 @@
+"""klineagg show, verify and info: what they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.harness import json_of, run
+from klineagg.io.barfiles import read_bars
+from unit import dumps
+from unit.dumps import make_trades, write, write_zip
+
+
+def test_show(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.csv"
+    assert run("aggregate", dump, "-i", "1m,1h", "-o", target, "-q") == 0
+    assert run("show", target, "-i", "1h", "--width", "90", "--height", "12") == 0
+    text = capsys.readouterr().out
+    assert "BTCUSDT 1h" in text
+    assert "open time" in text
+    assert max(map(len, text.splitlines())) <= 90
+    assert run("show", target, "-i", "1h", "--no-chart", "--rows", "4") == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 8
+    assert run("show", dump, "-i", "1h", "--no-chart", "--rows", "4", "-q") == 0
+    assert "2024-01-01" in capsys.readouterr().out
+
+
+def test_show_json(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.csv"
+    assert run("aggregate", dump, "-i", "1m,1h", "-o", target, "-q", "--gaps", "runs") == 0
+    result = json_of(
+        capsys,
+        0,
+        "show",
+        target,
+        "-i",
+        "1m",
+        "--from",
+        "2024-01-01T01:00",
+        "--to",
+        "2024-01-01T02:00",
+    )
+    bars = read_bars(target)[:, "1m"].between("2024-01-01T01:00", "2024-01-01T02:00")
+    assert result["rows"] == len(bars) == len(result["bars"])
+    first = result["bars"][0]
+    assert first["open_time"] == f"{bars.open_time[0]}Z"
+    assert first["close"] == bars.close[0]
+    gap = next(bar for bar in result["bars"] if bar["trade_count"] == 0)
+    assert gap["first_trade_time"] is None
+
+
+def test_show_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "q.csv", "symbol,time,price,qty\n")
+    assert run("show", path) == 0
+    assert "empty" in capsys.readouterr().out
+
+
+def test_verify(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1m,1h", "-o", bars, "--gaps", "runs", "-q") == 0
+    text = dumps.binance_klines(make_trades(1500))
+    theirs = write_zip(tmp_path / "BTCUSDT-1m-2024-01-01.zip", {"BTCUSDT-1m-2024-01-01.csv": text})
+    assert run("verify", bars, theirs) == 0
+    said = capsys.readouterr()
+    count = len(text.splitlines())
+    assert f"{count:,} bars compared, {count:,} equal" in said.out
+    # Trades instead of bars are aggregated to the interval of the K-lines.
+    assert run("verify", dump, theirs, "-q") == 0
+    assert f"{count:,} equal" in capsys.readouterr().out
+
+
+def test_verify_tells_what_differs(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(lines: list[str]) -> None:
+        cells = lines[9].split(",")
+        lines[9] = ",".join([*cells[:2], "99999.00000000", *cells[3:]])
+        del lines[20]
+
+    text = dumps.binance_klines(make_trades(1500), change=change)
+    theirs = write(tmp_path / "BTCUSDT-1m-2024-01-01.csv", text)
+    assert run("verify", dump, theirs, "-q") == 1
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "99999.0" in line)
+    assert row.split()[:5] == ["BTCUSDT", "1m", "2024-01-01", "00:09:00", "high"]
+    assert row.split()[7:9] == ["10", "gap"]
+    result = json_of(capsys, 1, "verify", dump, theirs, "-q")
+    assert result["same"] is False
+    assert result["compared"] - result["equal"] == 1
+    assert result["fields"]["high"]["differing"] == 1
+    assert result["fields"]["low"]["differing"] == 0
+    assert result["differences"][0]["theirs"] == 99999.0
+    assert run("verify", dump, theirs, "-q", "--skip", "high") in (0, 1)
+
+
+def test_verify_of_other_times(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_trades(100)
+    other.time_ms += 30 * 86_400_000
+    theirs = write(tmp_path / "BTCUSDT-1m-2024-02-01.csv", dumps.binance_klines(other))
+    assert run("verify", dump, theirs, "-q") == 3
+    assert "do not overlap" in capsys.readouterr().err
+
+
+def test_verify_real_trades(tmp_path: Path, shared_data: Path) -> None:
+    """Real trades against K-lines made in another way: with decimals, minute by minute."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = shared_data / "binance_xrpeth_trades.parquet"
+    table = parquet.read_table(path)
+    trades = dumps.Trades(
+        "XRPETH",
+        table["ts"].to_numpy() // 10**6,
+        np.rint(table["price"].to_numpy() * 1e8).astype(np.int64),
+        np.rint(table["qty"].to_numpy()).astype(np.int64),
+        table["side"].to_numpy() > 0,
+    )
+    # Eight decimals of the price, none of the quantity: shift them to what the writer prints.
+    text = []
+    for line in dumps.binance_klines(trades).splitlines():
+        cells = line.split(",")
+        for at, digits in ((1, 4), (2, 4), (3, 4), (4, 4), (5, -4), (7, 0), (9, -4), (10, 0)):
+            whole, _, rest = cells[at].partition(".")
+            number = int(whole + rest)
+            number = number // 10**digits if digits > 0 else number * 10**-digits
+            cells[at] = f"{number // 10**8}.{number % 10**8:08d}"
+        text.append(",".join(cells))
+    theirs = write(tmp_path / "XRPETH-1m-2019-10.csv", "\n".join(text))
+    assert run("verify", path, theirs, "-q") == 0
+
+
+def test_info(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1m,1h", "-o", bars, "-q") == 0
+    result = json_of(capsys, 0, "info", dump, bars)
+    of_trades, of_bars = result["files"]
+    assert of_trades["holds"] == "trades"
+    assert of_trades["preset"] == "binance-trades"
+    assert of_trades["rows"] == 1500
+    assert of_trades["symbols"] == {"BTCUSDT": 1500}
+    assert of_trades["first"] == f"{make_trades(1500).columns()['time'][0]}Z"
+    assert of_trades["order"] == "sorted by time"
+    assert of_trades["taker_bought"] == int(make_trades(1500).bought.sum())
+    ties = int((np.diff(make_trades(1500).time_ms) == 0).sum())
+    assert of_trades["same_stamp_as_before"] == ties
+    assert of_bars["holds"] == "bars"
+    assert of_bars["intervals"] == {name: len(read_bars(bars)[:, name]) for name in ("1m", "1h")}
+    assert run("info", dump, bars) == 0
+    text = capsys.readouterr().out
+    assert "sorted by time" in text
+    assert "1,500" in text
+
+
+def test_info_of_what_cannot_be_read(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = dumps.binance(make_trades(100)).splitlines()
+    lines[5] = "x"
+    lines[50], lines[80] = lines[80], lines[50]
+    odd = write(tmp_path / "ETHUSDT-trades-2024-01-01.csv", "\n".join(lines))
+    result = json_of(capsys, 3, "info", odd, tmp_path / "none.csv", dump)
+    assert result["files"][0]["unreadable"] == {"field_count": 1}
+    assert "not sorted" in result["files"][0]["order"]
+    assert "no file" in result["files"][1]["error"]
+    assert result["files"][2]["rows"] == 1500
