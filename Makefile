@@ -116,9 +116,9 @@ package: $(STAMPS)/package ## install klineagg with all extras into .venv
 bootstrap:
 	@scripts/bootstrap $(TIER)
 
-# A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
+# A virtual environment that was moved, or whose Python is gone, is made anew.
 ifneq ($(wildcard $(STAMPS)/venv),)
-ifneq ($(shell $(PY) -c 'import sys; print(sys.prefix)' 2>/dev/null),$(abspath $(VENV)))
+ifneq ($(shell $(PY) -c '' && cat $(STAMPS)/venv),$(abspath $(VENV)))
 $(shell rm -f $(STAMPS)/venv)
 endif
 endif
@@ -128,7 +128,7 @@ $(STAMPS)/venv: | bootstrap
 	@rm -rf $(VENV)
 	@"$$(scripts/find-python)" -m venv $(VENV)
 	@$(PIP) --upgrade "pip>=25.1"
-	@mkdir -p $(STAMPS) && touch $@
+	@mkdir -p $(STAMPS) && echo "$(abspath $(VENV))" > $@
 
 $(STAMPS)/group-%: pyproject.toml $(STAMPS)/venv
 	@echo "== installing what is needed to $*"

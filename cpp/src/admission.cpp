@@ -21,7 +21,7 @@ constexpr std::string_view COLUMNS[] = {
 RejectReason judge_time(std::int64_t raw, std::int64_t scale_ns) noexcept {
     if (raw == TIME_NONE) return RejectReason::time_missing;
     // Divided instead of multiplied: a product could overflow before it is compared.
-    if (raw < TIME_MIN / scale_ns || raw > TIME_MAX / scale_ns)
+    if (raw < TIME_MIN / scale_ns || raw >= TIME_MAX / scale_ns)
         return RejectReason::time_out_of_range;
     return RejectReason::none;
 }

@@ -100,7 +100,7 @@ void History::amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs c
         ++place->bar.revision;
         place->bar.flags = static_cast<std::uint16_t>(place->bar.flags | BAR_REVISED);
     }
-    if (!same_price(close_was, close_at(index))) revise_behind(index, closed_to);
+    if (!same_price(close_was, close_at(index))) revise_behind(index, closed_to, is_new && unsaid);
 }
 
 void History::revise_flats(KeptBar& kept, TimeNs to) {
@@ -111,7 +111,7 @@ void History::revise_flats(KeptBar& kept, TimeNs to) {
     kept.flat_given_to = kept.bar.close_time;
 }
 
-void History::revise_behind(std::size_t from, TimeNs closed_to) {
+void History::revise_behind(std::size_t from, TimeNs closed_to, bool unsaid) {
     for (std::size_t i = from; i < bars_.size(); ++i) {
         KeptBar& kept = bars_[i];
         if (i > from) {
@@ -120,6 +120,7 @@ void History::revise_behind(std::size_t from, TimeNs closed_to) {
             kept.bar.flags = static_cast<std::uint16_t>(kept.bar.flags | BAR_REVISED);
             kept.changed = true;
         }
+        if (i == from && unsaid) continue;
         revise_flats(kept, i + 1 < bars_.size() ? bars_[i + 1].bar.open_time : closed_to);
     }
 }
@@ -131,9 +132,10 @@ void History::mark_incomplete(Span span) noexcept {
     place->changed = true;
 }
 
-void History::mark_given() noexcept {
+void History::mark_given(TimeNs watermark) noexcept {
     for (std::size_t i = 0; i < bars_.size(); ++i) {
-        bars_[i].changed = false;
+        const bool open_seed = bars_[i].seeds() && bars_[i].bar.close_time > watermark;
+        bars_[i].changed = bars_[i].changed && open_seed;
         if (i + 1 < bars_.size()) bars_[i].flat_given_to = bars_[i + 1].bar.open_time;
     }
 }

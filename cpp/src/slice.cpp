@@ -80,7 +80,7 @@ void Slice::count_plain(const TradeColumns& batch, const Rows& rows, std::size_t
         const std::int32_t place = router.find(symbol);
         // A time inside an open bar is good; what is not takes the slow way and is judged there.
         if (place >= 0 && try_add(place, time)) [[likely]] continue;
-        const bool good = symbol >= 0 && time >= TIME_MIN && time <= TIME_MAX;
+        const bool good = symbol >= 0 && time >= TIME_MIN && time < TIME_MAX;
         if (good || judge(batch, row, first_row + row)) {
             count_row(symbol, time, first_row + row, place);
             if (place < 0) router = router_.view();  // a new symbol: the array may have moved

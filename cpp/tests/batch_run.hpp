@@ -113,7 +113,13 @@ inline std::string difference(const Series& a, const Series& b) {
         }
         if (rows.size() != other->second.size()) return name + " has another number of rows";
     }
-    return a.size() == b.size() ? "" : "series are missing in the first";
+    for (const auto& [key, rows] : b) {
+        if (a.count(key) != 0) continue;
+        text << "interval " << key.first << ", symbol " << key.second << " is only in the second"
+             << rows.front();
+        return text.str();
+    }
+    return "";
 }
 
 }  // namespace klineagg::test

@@ -95,7 +95,8 @@ Partials one(const PartialBar& bar) {
 
 TEST_CASE("results made apart and merged are the result made at once", "[merge]") {
     Rng rng(81);
-    const auto sets = interval_sets();
+    auto sets = interval_sets();
+    sets.pop_back();  // sessions alone: no record tells of trades outside them, which close bars
     for (std::size_t round = 0; round < 66; ++round) {
         const auto& intervals = sets[round % sets.size()];
         TradeMix mix;

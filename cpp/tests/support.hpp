@@ -1,6 +1,7 @@
 // Shared by the tests of the core: random trades, rows that can be compared, slow exact sums.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -39,31 +40,30 @@ public:
         int exponent = 0;
         const double fraction = std::frexp(std::fabs(amount), &exponent);
         auto bits = static_cast<std::uint64_t>(std::ldexp(fraction, 53));
-        for (int place = exponent - 53; bits != 0; ++place, bits >>= 1U) {
-            if ((bits & 1U) != 0)
-                counters_.at(static_cast<std::size_t>(place + LOWEST)) += amount < 0.0 ? -1 : 1;
+        for (auto place = static_cast<std::size_t>(exponent - 53 + LOWEST); bits != 0; ++place) {
+            if ((bits & 1U) != 0) {
+                counters_.at(place) += amount < 0.0 ? -1 : 1;
+                begin_ = std::min(begin_, place);
+                end_ = std::max(end_, place + CARRIES);
+            }
+            bits >>= 1U;
         }
     }
 
     /// Half way rounds to even. Zero is +0.0.
     [[nodiscard]] double rounded() const {
-        Bits bits{};
-        bool negative = false;
-        if (!carry(counters_, bits)) {
-            negative = true;
-            std::array<std::int64_t, SIZE> opposite{};
-            for (std::size_t i = 0; i < SIZE; ++i) opposite[i] = -counters_[i];
-            if (!carry(opposite, bits)) throw std::logic_error("a sum beyond its counters");
-        }
-        std::size_t top = SIZE;
-        while (top > 0 && !bits[top - 1]) --top;
-        if (top == 0) return 0.0;
+        std::array<bool, SIZE> bits{};
+        const bool negative = carry(1, bits) != 0;
+        if (negative && carry(-1, bits) != 0) throw std::logic_error("a sum beyond its counters");
+        std::size_t top = end_;
+        while (top > begin_ && !bits[top - 1]) --top;
+        if (top <= begin_) return 0.0;
         const std::size_t lowest = top > 53 ? top - 53 : 0;  // the last bit that is kept
         std::uint64_t mantissa = 0;
         for (std::size_t i = top; i-- > lowest;) mantissa = mantissa * 2 + (bits[i] ? 1 : 0);
         if (lowest > 0 && bits[lowest - 1]) {
             bool above_half = false;
-            for (std::size_t i = 0; i + 1 < lowest; ++i) above_half = above_half || bits[i];
+            for (std::size_t i = begin_; i + 1 < lowest; ++i) above_half = above_half || bits[i];
             if (above_half || mantissa % 2 == 1) ++mantissa;
         }
         const double value =
@@ -74,20 +74,23 @@ public:
 private:
     static constexpr int LOWEST = 160;  // 2^-160 ...
     static constexpr std::size_t SIZE = 400;
-    using Bits = std::array<bool, SIZE>;
+    static constexpr std::size_t CARRIES = 64;  // 2^63 trades carry no further
 
-    /// Counters as binary digits; false for a negative sum.
-    static bool carry(const std::array<std::int64_t, SIZE>& counters, Bits& bits) {
+    /// The counters, times `sign`, as binary digits. What is carried out is not 0 when they are
+    /// below zero.
+    std::int64_t carry(std::int64_t sign, std::array<bool, SIZE>& bits) const {
         std::int64_t carried = 0;
-        for (std::size_t i = 0; i < SIZE; ++i) {
-            const std::int64_t total = counters[i] + carried;
+        for (std::size_t i = begin_; i < end_; ++i) {
+            const std::int64_t total = sign * counters_.at(i) + carried;
             bits[i] = total % 2 != 0;
             carried = (total - (bits[i] ? 1 : 0)) / 2;
         }
-        return carried == 0;
+        return carried;
     }
 
     std::array<std::int64_t, SIZE> counters_{};
+    std::size_t begin_ = SIZE;  // of the counters that matter
+    std::size_t end_ = 0;
 };
 
 inline bool same_bits(double a, double b) {

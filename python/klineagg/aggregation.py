@@ -20,6 +20,7 @@ from klineagg.report import Report
 from klineagg.symbols import names_of
 
 if TYPE_CHECKING:
+    from klineagg._core import Result, TradeColumns
     from klineagg.conditions import ConditionTable
 
 __all__ = ["PARTIAL_DTYPE", "Aggregator", "aggregate", "merge"]
@@ -101,7 +102,8 @@ def aggregate(
         columns: role -> name, for columns with other names.
         unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"`` (default) of integer times.
         symbol: the symbol of all trades, where there is no such column.
-        side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name says.
+        side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name
+            says.
         conditions: table of sale conditions, see :mod:`klineagg.conditions`.
         threads: threads to use; the result has the same bits for any number.
         lateness: how far behind a symbol's newest trade another may come (``"5s"``, timedelta,
@@ -195,10 +197,12 @@ class Aggregator:
             if intervals is not None:
                 text = f"intervals and by={self._options.by!r} exclude each other"
                 raise errors.make("invalid_option", text, option="intervals", value=intervals)
-            self._names = (f"{self._options.threshold:g} {self._options.by}",)
+            threshold = self._options.threshold
+            assert threshold is not None  # the options have seen to it
+            self._names = (f"{threshold:g} {self._options.by}",)
             self._core = _core.ActivityAggregator(
                 getattr(_core.ActivityKind, self._options.by),
-                self._options.threshold,
+                threshold,
                 on_bad=self._options.core_on_bad,
                 allow_nonpositive_prices=self._options.allow_nonpositive_prices,
                 include_open=self._options.include_open,
@@ -302,7 +306,9 @@ class Aggregator:
                 max(min(low - _YEAR_NS, self._table_range[0]), _TIME_MIN),
                 min(max(high + _TABLE_AHEAD_NS, self._table_range[1]), _TIME_MAX),
             )
-            self._core.replace_tables([each.to_core(*self._table_range) for each in self._intervals])
+            self._core.replace_tables(
+                [each.to_core(*self._table_range) for each in self._intervals]
+            )
 
 
 def merge(*results: Bars) -> Bars:
@@ -351,7 +357,7 @@ def _time_range(chunk: TradeChunk) -> tuple[int, ...]:
     return low * unit, high * unit
 
 
-def _as_core(chunk: TradeChunk) -> dict[str, Any]:
+def _as_core(chunk: TradeChunk) -> TradeColumns:
     return {
         "symbol": chunk.symbol,
         "time": chunk.time,
@@ -366,7 +372,7 @@ def _as_core(chunk: TradeChunk) -> dict[str, Any]:
     }
 
 
-def _bars(result: dict[str, Any], names: Sequence[Any], report: Report | None) -> Bars:
+def _bars(result: Result, names: Sequence[Any], report: Report | None) -> Bars:
     symbol, interval, begin, end = result["series"]
     offsets: NDArray[np.int64] = np.append(begin, end[-1:] if len(end) else [0])
     partials = result["partials"]

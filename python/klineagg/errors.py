@@ -82,6 +82,8 @@ class OptionError(KlineaggError, ValueError):
 class MissingExtraError(KlineaggError, ImportError):
     """An optional dependency is not installed; the hint names the extra."""
 
+    name: str  # the name of the code; ImportError has an attribute of the same name
+
 
 class ColumnError(KlineaggError, ValueError):
     """The input has the wrong shape: a column is missing, ambiguous or of another type."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Interval", "IntervalLike", "parse_intervals"]
 
-INTERVALS_MAX = 256
+INTERVALS_MAX = 64
 SPANS_MAX = 1 << 26
 TIME_MIN_S = -25_567 * DAY_S  # 1900-01-01
 TIME_MAX_S = 84_006 * DAY_S  # 2200-01-01

@@ -106,6 +106,23 @@ def test_sorting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_bars(tmp_path / "a.csv").equals(bars)
 
 
+def test_late_trades_are_put_into_their_bars(tmp_path: Path) -> None:
+    trades = make_trades(400)
+    trades.time_ms = trades.time_ms[0] + np.arange(400) * 10_000
+    lines = dumps.binance(trades).splitlines()
+    lines.insert(300, lines.pop(100))
+    path = write(tmp_path / f"{NAME}.csv", "\n".join(lines))
+    target = tmp_path / "a.csv"
+    late = ["--lateness", "0", "--late", "amend"]
+    assert run("aggregate", path, "-o", target, "-q", *late) == 0
+    bars, whole = read_bars(target), klineagg.aggregate(trades.columns(), "1m")
+    for name in ("open_time", "open", "high", "low", "close", "volume", "trade_count"):
+        assert bars[name].tobytes() == whole[name].tobytes()
+    assert bars.revision.sum() == 1
+    assert run("aggregate", path, "-o", target, "-q", *late, "--amend-horizon", "1m") == 0
+    assert read_bars(target).trade_count.sum() == 399
+
+
 def test_symbols_of_a_column_can_be_picked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

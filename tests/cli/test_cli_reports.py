@@ -95,6 +95,22 @@ def test_verify_tells_what_differs(
     assert run("verify", dump, theirs, "-q", "--skip", "high") in (0, 1)
 
 
+def test_verify_picks_from_an_archive_of_all(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1m,1h", "-o", bars, "-q") == 0
+    trades = make_trades(1500)
+    members = {f"all/BTCUSDT_{m}.csv": dumps.kraken_ohlcvt(trades, m) for m in (1, 5, 60)}
+    theirs = write_zip(tmp_path / "all.zip", {**members, "all/ETHUSDT_1.csv": "not even CSV"})
+    assert run("verify", bars, theirs, "-q") == 0
+    count = len(read_bars(bars))
+    assert f"{count:,} bars compared, {count:,} equal" in capsys.readouterr().out
+    other = write_zip(tmp_path / "other.zip", {"ETHUSDT_1.csv": "1,2,3,4,5,6,7"})
+    assert run("verify", bars, other) == 3
+    assert "no member" in capsys.readouterr().err
+
+
 def test_verify_of_other_times(
     tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

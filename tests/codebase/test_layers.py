@@ -18,14 +18,29 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "arena", "arrow_c", "arrow_decimal", "arrow_type", "bar", "detail/csv_fields",
-                "detail/csv_text", "detail/csv_time", "detail/span_table", "error", "exact_sum",
-                "factorize", "interval", "symbols", "time", "trade", "trade_columns",
+                "detail/csv_text", "detail/csv_time", "detail/span_table", "detail/symbol_router",
+                "detail/symbol_sorter", "error", "exact_sum", "factorize", "interval",
+                "symbol_table", "time", "trade", "trade_columns",
             }
         ),
     ),
-    ("parts", frozenset({"admission", "builder", "csv", "rollup", "time_bar"})),
-    ("one symbol", frozenset({"aggregator", "bar_table", "detail/aggregator"})),
-    ("many symbols", frozenset({"batch", "detail/slice", "detail/symbol_router"})),
+    (
+        "parts",
+        frozenset(
+            {
+                "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
+                "history", "rollup", "time_bar",
+            }
+        ),
+    ),
+    (
+        "one symbol",
+        frozenset({"aggregator", "bar_table", "detail/aggregator", "detail/aggregator_amend"}),
+    ),
+    (
+        "many symbols",
+        frozenset({"activity", "batch", "detail/layout", "detail/slice", "merge"}),
+    ),
 )  # fmt: skip
 
 LAYER_OF = {stem: number for number, (_, stems) in enumerate(LAYERS) for stem in stems}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+
 from codebase.tree import ROOT, files, text
 
 BINARY = {".npz", ".npy", ".parquet", ".png", ".gz", ".zst", ".zip", ".arrow", ".ws"}

@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
         pinned[name] = pin(name, file_trades(folder / f"{name}_trades.parquet"))
     text = json.dumps(pinned, indent=1)
     # One line for each sample row keeps the file small and its changes readable.
-    lines = []
+    lines: list[str] = []
     for line in text.splitlines():
         if lines and lines[-1].count("[") > lines[-1].count("]") and '"samples"' not in lines[-1]:
             lines[-1] += line.strip()

@@ -84,7 +84,7 @@ def to_rows(bars: klineagg.Bars) -> Rows:
     names = bars.symbol_table
     lists = {}
     for name in ref.COLUMNS:
-        column = bars[name]
+        column = bars.column(name)
         lists[name] = (column.view(np.int64) if column.dtype.kind == "M" else column).tolist()
     lists["symbol"] = [names.get(symbol, str(symbol)) for symbol in lists["symbol"]]
     lists["interval"] = [bars.intervals[position] for position in lists["interval"]]

@@ -15,7 +15,7 @@ kinds = st.sampled_from(
 )
 
 
-def expected_rows(trades: list[ref.Trade], options: ref.Options, name: str) -> ref.Row:
+def expected_rows(trades: list[ref.Trade], options: ref.Options, name: str) -> list[ref.Row]:
     return ref.aggregate(trades, [ref.Clock(name)], options)
 
 

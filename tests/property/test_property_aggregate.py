@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -154,7 +155,7 @@ def test_the_first_and_last_days_that_are_taken(data: st.DataObject) -> None:
 
 
 NAN, INF = math.nan, math.inf
-bad_values = st.sampled_from(
+bad_values: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"price": NAN},
         {"price": INF},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from klineagg._zones import local_to_utc, offset_segments
 from klineagg.intervals import Interval
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from klineagg import _core
 from klineagg.errors import IntervalError, OptionError
 from klineagg.intervals import Interval, parse_intervals

@@ -363,6 +363,17 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     assert reader.rows == 30
 
 
+def test_a_bad_first_row_decides_nothing(tmp_path: Path) -> None:
+    trades = make_trades(30)
+    for first in ("oops", "1,2,3,4", "x," * 6 + "x"):
+        path = write(
+            tmp_path / "BTCUSDT-trades-2024-01-01.csv", f"{first}\n{dumps.binance(trades)}"
+        )
+        reader = TradeReader([path], Wanted(preset="binance-trades", header=False), on_bad="count")
+        assert klineagg.aggregate([b.data for b in reader], INTERVALS).equals(expected(trades))
+        assert sum(reader.faults.values()) == 1
+
+
 def test_positions_lead_back_to_lines(tmp_path: Path) -> None:
     text = dumps.binance(make_trades(10), header=True, spot=False).replace("\n", "\n\n")
     a = write(tmp_path / "AUSDT-trades-2024-01-01.csv", text)

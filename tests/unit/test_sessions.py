@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+
 from klineagg._sessions import SessionInterval, calendar_sessions, daily_sessions, sessions
 from klineagg.errors import IntervalError
 from klineagg.intervals import Interval, parse_intervals

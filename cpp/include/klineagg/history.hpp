@@ -43,7 +43,8 @@ public:
     void mark_incomplete(Span span) noexcept;
     /// Drops what was handed out and closed at or before `horizon`.
     void forget_before(TimeNs horizon);
-    void mark_given() noexcept;
+    /// What was handed out with this watermark: all but a genesis bar that is open still.
+    void mark_given(TimeNs watermark) noexcept;
 
     [[nodiscard]] const std::deque<KeptBar>& bars() const noexcept { return bars_; }
     [[nodiscard]] double close_before() const noexcept { return close_before_; }
@@ -53,8 +54,9 @@ public:
 private:
     std::deque<KeptBar>::iterator find_or_insert(Span span, std::uint16_t flags, bool& is_new,
                                                  TimeNs closed_to);
-    /// Revises the flat and priceless bars behind `from`, whose close was changed.
-    void revise_behind(std::size_t from, TimeNs closed_to);
+    /// Revises the flat and priceless bars behind `from`, whose close was changed. `unsaid`: the
+    /// flat bars right behind it are new, since it came before all others.
+    void revise_behind(std::size_t from, TimeNs closed_to, bool unsaid);
     [[nodiscard]] double close_at(std::size_t index) const noexcept;
     static void revise_flats(KeptBar& kept, TimeNs to);
 

@@ -14,7 +14,7 @@ inline constexpr DurationNs NS_PER_MINUTE = 60 * NS_PER_SECOND;
 inline constexpr DurationNs NS_PER_HOUR = 60 * NS_PER_MINUTE;
 inline constexpr DurationNs NS_PER_DAY = 24 * NS_PER_HOUR;
 
-// Event times outside 1900 ... 2200 are refused, which leaves room for every
+// Event times outside [1900, 2200) are refused, which leaves room for every
 // addition and floor in the core to stay clear of overflow.
 inline constexpr TimeNs TIME_MIN = -25567LL * NS_PER_DAY;  // 1900-01-01
 inline constexpr TimeNs TIME_MAX = 84006LL * NS_PER_DAY;   // 2200-01-01

@@ -97,9 +97,16 @@ def add_bars(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--late",
-        choices=["raise", "drop"],
+        choices=["raise", "drop", "amend"],
         default="raise",
-        help="a trade later than that: stop (default), or drop and count it",
+        help="a trade later than that: stop (default), drop and count it, or put it into its bar, "
+        "which gets a higher revision",
+    )
+    group.add_argument(
+        "--amend-horizon",
+        type=duration,
+        metavar="TIME",
+        help="with --late amend: how old a bar may be amended, such as 1h (default: any)",
     )
     group.add_argument(
         "--sort",

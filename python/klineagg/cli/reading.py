@@ -50,6 +50,7 @@ def bars_of(
         gaps=arguments.gaps,
         lateness=arguments.lateness,
         late=arguments.late,
+        amend_horizon=arguments.amend_horizon,
         coverage=arguments.coverage,
         include_open=not arguments.closed_only,
         on_bad=arguments.on_bad,
@@ -68,6 +69,8 @@ def bars_of(
         parts = [aggregator.update(group) for group in _groups(arguments, reader, output)]
         parts.append(aggregator.finish())
     bars = Bars.concat([part for part in parts if len(part)] or parts[-1:])
+    if arguments.late == "amend":
+        bars = bars.resolve()  # a file holds the newest revision of each bar, and only that
     if arguments.symbol is not None and any(facts.symbol is None for facts in reader.files):
         bars = bars[arguments.symbol.split(","), :]
     return bars, reader, _with_faults(aggregator.report, reader)

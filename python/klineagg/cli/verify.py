@@ -91,11 +91,17 @@ def _fields(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Does the work; returns the exit code."""
+    from klineagg.io.barfiles import is_bars_file, read_bars
     from klineagg.io.compare import Comparison, compare
     from klineagg.io.klines import read_klines
+    from klineagg.io.matching import has_series
 
-    theirs = read_klines(*arguments.theirs)
-    bars = _ours(arguments, theirs, output)
+    if is_bars_file(arguments.bars):
+        bars = read_bars(arguments.bars)
+        theirs = read_klines(*arguments.theirs, keep=lambda *names: has_series(bars, *names))
+    else:
+        theirs = read_klines(*arguments.theirs)
+        bars = _aggregated(arguments, theirs, output)
     found = Comparison()
     for klines in theirs:
         output.note(f"{klines.file}: {klines.format}, {len(klines):,} K-lines")
@@ -110,16 +116,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     code = OK if found.same else DIFFERENCES if found.compared or found.missing else BAD_INPUT
     output.result(_summary(found, code), _report(found, arguments.rows))
     if code == BAD_INPUT:
-        output.say("error: nothing to compare: the two do not overlap in time")
+        why = "the two do not overlap in time" if theirs else "no member is of a series of BARS"
+        output.say(f"error: nothing to compare: {why}")
     return code
 
 
-def _ours(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
-    from klineagg.io.barfiles import is_bars_file, read_bars
+def _aggregated(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
+    """The bars of trades, at the intervals of their K-lines."""
     from klineagg.io.matching import spacing
 
-    if is_bars_file(arguments.bars):
-        return read_bars(arguments.bars)
     names = [arguments.intervals or klines.interval or spacing(klines) for klines in theirs]
     if None in names:
         text = "the interval of the K-lines is not known"

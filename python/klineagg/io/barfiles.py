@@ -7,7 +7,6 @@ import gzip
 import io
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -194,23 +193,14 @@ def read_bars(path: str | os.PathLike[str]) -> Bars:
     raise errors.make("file_truncated", f"{os.fspath(path)} is empty", file=os.fspath(path))
 
 
-def _rows(stream: Stream) -> Iterator[list[str]]:
-    text = io.TextIOWrapper(stream.data, encoding="utf-8-sig", errors="replace", newline="")
-    try:
-        yield from csv.reader(text)
-    except csv.Error as error:
-        raise errors.make(
-            "file_format", f"{stream.label} is not CSV: {error}", file=stream.label
-        ) from error
-    finally:
-        text.detach()
-
-
 def _read_csv(stream: Stream) -> Bars:
     from klineagg.bars import Bars
     from klineagg.symbols import intern
 
-    rows = [row for row in _rows(stream) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(stream.text(), newline="")) if row]
+    except csv.Error as error:
+        raise stream.no_csv(error) from error
     missing = [name for name in COLUMNS if not rows or name not in rows[0]]
     if missing:
         text = f"{stream.label} is not a file of bars: it has no column {missing[0]!r}"

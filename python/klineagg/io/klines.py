@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.io.arrow import format_of, read_table
+from klineagg.io.matching import named_series
 from klineagg.io.presets import key_of
 from klineagg.io.streams import Stream, open_streams
 from klineagg.io.units import SCALES, by_digits
@@ -61,9 +62,7 @@ _HEADLESS: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
     7: ("Kraken OHLCVT", _KRAKEN),
     6: ("time, open, high, low, close, volume", _PLAIN),
 }
-# Names of files that tell symbol and interval.
-_NAMED: Final = re.compile(r"(?P<symbol>.+?)-(?P<interval>\d+(?:s|m|h|d|w|mo|M))-\d{4}-\d{2}")
-_MINUTES: Final = re.compile(r"(?P<symbol>[A-Z0-9.]+)_(?P<minutes>\d+)\.csv")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
 # A float column has no printed decimals; more than these are noise of its sums.
 _DECIMALS_MAX: Final = 8
 
@@ -100,33 +99,33 @@ class Klines:
         return len(self.open_time)
 
 
-def read_klines(*paths: str) -> list[Klines]:
+def read_klines(*paths: str, keep: Callable[[str, str], bool] | None = None) -> list[Klines]:
     """K-lines of files, one item for each file or member of an archive.
 
     Args:
         paths: CSV (plain or compressed), Parquet or Arrow files.
+        keep: called with the symbol and the interval that the name of an archive's member tells;
+            members for which it is false are left out. Archives of whole exchanges are large.
 
     Raises:
         FileError: ``file_not_found``, ``file_format``, ``file_truncated``, ``csv_row``.
         ColumnError: ``missing_column`` when there is no time or no price in it.
     """
-    return [_read(stream) for path in paths for stream in open_streams(path)]
+    found = []
+    for path in paths:
+        for stream in open_streams(path):
+            named = named_series(stream.names)
+            is_member = stream.compression == "zip"
+            if keep is None or named is None or not is_member or keep(*named):
+                found.append(_read(stream, named))
+    return found
 
 
-def _read(stream: Stream) -> Klines:
+def _read(stream: Stream, named: tuple[str, str] | None) -> Klines:
     format = format_of(stream.peek(8))
     klines = _from_csv(stream) if format is None else _from_arrow(stream, format)
-    for name in stream.names:
-        if match := _NAMED.match(name):
-            interval = match["interval"]
-            # Case-insensitive file systems: months are "mo" there.
-            klines.interval = interval[:-2] + "M" if interval.endswith("mo") else interval
-            klines.symbol = match["symbol"]
-            break
-        if match := _MINUTES.fullmatch(name):
-            klines.symbol = match["symbol"]
-            klines.interval = _minutes(int(match["minutes"]))
-            break
+    if named is not None:
+        klines.symbol, klines.interval = named
     order = np.argsort(klines.open_time, kind="stable")
     if np.any(order[1:] < order[:-1]):
         klines.open_time, klines.rows = klines.open_time[order], klines.rows[order]
@@ -134,13 +133,6 @@ def _read(stream: Stream) -> Klines:
         if klines.close_time is not None:
             klines.close_time = klines.close_time[order]
     return klines
-
-
-def _minutes(count: int) -> str:
-    for size, unit in ((1440, "d"), (60, "h")):
-        if count % size == 0:
-            return f"{count // size}{unit}"
-    return f"{count}m"
 
 
 def _roles(names: Sequence[str], file: str) -> list[str]:
@@ -163,12 +155,13 @@ def _roles(names: Sequence[str], file: str) -> list[str]:
 
 
 def _from_csv(stream: Stream) -> Klines:
-    with io.TextIOWrapper(stream.data, "utf-8-sig", "replace", newline="") as text:
-        head = text.read(1 << 16)
-        first = head.lstrip("\r\n").partition("\n")[0]
-        delimiter = max(",;\t|", key=first.count)
-        reader = csv.reader(io.StringIO(head + text.read(), newline=""), delimiter=delimiter)
+    text = stream.text()
+    first = text.lstrip("\r\n").partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count))
+    try:
         found = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise stream.no_csv(error) from error
     if not found:
         raise errors.make("file_truncated", f"{stream.label} is empty", file=stream.label)
     rows = [row for _, row in found]
@@ -247,18 +240,20 @@ def _times(
     from klineagg import _core
 
     first = texts[0].strip().partition(".")[0].lstrip("-") if texts else ""
-    scale = SCALES[by_digits(int(first))] if first.isdigit() else SCALES["s"]
+    scale = SCALES[by_digits(int(first))] if _WHOLE.fullmatch(first) else SCALES["s"]
     out = np.empty(len(texts), np.int64)
     for at, text in enumerate(texts):
         stamp = text.strip()
         whole, _, fraction = stamp.partition(".")
-        if whole.removeprefix("-").isdigit() and not fraction.strip("0"):
-            out[at] = int(whole) * scale
-            continue
-        ns = _core.parse_iso_time(stamp)
-        if ns is None:
+        ns: int | None
+        if _WHOLE.fullmatch(whole) and not fraction.strip("0"):
+            ns = int(whole) * scale
+        else:
+            ns = _core.parse_iso_time(stamp)
+            scale = SCALES["s"]
+        if ns is None or abs(ns) >= 2**63 - 1:
             raise _bad_cell(label, int(lines[at]), "time", text)
-        out[at], scale = ns, 10**9
+        out[at] = ns
     return out, scale
 
 

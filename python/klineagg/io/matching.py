@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,7 +14,30 @@ if TYPE_CHECKING:
     from klineagg.bars import Bars
     from klineagg.io.klines import Klines
 
-__all__ = ["series_for", "spacing"]
+__all__ = ["has_series", "named_series", "series_for", "spacing"]
+
+# Names of files that tell symbol and interval.
+_NAMED: Final = re.compile(r"(?P<symbol>.+?)-(?P<interval>\d+(?:s|m|h|d|w|mo|M))-\d{4}-\d{2}")
+_MINUTES: Final = re.compile(r"(?P<symbol>[A-Z0-9.]+)_(?P<minutes>\d+)\.csv")
+
+
+def named_series(names: Sequence[str]) -> tuple[str, str] | None:
+    """The symbol and the interval that the name of a file tells."""
+    for name in names:
+        if match := _NAMED.match(name):
+            interval = match["interval"]
+            # Case-insensitive file systems: months are "mo" there.
+            return match["symbol"], interval[:-2] + "M" if interval.endswith("mo") else interval
+        if match := _MINUTES.fullmatch(name):
+            return match["symbol"], _minutes(int(match["minutes"]))
+    return None
+
+
+def _minutes(count: int) -> str:
+    for size, unit in ((1440, "d"), (60, "h")):
+        if count % size == 0:
+            return f"{count // size}{unit}"
+    return f"{count}m"
 
 
 def series_for(
@@ -42,6 +66,14 @@ def series_for(
             raise _unclear("interval", bars.intervals, klines.file)
         interval = bars.intervals[0]
     return symbol, _known_interval(bars, interval)
+
+
+def has_series(bars: Bars, symbol: str, interval: str) -> bool:
+    """Whether K-lines of a symbol and interval have a series to be compared with."""
+    try:
+        return symbol in bars.symbols and bool(_known_interval(bars, interval))
+    except errors.ResultError:
+        return False
 
 
 def _unclear(what: str, names: Collection[str], file: str) -> errors.KlineaggError:

@@ -86,7 +86,7 @@ def sniff(head: bytes, file: str, wanted: Wanted, names: Sequence[str]) -> Layou
     if not rows:
         return None
     header = _is_header(rows[0]) if wanted.header is None else wanted.header
-    data = rows[1:] if header else rows
+    data = _usual(rows[1:] if header else rows)
     known = tuple(name.strip() for name in rows[0]) if header else None
     preset = _preset(wanted, known, data, names)
     fields = known or _positional(preset, data[0] if data else rows[0])
@@ -150,6 +150,13 @@ def _rows(text: str, file: str, delimiter: str | None) -> tuple[list[list[str]],
     except csv.Error as error:
         raise errors.make("file_format", f"{file} is not CSV: {error}", file=file) from error
     return rows, delimiter
+
+
+def _usual(rows: list[list[str]]) -> list[list[str]]:
+    """The records with as many fields as most have, so that a bad first one decides nothing."""
+    lengths = [len(row) for row in rows]
+    most = max(lengths, key=lengths.count, default=0)
+    return [row for row in rows if len(row) == most]
 
 
 def _is_header(row: Sequence[str]) -> bool:

@@ -57,8 +57,16 @@ class Stream:
         with damaged(self.label):
             return self.data.peek(size)[:size]
 
+    def text(self) -> str:
+        """All of it as text; bytes that are not UTF-8 become replacement characters."""
+        return self.read(-1).decode("utf-8-sig", errors="replace")
+
+    def no_csv(self, error: Exception) -> errors.KlineaggError:
+        """The error for text that the csv module cannot read."""
+        return errors.make("file_format", f"{self.label} is not CSV: {error}", file=self.label)
+
     def read(self, size: int) -> bytes:
-        """The next bytes; fewer than ``size`` only at the end.
+        """The next bytes; fewer than ``size`` only at the end, -1: all.
 
         Raises:
             FileError: ``file_truncated`` when the compressed data is damaged.

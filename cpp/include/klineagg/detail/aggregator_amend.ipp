@@ -36,6 +36,7 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
 
 template <class Bar>
 TimeNs SymbolAggregator<Bar>::closed_to(int level) const noexcept {
+    if (watermark_ == TIME_NONE) return TIME_NONE;  // no trade and no end of coverage yet
     Span span;
     return plan_[level].interval->locate(watermark_, span) ? span.open : watermark_;
 }
@@ -156,7 +157,7 @@ void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) const {
 template <class Bar>
 void SymbolAggregator<Bar>::mark_given() {
     for (History& history : histories_) {
-        history.mark_given();
+        history.mark_given(watermark_);
         if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE) {
             history.forget_before(watermark_ - options_->amend_horizon_ns);
         }
