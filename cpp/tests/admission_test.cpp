@@ -107,8 +107,8 @@ TEST_CASE("times: missing, and outside 1900 to 2200 in any unit", "[admission]")
         CHECK(judged_time(INT64_LOWEST, scale) == "time_missing");
         CHECK(judged_time(TIME_MIN / scale, scale) == "none");
         CHECK(judged_time(TIME_MIN / scale - 1, scale) == "time_out_of_range");
-        CHECK(judged_time(TIME_MAX / scale, scale) == "none");
-        CHECK(judged_time(TIME_MAX / scale + 1, scale) == "time_out_of_range");
+        CHECK(judged_time(TIME_MAX / scale - 1, scale) == "none");
+        CHECK(judged_time(TIME_MAX / scale, scale) == "time_out_of_range");
         // Times the scale these would wrap around into the allowed range.
         CHECK(judged_time(INT64_HIGHEST, scale) == "time_out_of_range");
         CHECK(judged_time(INT64_LOWEST + 1, scale) == "time_out_of_range");

@@ -61,17 +61,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # type checkers would take every misspelt name for one of these
 
-    if name in _MODULES:
-        return import_module(f"klineagg.{name}")
-    module = _LAZY.get(name)
-    if module is None:
-        raise AttributeError(f"module 'klineagg' has no attribute {name!r}")
-    value = getattr(import_module(f"klineagg.{module}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in _MODULES:
+            return import_module(f"klineagg.{name}")
+        module = _LAZY.get(name)
+        if module is None:
+            raise AttributeError(f"module 'klineagg' has no attribute {name!r}")
+        value = getattr(import_module(f"klineagg.{module}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -305,7 +305,8 @@ def test_a_finished_stream_takes_no_more(kind: Any) -> None:
     aggregator = Aggregator(**kind)
     aggregator.update(ONE)
     assert len(aggregator.finish()) == 1
-    for call in (lambda: aggregator.update(ONE), aggregator.finish):
+    calls: list[Callable[[], Bars]] = [lambda: aggregator.update(ONE), aggregator.finish]
+    for call in calls:
         with pytest.raises(errors.OptionError, match="finished") as caught:
             call()
         assert caught.value.code == "KLA-103"

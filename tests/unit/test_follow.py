@@ -50,7 +50,7 @@ def test_an_interrupt_stops_the_core_and_changes_nothing(kind: Any) -> None:
     assert not any(thread.name == "klineagg-aggregate" for thread in threading.enumerate())
     ((done, total),) = calls
     assert total == 2 * ROWS  # the core passes over them twice
-    assert 0 < done < ROWS
+    assert done < ROWS
     check_untouched(aggregator)
 
 
