@@ -141,6 +141,10 @@ TEST_CASE("ties keep the order of the results", "[merge]") {
     CHECK((ab.open == 10.0 && ab.close == 20.0));
     CHECK((ba.open == 20.0 && ba.close == 10.0));
     CHECK(ab.sums[VOLUME] == 0.2);
+    std::vector<Partials> many;  // more than a sort keeps in order by chance
+    for (int i = 0; i < 60; ++i) many.push_back(one(traded_bar(WEDNESDAY, 1.0 + i, NO_TRADE_ID)));
+    const Row row = row_of(merged(many), 0);
+    CHECK((row.open == 1.0 && row.close == 60.0));
 }
 
 TEST_CASE("a bar is closed when a later trade of its symbol is anywhere", "[merge]") {
@@ -149,6 +153,9 @@ TEST_CASE("a bar is closed when a later trade of its symbol is anywhere", "[merg
     CHECK(row_of(merged({one(open)}), 0).flags == 0);
     CHECK(row_of(merged({one(traded_bar(WEDNESDAY + NS_PER_HOUR, 10.0, 2)), one(open)}), 0).flags ==
           BAR_CLOSED);
+    PartialBar next = bar_over(WEDNESDAY + NS_PER_MINUTE, WEDNESDAY + 2 * NS_PER_MINUTE, 0);
+    add_trade(next, {next.open_time, 1.0, 1.0});  // at the very end of the open one
+    CHECK(row_of(merged({one(next), one(open)}), 0).flags == BAR_CLOSED);
     Partials other;
     other.add(4, 0, traded_bar(WEDNESDAY + NS_PER_HOUR, 10.0, 2));  // another symbol's
     CHECK(row_of(merged({one(open), other}), 0).flags == 0);
