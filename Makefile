@@ -41,7 +41,8 @@ test: bootstrap test-cpp test-python ## the default tests, from scratch, on a fr
 test-all: TIER = test-all
 test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy package $(STAMPS)/group-test ## also sanitizers, fuzzing, clang-tidy, long properties
 	@echo "== Python tests: slow ones and long properties"
-	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" $(PYTEST_ARGS)
+	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
+		-o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 bench: package $(STAMPS)/group-bench ## speed beside the peers, side by side
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)

@@ -27,6 +27,7 @@ __all__ = ["PARTIAL_DTYPE", "Aggregator", "aggregate", "merge"]
 
 _DAY_NS: Final = 86_400 * 10**9
 _YEAR_NS: Final = 366 * _DAY_NS
+_QUARTER_HOUR_NS: Final = 900 * 10**9
 # The range of times that the core takes, as whole days.
 _TIME_MIN: Final = -25_567 * _DAY_NS
 _TIME_MAX: Final = 84_006 * _DAY_NS
@@ -192,7 +193,7 @@ class Aggregator:
             self._intervals = parse_intervals(intervals)
             self._names = self._intervals
             if not any(map(_needs_table, self._intervals)):
-                self._open_core((0, 0))
+                self._open_core((0, 0), stream=False)
         else:
             if intervals is not None:
                 text = f"intervals and by={self._options.by!r} exclude each other"
@@ -263,6 +264,8 @@ class Aggregator:
             raise errors.make("invalid_option", "the aggregator is finished; make a new one")
         if self._core is None or self._table_range != (0, 0):
             self._cover(chunks, finish=finish)
+        if self._core is None:
+            return Bars.empty(self._names)
         rows = sum(map(len, chunks))
         core = self._core
         result = follow(
@@ -280,11 +283,12 @@ class Aggregator:
         before, self._told = self._told, self.report
         return _bars(result, self._names, self._told.since(before))
 
-    def _open_core(self, table_range: tuple[int, int]) -> None:
+    def _open_core(self, table_range: tuple[int, int], *, stream: bool) -> None:
         self._table_range = table_range
-        self._core = _core.BatchAggregator(
-            [interval.to_core(*table_range) for interval in self._intervals], **self._options.core
-        )
+        self._core = _core.BatchAggregator(self._in_core(stream=stream), **self._options.core)
+
+    def _in_core(self, *, stream: bool) -> list[_core.Interval]:
+        return [_as_core_interval(each, self._table_range, stream) for each in self._intervals]
 
     def _cover(self, chunks: list[TradeChunk], *, finish: bool) -> None:
         """Makes the tables of wall clocks reach as far as the trades do."""
@@ -294,21 +298,21 @@ class Aggregator:
             if _TIME_MIN <= time < _TIME_MAX:
                 times.append(time)
         if not times:
-            if self._core is None:
-                self._open_core((0, _DAY_NS))
+            # Nothing tells yet which years the tables have to cover; the first trade will.
+            if self._core is None and finish:
+                self._open_core((0, _DAY_NS), stream=False)
             return
         low, high = min(times), max(times)
         if self._core is None:
             ahead = _YEAR_NS if finish else _TABLE_AHEAD_NS
-            self._open_core((max(low - _YEAR_NS, _TIME_MIN), min(high + ahead, _TIME_MAX)))
+            table_range = (max(low - _YEAR_NS, _TIME_MIN), min(high + ahead, _TIME_MAX))
+            self._open_core(table_range, stream=not finish)
         elif low < self._table_range[0] or high >= self._table_range[1]:
             self._table_range = (
                 max(min(low - _YEAR_NS, self._table_range[0]), _TIME_MIN),
                 min(max(high + _TABLE_AHEAD_NS, self._table_range[1]), _TIME_MAX),
             )
-            self._core.replace_tables(
-                [each.to_core(*self._table_range) for each in self._intervals]
-            )
+            self._core.replace_tables(self._in_core(stream=True))
 
 
 def merge(*results: Bars) -> Bars:
@@ -342,6 +346,19 @@ def merge(*results: Bars) -> Bars:
 
 def _needs_table(interval: Interval) -> bool:
     return interval.kind == "sessions" or interval.tz is not None
+
+
+def _as_core_interval(
+    interval: Interval, table_range: tuple[int, int], stream: bool
+) -> _core.Interval:
+    core = interval.to_core(*table_range)
+    if not stream or interval.tz is None or core.kind == "table":
+        return core
+    # A wall clock that keeps its grid through this range may not do so through the next: only
+    # spans that divide a quarter of an hour, the step of all clock changes, are safe for ever.
+    if core.kind == "fixed" and _QUARTER_HOUR_NS % core.period == 0:
+        return core
+    return _core.Interval.table(interval.name, *interval.table_for(*table_range))
 
 
 def _time_range(chunk: TradeChunk) -> tuple[int, ...]:

@@ -272,6 +272,7 @@ void SymbolAggregator<Bar>::seed(double price, TimeNs start) {
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
         for (std::size_t i = 0; i < histories_.size(); ++i) {
             const Span span = genesis_span(static_cast<int>(i));
+            if (span.open >= TIME_MAX) continue;  // every session lies before the coverage
             const int flags = BAR_GENESIS | cut_flag(span.open, span.close);
             histories_[i].seed(span, price, static_cast<std::uint16_t>(flags));
         }
