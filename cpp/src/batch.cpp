@@ -134,7 +134,7 @@ public:
         return errors;
     }
 
-    /// Throws for the first bad row of all, so that the same input fails in the same way for any
+    /// First pass. Throws for the first bad row of all, so that the same input fails in the same way for any
     /// number of threads.
     void throw_first(const std::vector<std::exception_ptr>& errors) const {
         std::size_t failed = 0;
@@ -144,10 +144,14 @@ public:
             try {
                 std::rethrow_exception(errors[failed]);
             } catch (const Error& error) {
-                if (!disorder || disorder->place.row > row_of(error)) throw;
+                if (!disorder || disorder->place.row > row_of(error)) {
+                    for (const Slice& slice : slices) slice.judge_amounts_before(row_of(error));
+                    throw;
+                }
             }
         }
         if (disorder) {
+            for (const Slice& slice : slices) slice.judge_amounts_before(disorder->place.row);
             throw_out_of_order(order_error(*context.options), disorder->symbol, disorder->place,
                                disorder->newest);
         }
@@ -202,8 +206,10 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
     for (const TradeColumns& batch : batches) rows += batch.size;
 
     const bool amends = options_.aggregator.late == LatePolicy::amend;
-    Update update({batches, &plan_, &options_, &rows_passed_, &cancelled_,
-                   !amends && is_plain(plan_, options_), amends},
+    const bool plain = !amends && is_plain(plan_, options_);
+    const bool only_run = finish && state_->symbols.empty();
+    Update update({batches, &plan_, &options_, &rows_passed_, &cancelled_, plain, amends,
+                   plain && only_run && options_.on_bad == BadRows::raise},
                   rows);
     const UnknownSymbols unknown(plan_, options_.aggregator);
     update.throw_first(update.in_parallel([&](std::size_t k) {
@@ -211,7 +217,7 @@ BarTable BatchAggregator::run(std::span<const TradeColumns> batches, bool finish
         else update.slices[k].count(unknown);
     }));
     BarTable table = amends ? run_amending(update, finish) : run_in_place(update, finish);
-    finished_ = finish;
+    publish_rows();
     return table;
 }
 
@@ -243,7 +249,9 @@ BarTable BatchAggregator::run_in_place(Update& update, bool finish) {
     }
     BarTable table = place_rows(layouts, outputs, options_.with_partials);
 
-    // From here on nothing throws but for lack of memory.
+    // From here on nothing throws but for lack of memory, or where the caller has no state to
+    // lose (see PassContext::judge_amounts_late).
+    finished_ = finish;
     std::vector<std::vector<Aggregator*>> bars(slices.size());
     std::vector<std::vector<std::unique_ptr<Aggregator>>> later(slices.size());
     std::vector<std::vector<std::int64_t>> cursors(slices.size());
@@ -315,6 +323,7 @@ BarTable BatchAggregator::run_amending(Update& update, bool finish) {
         layouts.push_back(std::move(layout));
     }
     BarTable table = place_rows(layouts, outputs, options_.with_partials);
+    finished_ = finish;
     table.outside_trades = outside;
     for (Layout& layout : layouts) {
         Aggregator& state = state_->get(layout.symbol);

@@ -121,6 +121,9 @@ void canonicalize(PartialBar& bar) noexcept {
         bar.open_key = bar.first;
         bar.close_key = bar.last();
     }
+    // Bars are made in room that is not cleared.
+    bar.reserved = 0;
+    bar.padding[0] = bar.padding[1] = 0;
 }
 
 namespace detail {

@@ -128,7 +128,10 @@ void History::revise_behind(std::size_t from, TimeNs closed_to, bool unsaid) {
 void History::mark_incomplete(Span span) noexcept {
     const auto place = place_of(bars_, span.open);
     if (place == bars_.end() || place->bar.open_time != span.open) return;
-    place->bar.flags = static_cast<std::uint16_t>(place->bar.flags | BAR_INCOMPLETE);
+    PartialBar& bar = place->bar;
+    if (!bar.has_trades() || (bar.flags & BAR_INCOMPLETE) != 0) return;
+    ++bar.revision;
+    bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_INCOMPLETE | BAR_REVISED);
     place->changed = true;
 }
 

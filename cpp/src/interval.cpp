@@ -108,7 +108,9 @@ Interval::Grid grid_of(const std::vector<Span>& spans) noexcept {
 }  // namespace
 
 Interval::Interval(std::string name, IntervalKind kind, DurationNs period, DurationNs phase)
-    : name_(std::move(name)), kind_(kind), period_(period), phase_(phase), grid_{period, phase} {}
+    : name_(std::move(name)), kind_(kind), period_(period), phase_(phase), grid_{period, phase} {
+    if (kind == IntervalKind::fixed) cells_ = FixedGrid(period, phase);
+}
 
 Interval Interval::fixed(std::string name, DurationNs period, DurationNs phase) {
     check_name(name);

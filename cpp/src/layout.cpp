@@ -14,6 +14,12 @@ struct OpenSpan {
     TimeNs close_time = TIME_NONE;
 };
 
+OpenSpan open_at(const RollupLevel& level, TimeNs time) {
+    Span span;
+    (void)level.interval->locate(time, span);  // plain streams have no sessions
+    return {true, span.open, span.close};
+}
+
 /// Rows of one level at the seam before a slice and inside it. A slice holds its first bar back
 /// for the seam and its last one stays open; only slice 0 goes on where the state before it was.
 struct SliceRows {
@@ -40,11 +46,8 @@ Layout lay_out_plain(const PassContext& context, const std::vector<Slice>& slice
     layout.symbol = symbol;
     std::vector<OpenSpan> open(plan.levels().size());
     if (newest != TIME_NONE) {
-        for (std::size_t level = 0; level < open.size(); ++level) {
-            Span span;
-            (void)plan.levels()[level].interval->locate(newest, span);
-            open[level] = {true, span.open, span.close};
-        }
+        for (std::size_t level = 0; level < open.size(); ++level)
+            open[level] = open_at(plan.levels()[level], newest);
     }
     std::vector<std::int64_t> rows(plan.output_count(), 0);
     for (std::size_t k = 0; k < slices.size(); ++k) {
@@ -56,7 +59,7 @@ Layout lay_out_plain(const PassContext& context, const std::vector<Slice>& slice
         for (std::size_t level = 0; level < open.size(); ++level) {
             const OpenedBars& opened = slices[k].counter().opened(index, static_cast<int>(level));
             const SliceRows made = rows_of(opened, open[level], k > 0);
-            if (opened.count > 0) open[level] = {true, opened.last_open, opened.close_time};
+            if (opened.count > 0) open[level] = open_at(plan.levels()[level], opened.last_open);
             const int output = plan.levels()[level].output;
             if (output == HIDDEN_LEVEL) continue;
             layout.slices[k][static_cast<std::size_t>(output)] += made.seam;

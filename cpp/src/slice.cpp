@@ -37,81 +37,97 @@ void Slice::count(const KnownSymbols& known) {
                       std::size_t first_row) { count_block(batch, rows, from, to, first_row); });
 }
 
+/// Whether a test of a whole block can vouch for its rows.
+template <class Rows>
+static bool judged_by_block(const PassContext& context, const TradeColumns& batch) noexcept {
+    return !Rows::SCALED && !context.options->allow_nonpositive_prices &&
+           !batch.last_trade_id.present() && !batch.flags.present();
+}
+
 template <class Rows>
 void Slice::count_block(const TradeColumns& batch, const Rows& rows, std::size_t from,
                         std::size_t to, std::size_t first_row) {
-    // Where a test of the whole block cannot vouch for it, each row is judged on its own.
-    const bool plain = !Rows::SCALED && !context_->options->allow_nonpositive_prices &&
-                       !batch.last_trade_id.present() && !batch.flags.present() &&
-                       amounts_plain(rows, from, to);
+    const bool good = judged_by_block<Rows>(*context_, batch) &&
+                      (context_->judge_amounts_late || amounts_plain(rows, from, to));
     if (context_->judge_only) {
         for (std::size_t row = from; row < to; ++row) {
             if (!judge(batch, row, first_row + row)) continue;
             const std::int32_t symbol = rows.symbol(row);
             if (router_.find(symbol) < 0) add_symbol(symbol, {first_row + row, rows.time(row)});
         }
-    } else if (plain && context_->plain) {
-        count_plain(batch, rows, from, to, first_row, [this](std::int32_t place, TimeNs time) {
-            return counter_.try_add(static_cast<std::size_t>(place), time);
-        });
-    } else if (plain) {
-        count_plain(batch, rows, from, to, first_row, [this](std::int32_t place, TimeNs time) {
-            return times_[static_cast<std::size_t>(place)].try_add(time);
-        });
+    } else if (good && context_->plain) {
+        count_plain(batch, rows, from, to, first_row);
+    } else if (good) {
+        count_times(batch, rows, from, to, first_row);
     } else {
         for (std::size_t row = from; row < to; ++row) {
-            if (!judge(batch, row, first_row + row)) continue;
-            const std::int32_t place = router_.find(rows.symbol(row));
-            const TimeNs time = rows.time(row);
-            if (place < 0 || !try_count(place, time))
-                count_row(rows.symbol(row), time, first_row + row, place);
+            if (judge(batch, row, first_row + row))
+                count_row(rows.symbol(row), rows.time(row), first_row + row);
         }
     }
 }
 
-template <class Rows, class TryAdd>
+template <class Rows>
 void Slice::count_plain(const TradeColumns& batch, const Rows& rows, std::size_t from,
-                        std::size_t to, std::size_t first_row, TryAdd&& try_add) {
-    const Rows local = rows;  // no store can alias a copy: its pointers stay in registers
-    SymbolRouter::View router = router_.view();
-    for (std::size_t row = from; row < to; ++row) {
-        const std::int32_t symbol = local.symbol(row);
-        const TimeNs time = local.time(row);
-        const std::int32_t place = router.find(symbol);
-        // A time inside an open bar is good; what is not takes the slow way and is judged there.
-        if (place >= 0 && try_add(place, time)) [[likely]] continue;
-        const bool good = symbol >= 0 && time >= TIME_MIN && time < TIME_MAX;
-        if (good || judge(batch, row, first_row + row)) {
-            count_row(symbol, time, first_row + row, place);
-            if (place < 0) router = router_.view();  // a new symbol: the array may have moved
-        }
+                        std::size_t to, std::size_t first_row) {
+    while ((from = counter_.count(rows, router_.view(), from, to)) != to) {
+        if (judge(batch, from, first_row + from))
+            count_row(rows.symbol(from), rows.time(from), first_row + from);
+        ++from;
     }
 }
 
-bool Slice::try_count(std::int32_t place, TimeNs time) noexcept {
-    const auto index = static_cast<std::size_t>(place);
-    return context_->plain ? counter_.try_add(index, time) : times_[index].try_add(time);
+template <class Rows>
+void Slice::count_times(const TradeColumns& batch, const Rows& rows, std::size_t from,
+                        std::size_t to, std::size_t first_row) {
+    for (std::size_t row = from; row < to; ++row) {
+        const std::int32_t symbol = rows.symbol(row);
+        const TimeNs time = rows.time(row);
+        const std::int32_t place = router_.find(symbol);
+        // A time inside an open bar is good; what is not takes the slow way and is judged there.
+        if (place >= 0 && times_[static_cast<std::size_t>(place)].try_add(time)) [[likely]]
+            continue;
+        const bool good = symbol >= 0 && time >= TIME_MIN && time < TIME_MAX;
+        if (good || judge(batch, row, first_row + row)) count_row(symbol, time, first_row + row);
+    }
 }
 
-void Slice::count_row(std::int32_t symbol, TimeNs time, std::size_t global_row,
-                      std::int32_t place) {
+void Slice::count_row(std::int32_t symbol, TimeNs time, std::size_t global_row) {
+    std::int32_t place = router_.find(symbol);
     if (place == SymbolRouter::ABSENT) place = add_symbol(symbol, {global_row, time});
     const auto index = static_cast<std::size_t>(place);
-    // Whatever the fast ways take, the slow ones would do too.
     if (context_->plain) {
         const TimeNs newest = counter_.newest(index);
-        if (!counter_.add_slow(index, time)) {
-            throw_out_of_order(ErrorCode::unsorted, symbol, {global_row, time}, newest);
-        }
+        if (time < newest) throw_out_of_order(ErrorCode::unsorted, symbol, {global_row, time}, newest);
+        counter_.count_one(index, time);
         return;
     }
     const CountSink sink{counts_.data() + index * context_->plan->output_count()};
     try {
-        if (times_[index].add_slow(time, sink) == Admission::late) ++late_;
+        if (times_[index].add(time, sink) == Admission::late) ++late_;
     } catch (const OutOfOrder& step) {
         throw_out_of_order(order_error(*context_->options), symbol, {global_row, time},
                            step.watermark);
     }
+}
+
+template <class Rows>
+void Slice::judge_amounts(const TradeColumns& batch, const Rows& rows, std::size_t from,
+                          std::size_t to, std::size_t first_row) const {
+    if (!judged_by_block<Rows>(*context_, batch) || amounts_plain(rows, from, to)) return;
+    for (std::size_t row = from; row < to; ++row) {
+        const RejectReason reason = judge_row(batch, row, false);
+        if (reason != RejectReason::none) throw_bad_trade(batch, row, first_row + row, reason);
+    }
+}
+
+void Slice::judge_amounts_before(std::size_t end) const {
+    if (!context_->judge_amounts_late) return;
+    each_block(false, FILL_BLOCK, [&](const TradeColumns& batch, const auto& rows, std::size_t from,
+                                      std::size_t to, std::size_t first_row) {
+        if (first_row + from < end)
+            judge_amounts(batch, rows, from, std::min(to, end - first_row), first_row);
+    });
 }
 
 bool Slice::judge(const TradeColumns& batch, std::size_t row, std::size_t global_row) {
@@ -128,8 +144,7 @@ std::int32_t Slice::add_symbol(std::int32_t symbol, RowPlace place) {
     router_.insert(symbol, index);
     symbols_.push_back({symbol, place});
     if (context_->plain) {
-        counter_.add_symbol();
-        counter_.start_behind(static_cast<std::size_t>(index), known_->newest(symbol));
+        counter_.add_symbol(known_->newest(symbol));
     } else if (!context_->judge_only) {
         times_.push_back(known_->times(symbol));
         counts_.resize(counts_.size() + context_->plan->output_count(), 0);
@@ -147,19 +162,22 @@ std::int64_t Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars,
     std::int64_t beyond_horizon = 0;
     const std::size_t outputs = context_->plan->output_count();
     SymbolSorter sorter(symbols_.size(), FILL_BLOCK);
-    each_block(false, FILL_BLOCK, [&](const TradeColumns&, const auto& rows, std::size_t from,
+    ClosedBars<PartialBar> closed;
+    each_block(false, FILL_BLOCK, [&](const TradeColumns& batch, const auto& rows, std::size_t from,
                                       std::size_t end, std::size_t first_row) {
+        if (context_->judge_amounts_late) judge_amounts(batch, rows, from, end, first_row);
         sort_block(sorter, rows, from, end, first_row);
         for (const SymbolSorter::Group& group : sorter.groups()) {
             SymbolAggregator<PartialBar>& state = *bars[group.place];
             const FillSink sink{&to, cursors.data() + group.place * outputs, outside.data()};
             const Trade* trade = sorter.trades() + group.begin;
             const Trade* const last = sorter.trades() + group.end;
-            while ((trade = state.try_add_run(trade, last)) != last) {
+            while ((trade = state.add_run(trade, last, closed, sink)) != last) {
                 if (state.add_slow(*trade++, sink) == Admission::beyond_horizon) ++beyond_horizon;
             }
         }
     });
+    publish_rows();
     return beyond_horizon;
 }
 

@@ -132,6 +132,38 @@ TEST_CASE("a stream cut anywhere and absorbed is the whole stream, bit for bit",
     }
 }
 
+TEST_CASE("trades in runs give the bars of trades one by one, bit for bit", "[aggregator]") {
+    Rng rng(43);
+    auto sets = interval_sets();
+    // Weeks below fortnights, over hours: what an open level feeds need not be open.
+    sets.push_back({Interval::parse("2w"), Interval::parse("4h"), Interval::parse("1w")});
+    for (std::size_t round = 0; round < 20 * sets.size(); ++round) {
+        const auto& intervals = sets[round % sets.size()];
+        Setting setting = random_setting(rng, 600, intervals);
+        if (chance(rng, 20)) setting.options.lateness_ns = 0;
+        if (setting.options.lateness_ns == 0) setting.options.late = LatePolicy::drop;
+        Run<PartialBar> one_by_one(intervals, setting.options);
+        Run<PartialBar> in_runs(intervals, setting.options);
+        if (setting.seed) {
+            one_by_one.aggregator.seed(*setting.seed, setting.options.coverage_start);
+            in_runs.aggregator.seed(*setting.seed, setting.options.coverage_start);
+        }
+        const auto cut = static_cast<std::ptrdiff_t>(pick(rng, setting.trades.size()));
+        const Trades head(setting.trades.begin(), setting.trades.begin() + cut);
+        const Trades rest(setting.trades.begin() + cut, setting.trades.end());
+        one_by_one.add(head);
+        in_runs.add_runs(head);
+        INFO("round " << round << ", " << intervals[0].name() << " ...");
+        REQUIRE(in_runs.counts == one_by_one.counts);  // closed at the same trade
+        one_by_one.add(rest);
+        in_runs.add_runs(rest);
+        one_by_one.finish();
+        in_runs.finish();
+        REQUIRE(difference(in_runs, one_by_one) == "");
+        REQUIRE(in_runs.late == one_by_one.late);
+    }
+}
+
 TEST_CASE("many slices, some of them empty, and trades after them", "[aggregator]") {
     Rng rng(42);
     const auto sets = interval_sets();

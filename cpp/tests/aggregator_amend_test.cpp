@@ -36,7 +36,7 @@ public:
                     bar.run_length = 1;
                     ++bars;
                     Row& known = state_[key][span.open];
-                    if (known.open_time != TIME_NONE && !supersedes(bar, known))
+                    if (known.open_time != TIME_NONE && bar.revision <= known.revision)
                         return "a bar came again without a new revision: " + text(known) + text(bar);
                     known = bar;
                 }
@@ -71,11 +71,6 @@ public:
     }
 
 private:
-    /// A new revision, or the same bar with the word that something is missing in it.
-    static bool supersedes(const Row& bar, Row known) {
-        known.flags |= BAR_INCOMPLETE;
-        return bar.revision > known.revision || bar == known;
-    }
     static std::string text(const Row& row) {
         std::ostringstream out;
         out << row;
@@ -235,33 +230,6 @@ TEST_CASE("each late trade is a revision of its bars", "[aggregator][amend]") {
         update(trades_at({{72, 12.5}}));
         CHECK(run.series.size() == 1);  // the bar of minute 71, nothing of the past
     }
-}
-
-TEST_CASE("beyond the horizon trades are counted, and their bars marked", "[aggregator][amend]") {
-    const std::vector<Interval> intervals{Interval::parse("1m"), Interval::parse("1h")};
-    BatchOptions options = amending(GapMode::none, 0);
-    options.aggregator.amend_horizon_ns = 10 * NS_PER_MINUTE;
-    BatchRun run(intervals, options);
-    Reader reader(intervals);
-    const auto update = [&](const Table& table) {
-        run.series.clear();
-        run.add({table.view()});
-        (void)reader.read(run.series);
-    };
-    update(trades_at({{60, 10.0}, {65, 10.5}, {75, 11.0}}));
-    update(trades_at({{66, 12.0}}));  // nine minutes late
-    CHECK(run.aggregator.report().beyond_horizon == 0);
-    CHECK(reader.find(0, 1, WEDNESDAY + 66 * NS_PER_MINUTE).trade_count == 1);
-    update(trades_at({{64, 12.0}}));  // eleven: too late
-    CHECK(run.aggregator.report().beyond_horizon == 1);
-    CHECK(run.aggregator.report().offered == 5);
-    CHECK(run.aggregator.report().accepted == 4);
-    CHECK(reader.find(0, 1, WEDNESDAY + 64 * NS_PER_MINUTE).revision == -1);
-    run.series.clear();
-    run.finish();
-    const Row hour = run.series.at({1, 1}).back();
-    CHECK(hour.trade_count == 4);
-    CHECK((hour.flags & BAR_INCOMPLETE) != 0);
 }
 
 TEST_CASE("an amending update that throws leaves no trace", "[aggregator][amend]") {

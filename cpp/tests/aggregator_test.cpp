@@ -1,6 +1,7 @@
 #include "klineagg/aggregator.hpp"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "catch.hpp"
@@ -137,6 +138,79 @@ TEST_CASE("lateness is judged on whole seconds", "[aggregator]") {
         CHECK(add(t + 11 * NS_PER_SECOND) == Admission::applied);
         CHECK(add(t + 8 * NS_PER_SECOND + 999'999'999) == Admission::late);
         CHECK(add(t + 9 * NS_PER_SECOND) == Admission::applied);
+    }
+}
+
+TEST_CASE("a bar is handed out as soon as the watermark is at its end", "[aggregator]") {
+    const auto at = [](int minutes, int seconds) {
+        Trade trade;
+        trade.time = WEDNESDAY + minutes * NS_PER_MINUTE + seconds * NS_PER_SECOND;
+        trade.price = trade.quantity = 1.0;
+        return trade;
+    };
+    // The hour is the base, or one that waits for no base bar of its own to close.
+    for (const auto& names :
+         {std::vector{"1h"}, std::vector{"1h", "1m"}, std::vector{"1h", "7s"}}) {
+        std::vector<Interval> intervals;
+        for (const char* name : names) intervals.push_back(Interval::parse(name));
+        Run<PartialBar> run(intervals, options_of(5 * NS_PER_SECOND));
+        INFO("intervals " << names.size() << ", the last " << names.back());
+        run.add({at(30, 0), at(59, 0), at(60, 1)});
+        CHECK(run.counts[0] == 0);
+        run.add({at(60, 4), at(59, 59)});
+        CHECK(run.counts[0] == 0);
+        run.add({at(60, 5)});
+        REQUIRE(run.counts[0] == 1);
+        CHECK(run.rows[0][0].trade_count == 3);
+    }
+    // The week is in its second bar when the watermark passes the end of the two weeks before.
+    const std::vector<Interval> weeks{Interval::parse("2w"), Interval::parse("4h"),
+                                      Interval::parse("1w")};
+    Run<PartialBar> run(weeks, options_of(2 * NS_PER_DAY));
+    Span two;
+    REQUIRE(weeks[0].locate(WEDNESDAY, two));
+    const auto day = [&](int number) {
+        Trade trade = at(0, 0);
+        trade.time = two.open + number * NS_PER_DAY;
+        return trade;
+    };
+    run.add({day(2), day(15)});  // the watermark is on day 13
+    CHECK(run.counts[0] == 0);
+    run.add({day(18)});
+    CHECK(run.counts[0] == 1);
+}
+
+TEST_CASE("what is closed does not wait, and the count knows it", "[aggregator]") {
+    Rng rng(37);
+    for (const auto& intervals : interval_sets()) {
+        for (int round = 0; round < 6; ++round) {
+            const DurationNs unit = chance(rng, 50) ? NS_PER_HOUR : 2 * NS_PER_DAY;
+            const DurationNs lateness = between(rng, 0, 3) * between(rng, 1, unit);
+            auto trades = random_trades(rng, 120, {});
+            trades = disordered(rng, trades, lateness + NS_PER_MINUTE);
+            const auto options = options_of(lateness, LatePolicy::drop);
+            Run<PartialBar> run(intervals, options);
+            Run<TimeBar> times(intervals, options);
+            std::vector<std::map<TimeNs, TimeNs>> spans(intervals.size());  // with trades
+            TimeNs newest = TIME_MIN;
+            INFO(intervals[0].name() << " ..., lateness " << lateness);
+            for (const Trade& trade : trades) {
+                const std::int64_t late = run.late;
+                run.add({trade});
+                times.add_time(trade.time);
+                newest = std::max(newest, trade.time);
+                for (std::size_t i = 0; i < intervals.size(); ++i) {
+                    Span span;
+                    if (run.late == late && intervals[i].locate(trade.time, span))
+                        spans[i][span.open] = span.close;
+                    const auto closed = std::count_if(
+                        spans[i].begin(), spans[i].end(),
+                        [&](const auto& known) { return known.second <= newest - lateness; });
+                    REQUIRE(run.counts[i] == closed);
+                    REQUIRE(times.counts[i] == closed);
+                }
+            }
+        }
     }
 }
 

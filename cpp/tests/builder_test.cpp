@@ -215,7 +215,7 @@ TEST_CASE("a coarser bar starts as a copy with a span and flags of its own", "[b
         child.flags = BAR_CLOSED | BAR_PARTIAL | BAR_REVISED | BAR_INCOMPLETE;
         child.revision = 3;
         PartialBar parent = stale_bar();
-        start_from(parent, child, week);
+        CHECK(begin_with_bars(parent, week, &child, &child + 1) == &child + 1);
         wide += child.sum_form == SumForm::wide;
         PartialBar expected;
         start_bar(expected, week.open, week.close);
@@ -225,6 +225,45 @@ TEST_CASE("a coarser bar starts as a copy with a span and flags of its own", "[b
         REQUIRE(same_bytes(parent, expected));
     }
     CHECK(wide > 20);
+}
+
+TEST_CASE("runs of finer bars make the bar that their trades make", "[builder]") {
+    Rng rng(16);
+    int stopped = 0;
+    for (int round = 0; round < 400; ++round) {
+        // Some children have flags, excluded trades or wide sums, and the last lies behind the end.
+        std::vector<PartialBar> children;
+        std::vector<Trade> all;
+        TimeNs time = SPAN.open;
+        for (int child = 0; child < 6; ++child) {
+            auto trades = tied_trades(rng, 1 + pick(rng, 4), pick(rng, 5) == 0, pick(rng, 5) == 0);
+            for (Trade& trade : trades) trade.time = time + (trade.time - SPAN.open) % 7;
+            std::stable_sort(trades.begin(), trades.end(), [](const Trade& a, const Trade& b) {
+                return a.time != b.time ? a.time < b.time : a.id < b.id;
+            });
+            children.push_back(bar_of(trades));
+            children.back().open_time = time;
+            children.back().close_time = time + 10;
+            if (child < 5) all.insert(all.end(), trades.begin(), trades.end());
+            time += 10;
+        }
+        const Span span{SPAN.open, SPAN.open + 50};
+        PartialBar bar = stale_bar();
+        const PartialBar* const end = children.data() + children.size();
+        const PartialBar* next = begin_with_bars(bar, span, children.data(), end);
+        while (next != end && next->open_time < span.close) {
+            ++stopped;
+            merge_into(bar, *next++);
+            next = merge_next_bars(bar, next, end);
+        }
+        REQUIRE(next == end - 1);
+        PartialBar expected;
+        start_bar(expected, span.open, span.close);
+        for (const Trade& trade : all) add_trade(expected, trade);
+        INFO("round " << round);
+        REQUIRE(same_bytes(bar, expected));
+    }
+    CHECK(stopped > 50);
 }
 
 TEST_CASE("of the flags only INCOMPLETE is inherited", "[builder]") {

@@ -19,7 +19,10 @@ TEST_CASE("codes and names are what they have always been", "[error]") {
         {303, "late_trade"},        {304, "count_overflow"},     {401, "file_not_found"},
         {402, "file_format"},       {403, "file_truncated"},     {404, "csv_row"},
         {405, "stream_failed"},     {501, "partials_needed"},    {502, "merge_mismatch"},
-        {503, "no_such_series"},    {504, "record_version"},     {901, "internal"},
+        {503, "no_such_series"},    {504, "record_version"},     {601, "engine_state"},
+        {602, "core_unavailable"},  {603, "lane_full"},          {604, "snapshot_outstanding"},
+        {605, "snapshot_over"},     {606, "worker_failed"},      {607, "forked"},
+        {608, "clock_backwards"},   {609, "unknown_name"},       {901, "internal"},
     };
     std::map<int, std::string> table;
     for (const ErrorInfo& info : error_table())
@@ -34,6 +37,7 @@ TEST_CASE("the table is in order, and every row says what to do", "[error]") {
     const std::set<std::string> classes{"IntervalError", "OptionError", "MissingExtraError",
                                         "ColumnError",   "TimeUnitError", "TradeError",
                                         "OrderError",    "FileError",   "ResultError",
+                                        "EngineError",   "LaneFullError", "SnapshotError",
                                         "InternalError"};
     int last = 0;
     std::set<std::string> names;

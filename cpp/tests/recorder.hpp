@@ -1,6 +1,7 @@
 // An aggregator together with the rows that it handed out.
 #pragma once
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -15,11 +16,14 @@ public:
     struct Sink {
         Run* run;
 
-        void bar(int output, const Bar& bar, double previous_close) const {
-            ++run->counts[at(output)];
+        void bars(int output, const Bar* bars, std::size_t count, double close_before) const {
+            run->counts[at(output)] += static_cast<std::int64_t>(count);
             if constexpr (std::is_same_v<Bar, PartialBar>) {
-                run->rows[at(output)].push_back(row_of(bar, previous_close));
-                run->partials[at(output)].push_back(bar);
+                for (const Bar* bar = bars; bar != bars + count; ++bar) {
+                    run->rows[at(output)].push_back(row_of(*bar, close_before));
+                    run->partials[at(output)].push_back(*bar);
+                    if (bar->has_close()) close_before = bar->close;
+                }
             }
         }
         void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
@@ -52,6 +56,14 @@ public:
     void add(const std::vector<Trade>& trades) {
         for (const Trade& trade : trades)
             late += aggregator.add(trade, sink()) == Admission::late ? 1 : 0;
+    }
+    /// As add, by runs: bars close in batches.
+    void add_runs(const std::vector<Trade>& trades) {
+        const auto room = std::make_unique<ClosedBars<Bar>>();
+        const Trade* trade = trades.data();
+        const Trade* const end = trade + trades.size();
+        while ((trade = aggregator.add_run(trade, end, *room, sink())) != end)
+            late += aggregator.add_slow(*trade++, sink()) == Admission::late ? 1 : 0;
     }
     void add_time(TimeNs time) { late += aggregator.add(time, sink()) == Admission::late ? 1 : 0; }
     void finish() { aggregator.finish(sink()); }

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             {
                 "arena", "arrow_c", "arrow_decimal", "arrow_type", "bar", "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/span_table", "detail/symbol_router",
-                "detail/symbol_sorter", "error", "exact_sum", "factorize", "interval",
+                "detail/symbol_sorter", "error", "exact_sum", "factorize", "fixed_grid", "interval",
                 "symbol_table", "time", "trade", "trade_columns",
             }
         ),
@@ -35,7 +35,12 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     ),
     (
         "one symbol",
-        frozenset({"aggregator", "bar_table", "detail/aggregator", "detail/aggregator_amend"}),
+        frozenset(
+            {
+                "aggregator", "bar_table", "detail/aggregator", "detail/aggregator_amend",
+                "detail/aggregator_rows", "detail/aggregator_slices",
+            }
+        ),
     ),
     (
         "many symbols",

@@ -32,6 +32,7 @@ from property.strategies import (
 )
 
 REACHES = st.sampled_from([0, 1, SECOND, 90 * SECOND, HOUR, 2 * DAY])
+HORIZONS = st.sampled_from([None, None, 0, 1, SECOND, MINUTE, HOUR, DAY])
 
 
 def amended(
@@ -41,7 +42,6 @@ def amended(
     intervals = data.draw(interval_sets(scale, trades, most=4))
     arrivals = data.draw(disordered(trades, 3 * reach + MINUTE, keep_ties=False))
     options = data.draw(coverages(trades, scale))
-    # A horizon that no trade is beyond.
     return arrivals, intervals, replace(options, lateness=reach, late="amend")
 
 
@@ -59,29 +59,35 @@ def test_amended_bars_are_as_if_in_order(data: st.DataObject, reach: int) -> Non
     assert_same_rows(ordered(got, names), ordered(expected, names), ignore=["revision"])
 
 
-@given(st.data(), REACHES)
-def test_bars_with_trades_count_their_revisions(data: st.DataObject, reach: int) -> None:
+@given(st.data(), REACHES, HORIZONS)
+def test_bars_with_trades_count_their_revisions(
+    data: st.DataObject, reach: int, horizon: int | None
+) -> None:
     """Flat bars are left out here: their revisions have a test of their own."""
     scale = data.draw(scales)
     arrivals, intervals, options = amended(data, scale, reach)
-    options = replace(options, gaps="none")
+    options = replace(options, gaps="none", amend_horizon=horizon)
     assert_matches_reference(arrivals, intervals, options)
 
 
-@given(st.data(), REACHES)
-def test_flat_bars_count_their_revisions(data: st.DataObject, reach: int) -> None:
+@given(st.data(), REACHES, HORIZONS)
+def test_flat_bars_count_their_revisions(
+    data: st.DataObject, reach: int, horizon: int | None
+) -> None:
     scale = data.draw(scales)
     arrivals, intervals, options = amended(data, scale, reach)
-    options = replace(options, gaps="flat")
+    options = replace(options, gaps="flat", amend_horizon=horizon)
     assert_matches_reference(arrivals, intervals, options)
 
 
-@given(st.data(), REACHES)
-def test_amendments_in_chunks_end_as_in_one_call(data: st.DataObject, reach: int) -> None:
+@given(st.data(), REACHES, HORIZONS)
+def test_amendments_in_chunks_end_as_in_one_call(
+    data: st.DataObject, reach: int, horizon: int | None
+) -> None:
     """Each amendment is emitted with a higher revision, and the last of each bar is the result."""
     scale = data.draw(scales)
     arrivals, intervals, options = amended(data, scale, reach)
-    options = replace(options, gaps="flat")
+    options = replace(options, gaps="flat", amend_horizon=horizon)
     names = [interval.name for interval in intervals]
     parts, report = run_in_chunks(arrivals, intervals, options, data.draw(cuts(arrivals)))
     newest: dict[tuple[object, ...], ref.Row] = {}

@@ -89,24 +89,6 @@ def test_an_update_that_raises_has_changed_nothing(data: st.DataObject) -> None:
     assert_same_report(aggregator.report, expected)
 
 
-@given(st.data())
-def test_what_an_update_returns_is_all_that_is_closed(data: st.DataObject) -> None:
-    trades = data.draw(streams(FINE, size=20))
-    (name,) = data.draw(st.permutations(FINE.intervals))[:1]
-    interval = ref.parse(name)
-    parts, _ = run_in_chunks(trades, [interval], ref.Options(), range(1, len(trades)))
-    for count in range(1, len(trades)):
-        seen = trades[:count]
-        newest = {trade.symbol: trade.time for trade in seen}
-        expected = [
-            row
-            for row in ref.aggregate(seen, [interval])
-            if row["close_time"] <= newest[row["symbol"]]
-        ]
-        got = joined(parts[:count], [name])
-        assert_same_rows(got, ordered(expected, [name]))
-
-
 @given(st.data(), st.integers(2, 4))
 def test_threads(data: st.DataObject, threads: int) -> None:
     scale = data.draw(scales)
@@ -118,6 +100,29 @@ def test_threads(data: st.DataObject, threads: int) -> None:
 
 
 REACHES = st.sampled_from([0, 1, SECOND, 90 * SECOND, HOUR, 2 * DAY])
+
+
+@given(st.data(), REACHES)
+def test_what_an_update_returns_is_all_that_is_closed(data: st.DataObject, reach: int) -> None:
+    scale = data.draw(scales)
+    trades = data.draw(streams(scale, size=20))
+    arrivals = data.draw(disordered(trades, reach))
+    intervals = data.draw(interval_sets(scale, trades, most=3))
+    names = [interval.name for interval in intervals]
+    options = ref.Options(lateness=reach)
+    parts, _ = run_in_chunks(arrivals, intervals, options, range(1, len(arrivals)))
+    for count in range(1, len(arrivals)):
+        seen = arrivals[:count]
+        newest = {
+            symbol: max((trade.time for trade in seen if trade.symbol == symbol), default=0)
+            for symbol in "ABC"
+        }
+        expected = [
+            row | {"flags": row["flags"] | ref.CLOSED}
+            for row in ref.aggregate(seen, intervals, options)
+            if row["close_time"] <= newest[row["symbol"]] - reach
+        ]
+        assert_same_rows(joined(parts[:count], names), ordered(expected, names))
 
 
 @given(st.data(), REACHES)

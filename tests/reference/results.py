@@ -50,15 +50,12 @@ def evaluate(
             if options.by == "time":
                 rows += _time_rows(symbol, interval, admission, options)
                 outside[interval.name] += sum(
-                    arrival.trade.count
-                    for arrival in admission.kept
-                    if interval.span(arrival.trade.time) is None
+                    trade.count for trade in admission.kept if interval.span(trade.time) is None
                 )
             else:
-                kept = [arrival.trade for arrival in admission.kept]
                 seed = options.last_prices.get(symbol)
                 rows += activity_bars(
-                    symbol, interval.name, kept, options.by, options.threshold, seed
+                    symbol, interval.name, admission.kept, options.by, options.threshold, seed
                 )
     if not options.include_open:
         rows = [row for row in rows if row["flags"] & CLOSED]
@@ -77,17 +74,15 @@ def _time_rows(
 ) -> list[Row]:
     start, end = options.coverage
     known = [time for time in (admission.newest, end) if time is not None]
-    trades = [arrival.trade for arrival in admission.kept]
     seed = options.last_prices.get(symbol)
     bars_of = partial(series, symbol, interval, start=start, seed=seed)
-    rows = bars_of(trades, watermark=max(known, default=None))
-    revisions = _revisions(bars_of, admission)
-    holes = {interval.span(arrival.trade.time) for arrival in admission.beyond_horizon}
+    rows = bars_of(admission.kept, watermark=max(known, default=None))
+    revisions, incomplete = _revisions(interval, bars_of, admission, options.amend_horizon)
     for row in rows:
         row["revision"] = revisions[row["open_time"]]
         if row["revision"]:
             row["flags"] |= REVISED
-        if (row["open_time"], row["close_time"]) in holes:
+        if row["open_time"] in incomplete:
             row["flags"] |= INCOMPLETE
     if options.gaps == "flat":
         return rows
@@ -96,15 +91,30 @@ def _time_rows(
     return _runs(rows)
 
 
-def _revisions(bars_of: Callable[..., list[Row]], admission: Admission) -> Counter[int]:
-    """How often each closed bar changed, by its open time.
+def _revisions(
+    interval: Interval,
+    bars_of: Callable[..., list[Row]],
+    admission: Admission,
+    horizon: int | None,
+) -> tuple[Counter[int], set[int]]:
+    """How often each closed bar changed, and which are incomplete, by their open times.
 
     A late trade changes the bar that it lands in, which may have been a gap, and the price of
     later bars that kept their previous close. A bar that had never been there is no revision.
+    A trade beyond the horizon marks the bars with trades around it that are not beyond it too.
     """
     revisions: Counter[int] = Counter()
+    incomplete: set[int] = set()
     known: list[Trade] = []
-    for arrival in admission.kept:
+    for arrival in admission.arrivals:
+        if arrival.beyond:
+            span = interval.span(arrival.trade.time)
+            has_trades = span in {interval.span(trade.time) for trade in known}
+            if span is not None and has_trades and not arrival.ended(span[1], horizon or 0):
+                if span[0] not in incomplete and arrival.ended(span[1]):
+                    revisions[span[0]] += 1
+                incomplete.add(span[0])
+            continue
         if arrival.late:
             before, after = (
                 {
@@ -118,7 +128,7 @@ def _revisions(bars_of: Callable[..., list[Row]], admission: Admission) -> Count
                 time for time, content in after.items() if before.get(time, content) != content
             )
         known.append(arrival.trade)
-    return revisions
+    return revisions, incomplete
 
 
 def _content(row: Row) -> tuple[object, ...]:

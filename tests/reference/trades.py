@@ -109,6 +109,7 @@ class Arrival:
 
     trade: Trade
     watermark: int | None
+    beyond: bool = False  # too late even for an amendment: it is in no bar
 
     @property
     def late(self) -> bool:
@@ -116,17 +117,23 @@ class Arrival:
         return self.later_than(0)
 
     def later_than(self, horizon: int) -> bool:
-        end_of_second = self.trade.time // SECOND * SECOND + SECOND
-        return self.watermark is not None and end_of_second <= self.watermark - horizon
+        return self.ended(self.trade.time // SECOND * SECOND + SECOND, horizon)
+
+    def ended(self, time: int, horizon: int = 0) -> bool:
+        """Whether the watermark was at a time, or even as far as ``horizon`` behind it."""
+        return self.watermark is not None and time <= self.watermark - horizon
 
 
 @dataclass
 class Admission:
-    """The good trades of one symbol in order of arrival."""
+    """The good trades of one symbol in order of arrival, but for those dropped as late."""
 
-    kept: list[Arrival] = field(default_factory=list)
-    beyond_horizon: list[Arrival] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     newest: int | None = None  # highest time of a good trade
+
+    @property
+    def kept(self) -> list[Trade]:
+        return [arrival.trade for arrival in self.arrivals if not arrival.beyond]
 
 
 def admit(
@@ -153,15 +160,16 @@ def admit(
         arrival = Arrival(trade, watermark)
         horizon = options.amend_horizon
         if not arrival.late:
-            symbol.kept.append(arrival)
+            symbol.arrivals.append(arrival)
         elif options.late == "raise":
             raise LateTrade(trade)
         elif options.late == "drop":
             dropped["late"] += 1
         elif horizon is not None and arrival.later_than(horizon):
             dropped["beyond_horizon"] += 1
-            symbol.beyond_horizon.append(arrival)
+            arrival.beyond = True
+            symbol.arrivals.append(arrival)
         else:
-            symbol.kept.append(arrival)
+            symbol.arrivals.append(arrival)
         symbol.newest = trade.time if symbol.newest is None else max(symbol.newest, trade.time)
     return symbols, rejected, dropped

@@ -352,14 +352,23 @@ def test_an_amendment_before_the_first_bar_is_no_revision() -> None:
     ]
 
 
-def test_beyond_the_horizon_a_bar_is_incomplete() -> None:
-    options = Options(lateness=0, late="amend", amend_horizon=2 * MINUTE)
-    trades = [trade(10, 5.0), trade(5 * 60, 6.0), trade(20, 9.0)]
-    result = evaluate(trades, [parse("1m")], options)
+def test_beyond_the_horizon_what_can_still_be_amended_is_incomplete() -> None:
+    options = Options(lateness=0, late="amend", amend_horizon=2 * MINUTE, gaps="flat")
+    # At 5:00, bars that closed by 3:00 are out of reach: that of 0:20, but not its hour.
+    trades = [trade(10, 5.0), trade(4 * 60, 5.5), trade(5 * 60, 6.0), trade(20, 9.0)]
+    result = evaluate(trades, [parse("1m"), parse("4m"), parse("1h")], options)
     assert result.dropped == {"beyond_horizon": 1}
-    assert result.offered == 3 and result.accepted == 2
-    assert pick(result.rows, "close")[0] == (5.0,)
-    assert result.rows[0]["flags"] & INCOMPLETE
+    assert result.offered == 4
+    assert result.accepted == 3
+    rows = [row for row in result.rows if row["open_time"] == 0]
+    assert pick(rows, "interval", "close", "revision", "flags") == [
+        ("1m", 5.0, 0, CLOSED),
+        ("4m", 5.0, 1, CLOSED | INCOMPLETE | REVISED),
+        ("1h", 6.0, 0, INCOMPLETE),
+    ]
+    # Told twice, it changes once.
+    rows = aggregate([*trades, trade(21, 9.0)], [parse("4m")], options)
+    assert rows[0]["revision"] == 1
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "klineagg/builder.hpp"
@@ -50,9 +52,34 @@ struct OutOfOrder {
 
 enum class Admission : std::uint8_t { applied, late, beyond_horizon };
 
+/// Bars that were closed and not yet rolled up and handed out. In batches, because one by one
+/// each would wait for the stores of the one before it, and every row would visit all columns
+/// of the result.
+template <class Bar, std::size_t Capacity>
+class BarBatch {
+public:
+    static constexpr std::size_t CAPACITY = Capacity;
+
+    [[nodiscard]] Bar* data() noexcept { return reinterpret_cast<Bar*>(bytes_); }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool is_full() const noexcept { return size_ == Capacity; }
+    void clear() noexcept { size_ = 0; }
+    /// One more, with nothing meant in it.
+    [[nodiscard]] Bar& grow() noexcept { return data()[size_++]; }
+
+private:
+    static_assert(std::is_trivially_copyable_v<Bar> && std::is_trivially_destructible_v<Bar>);
+    std::size_t size_ = 0;
+    alignas(Bar) std::byte bytes_[Capacity * sizeof(Bar)];  // not cleared: most is never used
+};
+
+/// Room for add_run: 40 KiB, so that the rows of a busy symbol come in whole cache lines.
+template <class Bar>
+using ClosedBars = BarBatch<Bar, 128>;
+
 /// A Sink receives the rows of one symbol, in order of time for each output (the place of the
 /// interval among the configured ones):
-///   bar(output, Bar& bar, double previous_close)
+///   bars(output, const Bar* bars, std::size_t count, double close_before): that of the bar before
 ///   gap(output, Span range, std::int64_t bars, double price, std::uint16_t flags, revision)
 ///   outside(output, const Bar& bar): trades in no span of the interval
 /// With LatePolicy::amend rows come from `hand_out` instead, whenever the owner asks.
@@ -68,8 +95,9 @@ public:
     /// False, with nothing changed, asks for add_slow.
     bool try_add(const TradeType& trade) noexcept {
         Bar& bar = base_.bar;
-        // The first comparison guards four rare things: no open base bar, the end of it, wide
-        // sums and split keys, because guard_base lowers the bar's end for them.
+        // The first comparison guards five rare things: no open base bar, the end of it, wide
+        // sums, split keys, and with a lateness a trade by which something may close. guard_base
+        // lowers the bar's end for them.
         return time_of(trade) < bar.close_time && BarTraits<Bar>::follows(bar, trade) &&
                add_next_trade(bar, trade);
     }
@@ -78,10 +106,11 @@ public:
     template <class Sink>
     Admission add_slow(const TradeType& trade, const Sink& sink);
 
-    /// Applies trades as far as try_add would take them; returns the first that it would not.
-    const TradeType* try_add_run(const TradeType* trade, const TradeType* end) noexcept {
-        return add_next_trades(base_.bar, trade, end);
-    }
+    /// Applies trades that follow each other in order, closing bars in batches; returns the first
+    /// that asks for add_slow. `closed` is room to work in.
+    template <class Sink>
+    const TradeType* add_run(const TradeType* trade, const TradeType* end, ClosedBars<Bar>& closed,
+                             const Sink& sink);
 
     template <class Sink>
     Admission add(const TradeType& trade, const Sink& sink) {
@@ -141,6 +170,7 @@ private:
     SymbolAggregator(const RollupLevel* plan, std::size_t levels, const AggregatorOptions& options)
         : plan_(plan),
           options_(&options),
+          raise_at_(options.lateness_ns > 0 ? TIME_NONE : std::numeric_limits<TimeNs>::max()),
           has_flat_rows_(options.gaps != GapMode::none),
           coarser_(levels - 1) {
         if (options.late == LatePolicy::amend) histories_.resize(levels);
@@ -156,12 +186,14 @@ private:
         return *older_;
     }
 
-    /// By which trades are late. The watermark itself rises with the base bars only, and these
-    /// depend on the intervals; which trades are late must not.
+    /// By which trades are late. The watermark itself rises only as far as bars can close, which
+    /// depends on the intervals; which trades are late must not.
     [[nodiscard]] TimeNs judging_watermark() const noexcept;
     /// Closes what lies behind the watermark.
     template <class Sink>
     void close_due(const Sink& sink);
+    /// Adds a trade to its base bar, which is open still or begins with it.
+    void add_in_time(const TradeType& trade);
     void open_base(TimeNs time);
     Bar& cell_of(TimeNs time);
     void guard_base() noexcept;
@@ -181,23 +213,30 @@ private:
     Admission add_late(const TradeType& trade, TimeNs mark, const Sink& sink);
     template <class Sink>
     void amend_level(int level, const Trade& trade, const Sink& sink);
+    /// The open bar over `span`, nullptr when nobody has traded in it. Trades that lie in open
+    /// bars below it yet are its own too.
+    Bar* open_bar(int level, Span span);
     void mark_incomplete(int level, TimeNs time);
     template <class Sink>
     void hand_out_flats(int level, const KeptBar& from, TimeNs to, double price,
                         const Sink& sink) const;
 
     template <class Sink>
-    void close_base(Bar& bar, const Sink& sink);
+    void close_bars(int level, Bar* bars, std::size_t count, const Sink& sink);
+    template <class Sink>
+    void close_run(Bar* bars, std::size_t count, TimeNs watermark, const Sink& sink);
     template <class Sink>
     void close_level(int level, const Sink& sink);
     template <class Sink>
     void settle_feeds(int level, const Sink& sink);
     template <class Sink>
-    void roll_up(int level, const Bar& bar, const Sink& sink);
+    void roll_up(int level, const Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
-    void roll_into(int level, const Bar& bar, const Sink& sink);
+    void roll_into(int level, const Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
-    void emit(int level, Bar& bar, const Sink& sink);
+    void emit(int level, Bar* bars, std::size_t count, const Sink& sink);
+    template <class Sink>
+    void emit_one(int level, Bar& bar, const Sink& sink);
     template <class Sink>
     void emit_flat(int level, TimeNs to, const Sink& sink);
     template <class Sink>
@@ -213,6 +252,7 @@ private:
     TimeNs watermark_ = TIME_NONE;
     TimeNs newest_ = TIME_NONE;
     TimeNs base_close_ = TIME_NONE;  // the true end of the base bar; its own field is the guard
+    TimeNs raise_at_;  // lateness > 0: the next trade from here on raises the watermark
     TimeNs genesis_ = TIME_NONE;     // start of coverage of a seeded symbol
     bool has_flat_rows_;
     std::vector<Level> coarser_;     // levels 1 ...
@@ -226,3 +266,5 @@ private:
 
 #include "klineagg/detail/aggregator.ipp"
 #include "klineagg/detail/aggregator_amend.ipp"
+#include "klineagg/detail/aggregator_rows.ipp"
+#include "klineagg/detail/aggregator_slices.ipp"

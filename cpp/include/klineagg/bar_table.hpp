@@ -61,45 +61,17 @@ private:
     std::vector<BarSeries> series_;
 };
 
-/// Rounds a bar into its row. A bar without a price for open and close keeps `previous_close`.
+/// Rounds bars into the rows from `row` on, one column after the other. A bar without a price for
+/// open and close keeps the close of the one before it, the first that of `close_before`.
+/// Call publish_rows before another thread reads them.
+void write_rows(const BarColumns& to, std::int64_t row, const PartialBar* bars, std::size_t count,
+                double close_before) noexcept;
+/// Rows go past the caches, and such stores are in no order with those of a lock or a flag.
+void publish_rows() noexcept;
+
 inline void write_row(const BarColumns& to, std::int64_t row, const PartialBar& bar,
-                      double previous_close) noexcept {
-    double sums[SUM_LANES];
-    round_sums(bar, sums);
-    const Ohlc prices = round_prices(bar, previous_close);
-    const std::size_t stride = to.stride;
-    auto* place = reinterpret_cast<unsigned char*>(to.open_time + row);
-    if (row % 8 == 0) {
-        // Fifteen columns are too many streams for the hardware to foresee: ask for the next line
-        // of each while this one fills.
-        for (std::size_t column = 0; column < EIGHT_BYTE_COLUMNS; ++column)
-            __builtin_prefetch(place + 8 * stride * column + 64, 1);
-    }
-    const auto write = [&place, stride](auto value) {
-        static_assert(sizeof value == 8);
-        // Columns of int64 and of float64 share one block: bytes, not types, are copied.
-        std::memcpy(place, &value, 8);
-        place += 8 * stride;
-    };
-    write(bar.open_time);
-    write(bar.close_time);
-    write(prices.open);
-    write(prices.high);
-    write(prices.low);
-    write(prices.close);
-    write(sums[VOLUME]);
-    write(sums[QUOTE_VOLUME]);
-    write(bar.trade_count);
-    write(sums[TAKER_BUY_VOLUME]);
-    write(sums[TAKER_BUY_QUOTE]);
-    write(bar.first.id);
-    write(bar.last_id);
-    write(bar.first.time);
-    write(bar.last_time);
-    to.flags[row] = bar.flags;
-    // add_series has filled these two with 1 and 0: only the rare is written.
-    if (bar.run_length != 1) [[unlikely]] to.run_length[row] = bar.run_length;
-    if (bar.revision != 0) [[unlikely]] to.revision[row] = bar.revision;
+                      double close_before) noexcept {
+    write_rows(to, row, &bar, 1, close_before);
 }
 
 /// A bar, or a run of bars, in which nobody traded: flat at a price once it is rounded.

@@ -53,61 +53,129 @@ inline bool add_next_trade(PartialBar& bar, const Trade& trade) noexcept {
     return true;
 }
 
+namespace detail {
+
+/// What a trade, or a finer bar, changes in a bar, held in registers for a run of them: through
+/// memory, each would wait for the stores of the one before it.
+struct BarRun {
+    TimeNs close_time;
+    TimeNs last_time;
+    std::int64_t last_key_id;
+    std::int64_t last_id;
+    std::int64_t trade_count;
+    double high;
+    double low;
+    double close;
+    PairSums sums;
+
+    explicit BarRun(const PartialBar& bar) noexcept
+        : close_time(bar.close_time), last_time(bar.last_time), last_key_id(bar.last_key_id),
+          last_id(bar.last_id), trade_count(bar.trade_count), high(bar.high), low(bar.low),
+          close(bar.close), sums(bar.sums) {}
+    BarRun(TimeNs end, const Trade& first) noexcept
+        : close_time(end), last_time(first.time), last_key_id(first.id), last_id(first.last_id),
+          trade_count(trade_count_of(first)), high(first.price), low(first.price),
+          close(first.price),
+          sums(first.quantity, first.price * first.quantity, first.taker_buy) {}
+
+    /// Returns the first trade that it does not take; see add_next_trades.
+    const Trade* add(const Trade* trade, const Trade* end) noexcept {
+        const Trade* const begin = trade;
+        for (; trade != end; ++trade) {
+            const bool follows =
+                trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
+            if (trade->time >= close_time || !follows || trade->flags != 0) break;
+            if (!sums.add(trade->quantity, trade->price * trade->quantity, trade->taker_buy))
+                [[unlikely]] {
+                break;
+            }
+            high = std::max(high, trade->price);
+            low = std::min(low, trade->price);
+            last_time = trade->time;
+            last_key_id = trade->id;
+            trade_count += trade_count_of(*trade);
+        }
+        if (trade != begin) {
+            close = trade[-1].price;
+            last_id = trade[-1].last_id;
+        }
+        return trade;
+    }
+
+    /// Returns the first finer bar that it does not take; see merge_next_bars.
+    const PartialBar* merge(const PartialBar* bar, const PartialBar* end) noexcept {
+        const PartialBar* const begin = bar;
+        for (; bar != end && bar->open_time < close_time; ++bar) {
+            const bool plain = bar->has_trades() && bar->first >= TradeKey{last_time, last_key_id} &&
+                               bar->keys_split == 0 && bar->sum_form == SumForm::pair &&
+                               bar->flags == 0;
+            if (!plain || !sums.merge(bar->sums)) [[unlikely]] break;
+            high = std::max(high, bar->high);
+            low = std::min(low, bar->low);
+            last_time = bar->last_time;
+            last_key_id = bar->last_key_id;
+            trade_count += bar->trade_count;
+        }
+        if (bar != begin) {
+            close = bar[-1].close;
+            last_id = bar[-1].last_id;
+        }
+        return bar;
+    }
+
+    void store(PartialBar& bar) const noexcept {
+        bar.close_time = close_time;
+        bar.high = high;
+        bar.low = low;
+        bar.close = close;
+        bar.last_time = last_time;
+        bar.last_key_id = last_key_id;
+        bar.last_id = last_id;
+        bar.trade_count = trade_count;
+        sums.store(bar.sums);
+    }
+};
+
+/// What a run does not change.
+inline void store_rest(PartialBar& bar, TimeNs open_time, double open, TradeKey first) noexcept {
+    bar.open_time = open_time;
+    bar.open = open;
+    bar.first = first;
+    bar.run_length = 1;
+    bar.revision = 0;
+    bar.flags = 0;
+    bar.version = PARTIAL_BAR_VERSION;
+    bar.sum_form = SumForm::pair;
+    bar.keys_split = 0;
+    bar.reserved = 0;
+}
+
+}  // namespace detail
+
 /// Adds trades as add_next_trade does, as long as they may be added so: each counts for
 /// everything, follows the one before it in (time, id) order and lies before `bar.close_time`.
-/// Returns the first that was not added. The state stays in registers for the whole run: through
-/// memory, each trade would wait for the stores of the one before it.
+/// Returns the first that was not added.
 inline const Trade* add_next_trades(PartialBar& bar, const Trade* trade,
                                     const Trade* end) noexcept {
-    using namespace detail;
-    const TimeNs close_time = bar.close_time;
-    TimeNs last_time = bar.last_time;
-    std::int64_t last_key_id = bar.last_key_id;
-    std::int64_t trade_count = bar.trade_count;
-    double high = bar.high;
-    double low = bar.low;
-    PairSums sums(bar.sums);
-    const Trade* const begin = trade;
-    for (; trade != end; ++trade) {
-        const bool follows =
-            trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
-        if (trade->time >= close_time || !follows || trade->flags != 0) break;
-        if (!sums.add(trade->quantity, trade->price * trade->quantity, trade->taker_buy))
-            [[unlikely]] {
-            break;
-        }
-        high = std::max(high, trade->price);
-        low = std::min(low, trade->price);
-        last_time = trade->time;
-        last_key_id = trade->id;
-        trade_count += trade_count_of(*trade);
-    }
-    if (trade == begin) return trade;
-    sums.store(bar.sums);
-    bar.high = high;
-    bar.low = low;
-    bar.close = trade[-1].price;
-    bar.last_time = last_time;
-    bar.last_key_id = last_key_id;
-    bar.last_id = trade[-1].last_id;
-    bar.trade_count = trade_count;
-    return trade;
+    detail::BarRun run(bar);
+    const Trade* const next = run.add(trade, end);
+    if (next != trade) run.store(bar);
+    return next;
+}
+
+/// A bar that begins with a trade that counts for everything, and what add_next_trades adds.
+inline const Trade* begin_with_trades(PartialBar& bar, Span span, const Trade* trade,
+                                      const Trade* end) noexcept {
+    detail::BarRun run(span.close, *trade);
+    const Trade* const next = run.add(trade + 1, end);
+    run.store(bar);
+    detail::store_rest(bar, span.open, trade->price, {trade->time, trade->id});
+    return next;
 }
 
 /// The first trade of a bar, when it counts for everything.
 inline void add_first_trade(PartialBar& bar, const Trade& trade) noexcept {
-    const double value = trade.price * trade.quantity;
-    const detail::Double2 amount = {trade.quantity, value};
-    const detail::Double2 none = {0.0, 0.0};
-    // In the widths in which the next trade will load them.
-    detail::store2(bar.sums.hi, amount);
-    detail::store2(bar.sums.hi + 2, trade.taker_buy ? amount : none);
-    bar.open = bar.high = bar.low = bar.close = trade.price;
-    bar.first = {trade.time, trade.id};
-    bar.last_time = trade.time;
-    bar.last_key_id = trade.id;
-    bar.last_id = trade.last_id;
-    bar.trade_count = trade_count_of(trade);
+    (void)begin_with_trades(bar, {bar.open_time, bar.close_time}, &trade, &trade + 1);
 }
 
 /// Adds any trade to any bar: excluded from what its flags say, in whatever order.
@@ -138,33 +206,36 @@ inline void merge_into(PartialBar& bar, const PartialBar& other) noexcept {
     bar.flags = static_cast<std::uint16_t>(bar.flags | (other.flags & BAR_INCOMPLETE));
 }
 
-namespace detail {
-
-template <std::size_t From, std::size_t To>
-inline void copy_words(void* to, const void* from) noexcept {
-    for (std::size_t offset = From; offset < To; offset += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, static_cast<const char*>(from) + offset, 8);
-        __asm__("" : "+r"(word));  // keeps the compiler from joining the words
-        std::memcpy(static_cast<char*>(to) + offset, &word, 8);
-    }
+/// Merges finer bars, each later than the one before it, as long as they lie in `bar` and are
+/// plain: only pair sums, only trades that counted for open and close. Returns the first that
+/// was not merged.
+inline const PartialBar* merge_next_bars(PartialBar& bar, const PartialBar* child,
+                                         const PartialBar* end) noexcept {
+    if (bar.keys_split != 0 || bar.sum_form != SumForm::pair || !bar.has_trades()) return child;
+    detail::BarRun run(bar);
+    const PartialBar* const next = run.merge(child, end);
+    if (next != child) run.store(bar);
+    return next;
 }
 
-}  // namespace detail
-
-/// A coarser bar that begins with its first finer one.
-inline void start_from(PartialBar& bar, const PartialBar& child, Span span) noexcept {
-    // The child was written a moment ago, field by field. A copy in wider pieces would wait for
-    // those stores to reach the cache, as no store buffer joins two of them for one load.
-    detail::copy_words<0, offsetof(PartialBar, sums)>(&bar, &child);
-    detail::PairSums(child.sums).store(bar.sums);
-    detail::copy_words<offsetof(PartialBar, open_time), offsetof(PartialBar, sums_rest)>(&bar,
-                                                                                         &child);
-    if (child.sum_form != SumForm::pair) [[unlikely]] bar.sums_rest = child.sums_rest;
-    bar.open_time = span.open;
-    bar.close_time = span.close;
-    bar.revision = 0;
-    bar.flags = static_cast<std::uint16_t>(child.flags & BAR_INCOMPLETE);
+/// A coarser bar that begins with its first finer one, and what merge_next_bars merges.
+inline const PartialBar* begin_with_bars(PartialBar& bar, Span span, const PartialBar* child,
+                                         const PartialBar* end) noexcept {
+    if (child->keys_split != 0 || child->sum_form != SumForm::pair || child->flags != 0 ||
+        !child->has_trades()) [[unlikely]] {
+        bar = *child;
+        bar.open_time = span.open;
+        bar.close_time = span.close;
+        bar.revision = 0;
+        bar.flags = static_cast<std::uint16_t>(child->flags & BAR_INCOMPLETE);
+        return child + 1;
+    }
+    detail::BarRun run(*child);
+    run.close_time = span.close;
+    const PartialBar* const next = run.merge(child + 1, end);
+    run.store(bar);
+    detail::store_rest(bar, span.open, child->open, child->first);
+    return next;
 }
 
 /// One bit pattern for equal bars: sums in their canonical form, keys filled in.

@@ -70,6 +70,9 @@ namespace detail {
 /// Four pairs in registers.
 class PairSums {
 public:
+    /// The sums of one amount.
+    PairSums(double quantity, double value, bool taker_buy) noexcept
+        : hi0_{quantity, value}, hi1_(bought(hi0_, taker_buy)), lo0_{0.0, 0.0}, lo1_{0.0, 0.0} {}
     explicit PairSums(const SumPairs& from) noexcept
         : hi0_(load2(from.hi)), hi1_(load2(from.hi + 2)), lo0_(load2(from.lo)),
           lo1_(load2(from.lo + 2)) {}
@@ -85,11 +88,9 @@ public:
     /// False, with the sums unchanged, when a pair cannot hold the result exactly.
     bool add(double quantity, double value, bool taker_buy) noexcept {
         const Double2 amount = {quantity, value};
-        const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
-        const Double2 bought = (Double2)((Int2)amount & Int2{mask, mask});
         Double2 hi0, hi1, error0, error1;
         two_sum(hi0_, amount, hi0, error0);
-        two_sum(hi1_, bought, hi1, error1);
+        two_sum(hi1_, bought(amount, taker_buy), hi1, error1);
         Int2 rest = {0, 0};
         const Double2 lo0 = checked_sum(lo0_, error0, rest);
         const Double2 lo1 = checked_sum(lo1_, error1, rest);
@@ -101,7 +102,29 @@ public:
         return true;
     }
 
+    /// Adds the sums of another bar; false, with nothing changed, when a pair cannot hold the
+    /// result exactly.
+    bool merge(const SumPairs& other) noexcept {
+        Double2 hi0, hi1, error0, error1;
+        two_sum(hi0_, load2(other.hi), hi0, error0);
+        two_sum(hi1_, load2(other.hi + 2), hi1, error1);
+        Int2 rest = {0, 0};
+        const Double2 lo0 = checked_sum(checked_sum(lo0_, load2(other.lo), rest), error0, rest);
+        const Double2 lo1 = checked_sum(checked_sum(lo1_, load2(other.lo + 2), rest), error1, rest);
+        if (any_bit(rest)) [[unlikely]] return false;
+        hi0_ = hi0;
+        hi1_ = hi1;
+        lo0_ = lo0;
+        lo1_ = lo1;
+        return true;
+    }
+
 private:
+    static Double2 bought(Double2 amount, bool taker_buy) noexcept {
+        const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
+        return (Double2)((Int2)amount & Int2{mask, mask});
+    }
+
     Double2 hi0_, hi1_, lo0_, lo1_;
 };
 
@@ -115,23 +138,11 @@ inline bool add_pair(SumPairs& sums, double quantity, double value, bool taker_b
     return true;
 }
 
-/// Adds the pairs of `other`; false, with the sums unchanged, when the result would not be exact.
+/// As detail::PairSums::merge, on sums in memory.
 inline bool merge_pairs(SumPairs& sums, const SumPairs& other) noexcept {
-    using namespace detail;
-    Double2 hi[2], lo[2];
-    Int2 rest = {0, 0};
-    for (int half = 0; half < 2; ++half) {
-        const int lane = 2 * half;
-        Double2 error;
-        two_sum(load2(sums.hi + lane), load2(other.hi + lane), hi[half], error);
-        lo[half] = checked_sum(load2(sums.lo + lane), load2(other.lo + lane), rest);
-        lo[half] = checked_sum(lo[half], error, rest);
-    }
-    if (any_bit(rest)) [[unlikely]] return false;
-    for (int half = 0; half < 2; ++half) {
-        store2(sums.hi + 2 * half, hi[half]);
-        store2(sums.lo + 2 * half, lo[half]);
-    }
+    detail::PairSums next(sums);
+    if (!next.merge(other)) [[unlikely]] return false;
+    next.store(sums);
     return true;
 }
 

@@ -39,9 +39,9 @@ public:
     /// Merges a late trade into the closed bar over `span`, made new where there was none.
     /// `closed_to`: the level's last boundary at or below the watermark.
     void amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs closed_to);
-    /// Marks the bar over `span`, if it is kept.
+    /// Marks the bar over `span` as a revision of it, once, if it has trades.
     void mark_incomplete(Span span) noexcept;
-    /// Drops what was handed out and closed at or before `horizon`.
+    /// Drops what was handed out and closed at or before `horizon`: no trade reaches it again.
     void forget_before(TimeNs horizon);
     /// What was handed out with this watermark: all but a genesis bar that is open still.
     void mark_given(TimeNs watermark) noexcept;

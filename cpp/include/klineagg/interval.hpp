@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "klineagg/fixed_grid.hpp"
 #include "klineagg/time.hpp"
 
 namespace klineagg {
@@ -66,7 +67,7 @@ public:
     /// (it reaches to TIME_MIN before the first session and to TIME_MAX behind the last).
     bool locate(TimeNs time, Span& span) const noexcept {
         if (kind_ == IntervalKind::fixed) {
-            span.open = floor_to(time, period_, phase_);
+            span.open = cells_.open_of(time);
             span.close = span.open + period_;
             return true;
         }
@@ -84,6 +85,8 @@ public:
         DurationNs phase;
     };
     [[nodiscard]] Grid grid() const noexcept { return grid_; }
+    /// Of a fixed interval: its boundaries.
+    [[nodiscard]] const FixedGrid& cells() const noexcept { return cells_; }
     /// True when this (fixed) interval's spans subdivide every span of `coarse`, and its holes.
     [[nodiscard]] bool refines(const Interval& coarse) const noexcept;
 
@@ -106,6 +109,7 @@ private:
     DurationNs phase_;
     std::int64_t month_phase_ = 0;
     Grid grid_{};
+    FixedGrid cells_;  // fixed only
     std::shared_ptr<const detail::SpanTable>
         table_;  // table only; shared, so that copies are cheap
 };

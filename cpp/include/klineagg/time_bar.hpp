@@ -62,8 +62,13 @@ inline void add_trade(TimeBar& bar, TimeNs time) noexcept {
 inline void merge_into(TimeBar& bar, const TimeBar& other) noexcept {
     if (other.last_time > bar.last_time) bar.last_time = other.last_time;
 }
-inline void start_from(TimeBar& bar, const TimeBar& child, Span span) noexcept {
-    bar = TimeBar{span.close, child.last_time, span.open, 0};
+inline const TimeBar* merge_next_bars(TimeBar&, const TimeBar* child, const TimeBar*) noexcept {
+    return child;
+}
+inline const TimeBar* begin_with_bars(TimeBar& bar, Span span, const TimeBar* child,
+                                      const TimeBar*) noexcept {
+    bar = TimeBar{span.close, child->last_time, span.open, 0};
+    return child + 1;
 }
 
 }  // namespace klineagg

@@ -10,6 +10,8 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
     if (options_->late == LatePolicy::raise) throw OutOfOrder{time, mark};
     if (options_->late == LatePolicy::drop) return Admission::late;
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+        // What is within reach is judged by it, and may not depend on the intervals either.
+        advance(mark, sink);
         const TimeNs second_end = floor_to(time, NS_PER_SECOND) + NS_PER_SECOND;
         const DurationNs horizon = options_->amend_horizon_ns;
         if (horizon != HORIZON_UNLIMITED && second_end <= mark - horizon) {
@@ -20,15 +22,10 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
         plan_->interval->locate(time, span);
         if (span.close > watermark_) {
             // Its second is over but its base bar is open still: nothing closed has to change.
-            if (!base_.active || span.open != base_.bar.open_time) {
-                add_trade(cell_of(time), trade);
-                return Admission::applied;
-            }
-            unguard_base();
-            add_trade(base_.bar, trade);
-            guard_base();
+            add_in_time(trade);
             return Admission::applied;
         }
+        newest_ = std::max(newest_, time);  // a clock may have closed more than trades did
         amend_level(0, trade, sink);
     }
     return Admission::applied;
@@ -72,16 +69,46 @@ void SymbolAggregator<Bar>::amend_level(int level, const Trade& trade, const Sin
 }
 
 template <class Bar>
+Bar* SymbolAggregator<Bar>::open_bar(int level, Span span) {
+    const auto holds = [span](const Bar& bar) {
+        return bar.open_time >= span.open && bar.open_time < span.close;
+    };
+    bool traded = base_.active && holds(base_.bar);
+    if (traded && level == 0) return &base_.bar;
+    if (older_) {
+        for (Bar& bar : *older_) {
+            if (!holds(bar)) continue;
+            if (level == 0) return &bar;
+            traded = true;
+        }
+    }
+    if (level == 0) return nullptr;
+    for (const Level& state : coarser_) {
+        if (state.active && holds(state.bar) && state.bar.close_time <= span.close)
+            traded = true;
+    }
+    if (!traded) return nullptr;
+    Level& state = at(level);
+    if (!state.active) {
+        start_bar(state.bar, span.open, span.close);  // its trades come when the finer bars close
+        state.active = true;
+    }
+    return &state.bar;
+}
+
+template <class Bar>
 void SymbolAggregator<Bar>::mark_incomplete(int level, TimeNs time) {
     const RollupLevel& plan = plan_[level];
     Span span;
     if (!plan.interval->locate(time, span)) return;
-    if (span.close <= watermark_) {
-        if (plan.output != HIDDEN_LEVEL) history(level).mark_incomplete(span);
-    } else if (at(level).active) {
-        Bar& bar = at(level).bar;
-        bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_INCOMPLETE);
-        return;  // inherited from here on
+    if (span.close > watermark_) {
+        if (Bar* const bar = open_bar(level, span)) {
+            bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_INCOMPLETE);
+            return;  // inherited from here on
+        }
+    } else if (plan.output != HIDDEN_LEVEL &&
+               span.close > watermark_ - options_->amend_horizon_ns) {
+        history(level).mark_incomplete(span);
     }
     for (int feed = plan.first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
         mark_incomplete(feed, time);
@@ -95,7 +122,7 @@ void SymbolAggregator<Bar>::prepare_finish(const Sink& sink) {
     if (options_->coverage_end != TIME_NONE) advance(options_->coverage_end, sink);
     unguard_base();
     const auto roll_open = [&](auto&& self, int level) -> void {
-        if (at(level).active) roll_up(level, at(level).bar, sink);
+        if (at(level).active) roll_up(level, &at(level).bar, 1, sink);
         for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
             self(self, feed);
         }
@@ -135,7 +162,7 @@ void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) const {
                 PartialBar bar = kept.bar;
                 if (kept.bar.close_time <= watermark_)
                     bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);
-                sink.bar(output, bar, close);
+                sink.bars(output, &bar, 1, close);
             }
             if (kept.bar.has_close()) close = kept.bar.close;
             if (k + 1 < bars.size()) {
@@ -149,7 +176,7 @@ void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) const {
             Bar bar = state.bar;
             bar.flags =
                 static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
-            sink.bar(output, bar, close);
+            sink.bars(output, &bar, 1, close);
         }
     }
 }

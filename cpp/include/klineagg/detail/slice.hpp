@@ -20,8 +20,8 @@ struct CountSink {
     std::int64_t* rows;
 
     template <class Bar>
-    void bar(int output, const Bar&, double) const noexcept {
-        ++rows[output];
+    void bars(int output, const Bar*, std::size_t count, double) const noexcept {
+        rows[output] += static_cast<std::int64_t>(count);
     }
     void gap(int output, Span, std::int64_t, double, std::uint16_t, std::int32_t) const noexcept {
         ++rows[output];
@@ -36,19 +36,24 @@ struct FillSink {
     std::int64_t* cursor;    // by output: the next row
     std::int64_t* outside_;  // by output: trades in no session
 
-    void bar(int output, const PartialBar& bar, double previous_close) const noexcept {
-        const std::int64_t row = cursor[output]++;
-        write_row(*to, row, bar, previous_close);
+    void bars(int output, const PartialBar* bars, std::size_t count,
+              double close_before) const noexcept {
+        const std::int64_t row = cursor[output];
+        cursor[output] += static_cast<std::int64_t>(count);
+        write_rows(*to, row, bars, count, close_before);
         if (to->partials != nullptr) [[unlikely]] {
-            to->partials[row] = bar;
-            canonicalize(to->partials[row]);
+            for (std::size_t i = 0; i < count; ++i) {
+                PartialBar& kept = to->partials[row + static_cast<std::int64_t>(i)];
+                kept = bars[i];
+                canonicalize(kept);
+            }
         }
     }
     void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
              std::int32_t revision) const noexcept {
         PartialBar flat = flat_bar(range, bars, flags);
         flat.revision = revision;
-        bar(output, flat, price);
+        this->bars(output, &flat, 1, price);
     }
     void outside(int output, const PartialBar& bar) const noexcept {
         outside_[output] += bar.trade_count;
@@ -69,6 +74,9 @@ struct PassContext {
     const std::atomic<bool>* cancelled;
     bool plain;       // rows can be counted by RowCounter
     bool judge_only;  // amendments: rows are counted afterwards
+    // One pass less over the amounts: the second pass judges them, and may throw. Only where
+    // nobody can go on with the state after that.
+    bool judge_amounts_late;
 };
 
 /// What a trade out of order is: unsorted where order was promised, else late.
@@ -91,6 +99,9 @@ public:
 
     /// First pass: judges every row and counts the rows of the result. Throws Error.
     void count(const KnownSymbols& known);
+    /// Throws for the first row before `end` whose amounts the first pass did not judge and that
+    /// is no trade.
+    void judge_amounts_before(std::size_t end) const;
     /// Second pass: `bars` and `cursors` hold one symbol after the other, as in symbols().
     /// Returns how many trades came too late to be amended.
     std::int64_t fill(const std::vector<SymbolAggregator<PartialBar>*>& bars, const BarColumns& to,
@@ -114,19 +125,24 @@ public:
     [[nodiscard]] std::int64_t late() const noexcept { return late_; }
 
 private:
-    static constexpr std::size_t COUNT_BLOCK = 2048;
-    static constexpr std::size_t FILL_BLOCK = 8192;  // records of 48 bytes: they stay in L2
+    static constexpr std::size_t COUNT_BLOCK = RowCounter::BLOCK_ROWS_MAX;
+    static constexpr std::size_t FILL_BLOCK = 65536;  // records of 48 bytes: long runs of a symbol, in the last cache
 
     template <class Body>
     void each_block(bool counting, std::size_t block_rows, Body&& body) const;
     template <class Rows>
     void count_block(const TradeColumns& batch, const Rows& rows, std::size_t from, std::size_t to,
                      std::size_t first_row);
-    template <class Rows, class TryAdd>
+    template <class Rows>
     void count_plain(const TradeColumns& batch, const Rows& rows, std::size_t from, std::size_t to,
-                     std::size_t first_row, TryAdd&& try_add);
-    [[nodiscard]] bool try_count(std::int32_t place, TimeNs time) noexcept;
-    void count_row(std::int32_t symbol, TimeNs time, std::size_t global_row, std::int32_t place);
+                     std::size_t first_row);
+    template <class Rows>
+    void count_times(const TradeColumns& batch, const Rows& rows, std::size_t from, std::size_t to,
+                     std::size_t first_row);
+    void count_row(std::int32_t symbol, TimeNs time, std::size_t global_row);
+    template <class Rows>
+    void judge_amounts(const TradeColumns& batch, const Rows& rows, std::size_t from,
+                       std::size_t to, std::size_t first_row) const;
     template <class Rows>
     void sort_block(SymbolSorter& sorter, const Rows& rows, std::size_t from, std::size_t end,
                     std::size_t first_row) const;

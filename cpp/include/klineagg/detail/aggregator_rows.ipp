@@ -1,0 +1,179 @@
+// SymbolAggregator: rows, gaps and what is open at the end. Included by aggregator.hpp only.
+#pragma once
+
+namespace klineagg {
+
+template <class Bar>
+std::uint16_t SymbolAggregator<Bar>::cut_flag(TimeNs open_time, TimeNs close_time) const noexcept {
+    const TimeNs start = options_->coverage_start;
+    return open_time < start && start < close_time ? BAR_PARTIAL : 0;
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const Sink& sink) {
+    const int output = plan_[level].output;
+    if (output == HIDDEN_LEVEL) return;
+    Level& state = at(level);
+    if (state.head_pending || has_flat_rows_ || amends()) [[unlikely]] {
+        for (std::size_t i = 0; i < count; ++i) emit_one(level, bars[i], sink);
+        return;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        bars[i].flags = static_cast<std::uint16_t>(
+            bars[i].flags | BAR_CLOSED | cut_flag(bars[i].open_time, bars[i].close_time));
+    }
+    sink.bars(output, bars, count, state.last_close);
+    state.covered_to = bars[count - 1].close_time;
+    for (std::size_t i = count; i-- > 0;) {
+        if (!BarTraits<Bar>::has_close(bars[i])) continue;
+        state.last_close = BarTraits<Bar>::close_of(bars[i]);
+        break;
+    }
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::emit_one(int level, Bar& bar, const Sink& sink) {
+    Level& state = at(level);
+    if (state.head_pending) {
+        state.head_pending = false;
+        state.has_head = true;
+        heads_[static_cast<std::size_t>(level)] = bar;
+    } else {
+        if (has_flat_rows_ && !amends()) emit_flat(level, bar.open_time, sink);
+        bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED |
+                                               cut_flag(bar.open_time, bar.close_time));
+        if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+            if (amends()) [[unlikely]] {
+                history(level).record(bar);
+                return;
+            }
+        }
+        sink.bars(plan_[level].output, &bar, 1, state.last_close);
+    }
+    state.covered_to = bar.close_time;
+    if (BarTraits<Bar>::has_close(bar)) state.last_close = BarTraits<Bar>::close_of(bar);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::emit_flat(int level, TimeNs to, const Sink& sink) {
+    Level& state = at(level);
+    const RollupLevel& plan = plan_[level];
+    if (plan.output == HIDDEN_LEVEL) return;
+    if (genesis_ != TIME_NONE && state.covered_to == TIME_NONE) {
+        const Span span = genesis_span(level);
+        if (span.open >= to) return;
+        const int flags = BAR_GENESIS | (span.close <= watermark_ ? BAR_CLOSED : 0) |
+                          cut_flag(span.open, span.close);
+        sink.gap(plan.output, span, 1, state.last_close, static_cast<std::uint16_t>(flags), 0);
+        state.covered_to = span.close;
+    }
+    if (options_->gaps == GapMode::none || state.covered_to == TIME_NONE) return;
+    state.covered_to = emit_gaps(plan, state.covered_to, to, state.last_close, 0, sink);
+}
+
+template <class Bar>
+template <class Sink>
+TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to,
+                                        double price, std::int32_t revision,
+                                        const Sink& sink) const {
+    const int flags = BAR_GAP | BAR_CLOSED | (revision > 0 ? BAR_REVISED : 0);
+    while (from < to) {
+        Span range = plan.interval->next(from);
+        if (range.open >= to) break;
+        const std::int64_t bars = options_->gaps == GapMode::runs ? extend_run(plan, range, to) : 1;
+        sink.gap(plan.output, range, bars, price, static_cast<std::uint16_t>(flags), revision);
+        from = range.close;
+    }
+    return from;
+}
+
+template <class Bar>
+std::int64_t SymbolAggregator<Bar>::extend_run(const RollupLevel& plan, Span& range,
+                                               TimeNs to) noexcept {
+    // Runs end with the UTC day, so that a quiet month is not one endless open run.
+    const TimeNs end = std::min(floor_to(range.open, NS_PER_DAY) + NS_PER_DAY, to);
+    std::int64_t bars = 1;
+    if (plan.period_ns != 0) {
+        bars = (end - range.open + plan.period_ns - 1) / plan.period_ns;
+        range.close = range.open + bars * plan.period_ns;
+        return bars;
+    }
+    for (Span next = plan.interval->next(range.close); next.open < end;
+         next = plan.interval->next(next.close)) {
+        range.close = next.close;
+        ++bars;
+    }
+    return bars;
+}
+
+template <class Bar>
+Span SymbolAggregator<Bar>::genesis_span(int level) const noexcept {
+    Span span;
+    const Interval& interval = *plan_[level].interval;
+    return interval.locate(genesis_, span) ? span : interval.next(genesis_);
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::seed(double price, TimeNs start) {
+    genesis_ = start;
+    has_flat_rows_ = true;
+    if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+        for (std::size_t i = 0; i < histories_.size(); ++i) {
+            const Span span = genesis_span(static_cast<int>(i));
+            if (span.open >= TIME_MAX) continue;  // every session lies before the coverage
+            const int flags = BAR_GENESIS | cut_flag(span.open, span.close);
+            histories_[i].seed(span, price, static_cast<std::uint16_t>(flags));
+        }
+    }
+    base_.last_close = price;
+    for (Level& level : coarser_) level.last_close = price;
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::finish(const Sink& sink) {
+    if (newest() != TIME_NONE) advance(newest(), sink);
+    if (options_->coverage_end != TIME_NONE) advance(options_->coverage_end, sink);
+    unguard_base();
+    hand_out_open(0, sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::hand_out_open(int level, const Sink& sink) {
+    Level& state = at(level);
+    if (state.active) {
+        roll_up(level, &state.bar, 1, sink);
+        emit_open(level, sink);
+    } else if (has_flat_rows_) {
+        // The flat bars that the watermark has closed; an open genesis bar is handed out too.
+        Span span;
+        TimeNs to = watermark_;
+        if (to != TIME_NONE && plan_[level].interval->locate(to, span)) to = span.open;
+        if (genesis_ != TIME_NONE && state.covered_to == TIME_NONE && options_->include_open) {
+            to = std::max(to, genesis_span(level).close);
+        }
+        emit_flat(level, to, sink);
+    }
+    for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
+        hand_out_open(feed, sink);
+    }
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::emit_open(int level, const Sink& sink) {
+    Level& state = at(level);
+    Bar& bar = state.bar;
+    state.active = false;
+    if (plan_[level].output == HIDDEN_LEVEL) return;
+    if (has_flat_rows_) emit_flat(level, bar.open_time, sink);
+    if (!options_->include_open) return;
+    bar.flags = static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
+    sink.bars(plan_[level].output, &bar, 1, state.last_close);
+}
+
+}  // namespace klineagg

@@ -1,0 +1,87 @@
+// SymbolAggregator: slices of a stream, put together. Included by aggregator.hpp only.
+#pragma once
+
+namespace klineagg {
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::absorb(SymbolAggregator& later, const Sink& sink) {
+    unguard_base();
+    later.unguard_base();
+    const TimeNs both = std::max(newest(), later.newest());
+    // Raised first: what a seam hands out is closed by trades of the later slice.
+    watermark_ = std::max(watermark_, later.watermark_);
+    absorb_level(0, later, sink);
+    newest_ = both;
+    if (base_.active) base_close_ = base_.bar.close_time;
+    guard_base();
+    close_due(sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::absorb_level(int level, SymbolAggregator& later, const Sink& sink) {
+    Level& mine = at(level);
+    Level& theirs = later.at(level);
+    Bar* const head = theirs.has_head ? &later.heads_[static_cast<std::size_t>(level)] : nullptr;
+    const Bar* first = head != nullptr ? head : theirs.active ? &theirs.bar : nullptr;
+    if (first != nullptr) {
+        const bool same_span = mine.active && first->open_time == mine.bar.open_time;
+        if (mine.active && (head != nullptr || !same_span)) {
+            // Our part of the bar ends here. Its parents get our part alone: theirs was rolled
+            // up on their side.
+            roll_up(level, &mine.bar, 1, sink);
+            mine.active = false;
+            if (!same_span) emit(level, &mine.bar, 1, sink);
+        }
+        if (head != nullptr) {
+            if (same_span) {
+                merge_into(mine.bar, *head);
+                emit(level, &mine.bar, 1, sink);
+            } else {
+                emit(level, head, 1, sink);
+            }
+            mine.covered_to = theirs.covered_to;
+            mine.last_close = theirs.last_close;
+            mine.bar = theirs.bar;
+            mine.active = theirs.active;
+        } else if (same_span) {
+            merge_into(mine.bar, theirs.bar);
+        } else {
+            mine.bar = theirs.bar;
+            mine.active = true;
+        }
+    }
+    for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
+        absorb_level(feed, later, sink);
+    }
+}
+
+template <class Bar>
+SymbolAggregator<TimeBar> SymbolAggregator<Bar>::times_only() const {
+    const auto times = [](const Bar& bar) {
+        return TimeBar{bar.close_time, bar.last_time, bar.open_time, 0};
+    };
+    SymbolAggregator<TimeBar> copy(plan_, level_count(), *options_);
+    copy.has_flat_rows_ = has_flat_rows_;
+    copy.watermark_ = watermark_;
+    copy.newest_ = newest_;
+    copy.base_close_ = base_close_;
+    copy.raise_at_ = raise_at_;
+    copy.genesis_ = genesis_;
+    for (std::size_t i = 0; i < level_count(); ++i) {
+        const Level& from = i == 0 ? base_ : coarser_[i - 1];
+        auto& to = copy.at(static_cast<int>(i));
+        to.bar = times(from.bar);
+        to.active = from.active;
+        to.covered_to = from.covered_to;
+    }
+    if (older_) {
+        for (const Bar& bar : *older_) copy.older().push_back(times(bar));
+    }
+    // Our own guard may be lowered for sums or keys, which times do not have.
+    copy.guard_base();
+    return copy;
+}
+
+}  // namespace klineagg

@@ -1,0 +1,47 @@
+// The boundaries of a fixed period, found without a division.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "klineagg/time.hpp"
+
+namespace klineagg {
+
+/// Floors times in [TIME_MIN, TIME_MAX] to a grid: multiplication by the reciprocal (Granlund and
+/// Montgomery, PLDI 1994), rounded down, so that the quotient is right or one too small, and
+/// then corrected. It has no branch: where trades of a symbol are sparse, whether the next one
+/// lies in the next cell is a coin toss, and a wrong guess costs more than all of this.
+class FixedGrid {
+public:
+    FixedGrid() = default;
+    FixedGrid(DurationNs period, DurationNs phase) noexcept
+        : origin_(floor_to(TIME_MIN, period, phase)), period_(static_cast<std::uint64_t>(period)) {
+        shift_ = static_cast<unsigned>(std::bit_width(period_)) - 1;
+        // floor(2^(64 + shift) / period); a power of two would need 65 bits.
+        reciprocal_ = std::has_single_bit(period_)
+                          ? ~std::uint64_t{0}
+                          : static_cast<std::uint64_t>((Wide{1} << (64 + shift_)) / period_);
+    }
+
+    [[nodiscard]] TimeNs open_of(TimeNs time) const noexcept {
+        // Unsigned: the distance of two admissible times may exceed int64.
+        const std::uint64_t distance =
+            static_cast<std::uint64_t>(time) - static_cast<std::uint64_t>(origin_);
+        const auto cells =
+            static_cast<std::uint64_t>((Wide{distance} * reciprocal_) >> 64) >> shift_;
+        std::uint64_t open = cells * period_;
+        open += distance - open >= period_ ? period_ : 0;
+        return static_cast<TimeNs>(static_cast<std::uint64_t>(origin_) + open);
+    }
+
+private:
+    __extension__ using Wide = unsigned __int128;
+
+    TimeNs origin_ = 0;
+    std::uint64_t period_ = 1;
+    std::uint64_t reciprocal_ = 0;
+    unsigned shift_ = 0;
+};
+
+}  // namespace klineagg
