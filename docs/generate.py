@@ -33,7 +33,7 @@ WHEN = {
     "bad_trade": "a row cannot be a trade; `fields` has the row, the column and the reason",
     "unsorted": "time steps back within a symbol, and no lateness was given",
     "late_trade": "a trade lies further back than the lateness allows, and `late='raise'`",
-    "count_overflow": "kept for counts beyond int64; today it is a reason of `bad_trade`",
+    "count_overflow": "kept, not raised: more than 2^32 trades in one are a reason of `bad_trade`",
     "file_not_found": "a file or a folder does not exist, or may not be read",
     "file_format": "a file is not what its name or its options say, or its layout is unknown",
     "file_truncated": "a file ends too early or is damaged",
@@ -43,6 +43,15 @@ WHEN = {
     "merge_mismatch": "results do not belong together, or rows overlap that are not revisions",
     "no_such_series": "a result has no such symbol or interval",
     "record_version": "partial bars, or a file of bars, of a version that is not known here",
+    "engine_state": "an engine is not in a state for that call: not started, draining, stopped",
+    "core_unavailable": "a worker is to run on a core that is not there or may not be used",
+    "lane_full": "a push waited for longer than its timeout; `fields` says how many rows went in",
+    "snapshot_outstanding": "a consumer takes a snapshot before it has settled its last one",
+    "snapshot_over": "an ack or a nack comes too late: the lease has expired, or it came before",
+    "worker_failed": "a worker came upon an error, which has stopped the engine; `fields` has it",
+    "forked": "an engine is used in a process that was forked from the one that made it",
+    "clock_backwards": "a simulated clock is to go back",
+    "unknown_name": "there is no consumer, producer, worker or symbol of that name",
     "internal": "a defect of klineagg",
 }
 
@@ -52,6 +61,7 @@ GROUPS = {
     3: "Trades",
     4: "Files and streams",
     5: "Results",
+    6: "The live engine",
     9: "Defects",
 }
 

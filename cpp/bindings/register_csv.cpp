@@ -107,6 +107,7 @@ public:
         add(columns, CsvRole::last_trade_id, batch.last_trade_id, batch.rows);
         add(columns, CsvRole::symbol, batch.symbol, batch.rows);
         add(columns, CsvRole::flags, batch.flags, batch.rows);
+        add(columns, CsvRole::conditions, batch.conditions, batch.rows);
         py::list steps;
         for (const CsvLineStep& step : batch.steps) {
             steps.append(py::make_tuple(step.row, step.skipped));
@@ -114,14 +115,8 @@ public:
         return py::make_tuple(batch.rows, columns, batch.first_line, steps);
     }
 
-    py::list symbols(std::size_t from) {
-        const std::lock_guard<std::mutex> guard(mutex_);
-        py::list names;
-        for (std::size_t i = from; i < parser_.symbols().size(); ++i) {
-            names.append(text_of(parser_.symbols()[i]));
-        }
-        return names;
-    }
+    py::list symbols(std::size_t from) { return texts(&CsvParser::symbols, from); }
+    py::list conditions(std::size_t from) { return texts(&CsvParser::conditions, from); }
 
     py::dict faults() {
         const std::lock_guard<std::mutex> guard(mutex_);
@@ -150,6 +145,15 @@ public:
     }
 
 private:
+    py::list texts(const std::vector<std::string>& (CsvParser::*of)() const noexcept,
+                   std::size_t from) {
+        const std::lock_guard<std::mutex> guard(mutex_);
+        const std::vector<std::string>& all = (parser_.*of)();
+        py::list out;
+        for (std::size_t i = from; i < all.size(); ++i) out.append(text_of(all[i]));
+        return out;
+    }
+
     std::mutex mutex_;
     CsvParser parser_;
 };
@@ -184,9 +188,12 @@ void register_csv(py::module_& module) {
         .def("take", &PyCsvParser::take,
              "(rows, columns, line of row 0, [(row, lines skipped before it)]) since the last "
              "take; columns by role: time int64 ns, price and quantity float64, side int8, ids "
-             "int64 (-1: none), symbol int32 (position in symbols()), flags uint8.")
+             "int64 (-1: none), symbol int32 (position in symbols()), flags uint8, conditions "
+             "int32 (position in conditions()).")
         .def("symbols", &PyCsvParser::symbols, py::arg("start") = 0,
              "Names of the symbols so far, from position `start` on.")
+        .def("conditions", &PyCsvParser::conditions, py::arg("start") = 0,
+             "Texts of the conditions so far, from position `start` on.")
         .def("faults", &PyCsvParser::faults, "Number of skipped records by reason.")
         .def("samples", &PyCsvParser::samples,
              "The first of them, each as (reason, line, column, excerpt).")

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <exception>
+#include <string>
 
 #include "klineagg/error.hpp"
 #include "register.hpp"
@@ -12,12 +13,21 @@ namespace py = pybind11;
 namespace klineagg {
 namespace {
 
+/// Messages quote what they are about, which may be cut within a character: a strict decoder would
+/// turn the error into another one.
+py::str text_of(const std::string& bytes) {
+    auto text = py::reinterpret_steal<py::str>(PyUnicode_DecodeUTF8(
+        bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "backslashreplace"));
+    if (!text) throw py::error_already_set();
+    return text;
+}
+
 void raise_in_python(const Error& error) {
     py::dict fields;
-    for (const auto& [key, value] : error.fields()) fields[py::str(key)] = value;
+    for (const auto& [key, value] : error.fields()) fields[text_of(key)] = text_of(value);
     const py::object make = py::module_::import("klineagg.errors").attr("make");
     const py::object exception =
-        make(std::string(error_info(error.code()).name), std::string(error.what()), **fields);
+        make(std::string(error_info(error.code()).name), text_of(error.what()), **fields);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
 }
 

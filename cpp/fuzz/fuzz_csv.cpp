@@ -29,7 +29,8 @@ CsvOptions options_of(std::uint8_t shape) {
         options.columns = {{0, CsvRole::symbol},        {1, CsvRole::time},
                            {2, CsvRole::price},         {4, CsvRole::quantity},
                            {5, CsvRole::side},          {6, CsvRole::trade_id},
-                           {7, CsvRole::last_trade_id}, {8, CsvRole::flags}};
+                           {7, CsvRole::last_trade_id}, {8, CsvRole::flags},
+                           {3, CsvRole::conditions}};
         options.field_count = 9;
     }
     options.header = (shape & 2) != 0;
@@ -42,7 +43,7 @@ CsvOptions options_of(std::uint8_t shape) {
 }
 
 using Cell = std::tuple<std::uint64_t, TimeNs, std::uint64_t, std::uint64_t, int, std::int64_t,
-                        std::int64_t, std::string, int>;
+                        std::int64_t, std::string, int, std::string>;
 
 struct Outcome {
     std::vector<Cell> cells;
@@ -61,13 +62,18 @@ void collect(CsvParser& parser, Outcome& outcome) {
             symbol = parser.symbols().at(static_cast<std::size_t>(batch.symbol[i]));
             require(!symbol.empty());
         }
+        std::string conditions;
+        if (!batch.conditions.empty()) {
+            conditions = parser.conditions().at(static_cast<std::size_t>(batch.conditions[i]));
+        }
         // Doubles by their bits, since NaN is not equal to itself.
         outcome.cells.emplace_back(batch.line_of(i), batch.time[i],
                                    std::bit_cast<std::uint64_t>(batch.price[i]),
                                    std::bit_cast<std::uint64_t>(batch.quantity[i]), side,
                                    batch.trade_id.empty() ? -1 : batch.trade_id[i],
                                    batch.last_trade_id.empty() ? -1 : batch.last_trade_id[i],
-                                   symbol, batch.flags.empty() ? 0 : int{batch.flags[i]});
+                                   symbol, batch.flags.empty() ? 0 : int{batch.flags[i]},
+                                   conditions);
     }
 }
 

@@ -55,7 +55,7 @@ std::string_view CsvParser::without_mark(std::string_view bytes) {
     while (mark_bytes_ < BYTE_ORDER_MARK.size() && !bytes.empty()) {
         if (bytes.front() != BYTE_ORDER_MARK[mark_bytes_]) {
             // What looked like a mark is the begin of the first record.
-            carry_.assign(BYTE_ORDER_MARK.substr(0, mark_bytes_));
+            carry_.append(BYTE_ORDER_MARK, 0, mark_bytes_);
             mark_bytes_ = BYTE_ORDER_MARK.size();
             break;
         }
@@ -97,7 +97,7 @@ void CsvParser::feed(std::string_view bytes) {
 void CsvParser::finish() {
     if (failed_) csv_refuse_options("the parser was used again after an error");
     if (mark_bytes_ < BYTE_ORDER_MARK.size()) {
-        carry_.assign(BYTE_ORDER_MARK.substr(0, mark_bytes_));
+        carry_.append(BYTE_ORDER_MARK, 0, mark_bytes_);
         mark_bytes_ = BYTE_ORDER_MARK.size();
     }
     failed_ = true;
@@ -243,6 +243,7 @@ void CsvParser::grow() {
     grow_used(batch_.last_trade_id, wants(CsvRole::last_trade_id), batch_.rows, larger);
     grow_used(batch_.symbol, wants(CsvRole::symbol), batch_.rows, larger);
     grow_used(batch_.flags, wants(CsvRole::flags), batch_.rows, larger);
+    grow_used(batch_.conditions, wants(CsvRole::conditions), batch_.rows, larger);
     capacity_ = larger;
 }
 

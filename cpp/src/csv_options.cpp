@@ -18,7 +18,8 @@ constexpr std::uint8_t role_of(CsvRole role) { return static_cast<std::uint8_t>(
 
 std::string_view csv_role_name(CsvRole role) noexcept {
     constexpr std::array<std::string_view, CSV_ROLE_COUNT> names{
-        "time", "price", "quantity", "side", "trade_id", "last_trade_id", "symbol", "flags"};
+        "time", "price", "quantity", "side", "trade_id", "last_trade_id", "symbol", "flags",
+        "conditions"};
     return names[role_of(role)];
 }
 
@@ -28,7 +29,7 @@ std::string_view csv_fault_name(CsvFault fault) noexcept {
         "time_unreadable",   "time_out_of_range", "price_unreadable",
         "price_out_of_range", "quantity_unreadable", "quantity_out_of_range",
         "side_unreadable",   "id_unreadable",     "symbol_missing",
-        "symbol_too_long",   "flags_unreadable"};
+        "symbol_too_long",   "flags_unreadable",  "conditions_too_long"};
     return names[static_cast<std::size_t>(fault)];
 }
 
@@ -48,6 +49,7 @@ std::string_view csv_fault_text(CsvFault fault) noexcept {
         case CsvFault::symbol_missing: return "no symbol";
         case CsvFault::symbol_too_long: return "a symbol of more than 256 bytes";
         case CsvFault::flags_unreadable: return "not a number from 0 to 255";
+        case CsvFault::conditions_too_long: return "conditions of more than 256 bytes";
     }
     return "";
 }

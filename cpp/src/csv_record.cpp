@@ -147,8 +147,8 @@ const char* CsvParser::read(std::uint8_t role, const char* at, const char* end, 
                                                              : batch_.last_trade_id)[row] = number;
             return next;
         case CsvRole::symbol:
-            field_fault_ = CsvFault::symbol_missing;
-            return read_symbol(at, end, stop);
+        case CsvRole::conditions:
+            return read_text(static_cast<CsvRole>(role), at, end, stop);
         case CsvRole::flags:
             field_fault_ = CsvFault::flags_unreadable;
             next = detail::read_int64(at, end, number);
@@ -158,33 +158,45 @@ const char* CsvParser::read(std::uint8_t role, const char* at, const char* end, 
     return nullptr;
 }
 
-const char* CsvParser::read_symbol(const char* at, const char* end, int stop) {
+/// Reads a symbol or a code of conditions as its place among the texts of its column.
+const char* CsvParser::read_text(CsvRole role, const char* at, const char* end, int stop) {
+    const bool is_symbol = role == CsvRole::symbol;
     const char* next = at;
     while (next != end && *next != stop) ++next;
-    const std::string_view name = trimmed(between(at, next));
-    if (name.empty()) return nullptr;
-    if (name.size() > SYMBOL_NAME_MAX) {
-        field_fault_ = CsvFault::symbol_too_long;
+    const std::string_view text = trimmed(between(at, next));
+    if (text.empty() && is_symbol) {
+        field_fault_ = CsvFault::symbol_missing;
         return nullptr;
     }
-    if (symbol_last_ < 0 || symbols_[static_cast<std::size_t>(symbol_last_)] != name) {
-        const auto found = symbol_codes_.find(name);
-        if (found != symbol_codes_.end()) {
-            symbol_last_ = found->second;
-        } else {
-            if (symbols_.size() == CSV_SYMBOLS_MAX) {
-                throw Error(ErrorCode::column_type,
-                            "line " + std::to_string(line_) +
-                                ": more than 1048576 symbols; is it the right column?",
-                            {{"column", "symbol"}, {"row", std::to_string(line_)}});
-            }
-            symbol_last_ = static_cast<std::int32_t>(symbols_.size());
-            symbols_.emplace_back(name);
-            symbol_codes_.emplace(name, symbol_last_);
-        }
+    if (text.size() > SYMBOL_NAME_MAX) {
+        field_fault_ = is_symbol ? CsvFault::symbol_too_long : CsvFault::conditions_too_long;
+        return nullptr;
     }
-    batch_.symbol[batch_.rows] = symbol_last_;
+    const std::int32_t code = (is_symbol ? symbols_ : conditions_).code_of(text);
+    if (code < 0) {
+        const std::string column(csv_role_name(role));
+        throw Error(ErrorCode::column_type,
+                    "line " + std::to_string(line_) + ": more than " +
+                        std::to_string(CSV_TEXTS_MAX) + " different " + column +
+                        (is_symbol ? "s" : "") + "; is it the right column?",
+                    {{"column", column}, {"row", std::to_string(line_)}});
+    }
+    (is_symbol ? batch_.symbol : batch_.conditions)[batch_.rows] = code;
     return next;
+}
+
+std::int32_t CsvTexts::code_of(std::string_view text) {
+    if (last_ >= 0 && texts_[static_cast<std::size_t>(last_)] == text) return last_;
+    const auto found = codes_.find(text);
+    if (found != codes_.end()) {
+        last_ = found->second;
+        return last_;
+    }
+    if (texts_.size() == CSV_TEXTS_MAX) return -1;
+    last_ = static_cast<std::int32_t>(texts_.size());
+    texts_.emplace_back(text);
+    codes_.emplace(text, last_);
+    return last_;
 }
 
 }  // namespace klineagg

@@ -27,6 +27,9 @@ _LAZY = {
     "intern": "symbols",
     "symbol_names": "symbols",
     "KlineaggError": "errors",
+    "EngineError": "errors",
+    "LaneFullError": "errors",
+    "SnapshotError": "errors",
 }
 _MODULES = ("conditions", "data", "errors", "io")
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from klineagg._sessions import calendar_sessions, daily_sessions, sessions
     from klineagg.aggregation import Aggregator, aggregate, merge
     from klineagg.bars import Bars
-    from klineagg.errors import KlineaggError
+    from klineagg.errors import EngineError, KlineaggError, LaneFullError, SnapshotError
     from klineagg.intervals import Interval
     from klineagg.report import Report
     from klineagg.symbols import intern, symbol_names
@@ -43,9 +46,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Aggregator",
     "Bars",
+    "EngineError",
     "Interval",
     "KlineaggError",
+    "LaneFullError",
     "Report",
+    "SnapshotError",
     "__version__",
     "aggregate",
     "calendar_sessions",

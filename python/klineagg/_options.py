@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -12,11 +13,17 @@ import numpy as np
 from klineagg import _core, errors
 from klineagg.symbols import intern
 
-__all__ = ["TIME_NONE", "Options", "duration_ns", "time_ns"]
+__all__ = ["TIME_MAX_NS", "TIME_MIN_NS", "TIME_NONE", "Options", "duration_ns", "time_ns"]
 
 TIME_NONE: Final = int(np.iinfo(np.int64).min)
 STRICT_ORDER: Final = -1
 MAX_LATENESS_NS: Final = 366 * 86_400 * 10**9
+THREADS_MAX: Final = 256
+# The times (1900 to 2200) and the amounts that the core takes.
+TIME_MIN_NS: Final = -25_567 * 86_400 * 10**9
+TIME_MAX_NS: Final = 84_006 * 86_400 * 10**9
+_AMOUNT_MIN: Final = 2.0**-100
+_AMOUNT_MAX: Final = 2.0**100
 
 BY: Final = ("time", "tick", "volume", "value")
 
@@ -27,41 +34,66 @@ def _invalid(option: str, value: object, wanted: str) -> errors.KlineaggError:
     )
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_integer(value) or isinstance(value, (float, np.floating))
+
+
 def time_ns(value: Any, option: str) -> int:
-    """A point in time as nanoseconds UTC: datetime64, datetime (naive is UTC), or ISO text."""
-    if isinstance(value, datetime):
-        if value.tzinfo is not None:
-            value = value.astimezone(timezone.utc).replace(tzinfo=None)
-        return int(np.datetime64(value, "ns").astype(np.int64))
-    if isinstance(value, np.datetime64):
-        return int(value.astype("datetime64[ns]").astype(np.int64))
+    """A point in time as nanoseconds UTC: datetime64, datetime (naive is UTC), ISO text, or ns."""
+    ns: int | None = None
     if isinstance(value, str):
         try:
             return time_ns(datetime.fromisoformat(value.replace("Z", "+00:00")), option)
         except ValueError:
             raise _invalid(option, value, "a time such as '2024-01-01T00:00'") from None
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return int(value)
-    raise _invalid(option, value, "a time (datetime64, datetime, ISO text, or ns)")
+    if isinstance(value, datetime):
+        with suppress(OverflowError):  # the first and the last day of the calendar, elsewhere
+            if value.tzinfo is not None:
+                value = value.astimezone(timezone.utc).replace(tzinfo=None)
+            ns = _exact_ns(np.datetime64(value))
+    elif isinstance(value, np.datetime64):
+        ns = _exact_ns(value)
+    elif _is_integer(value):
+        ns = int(value)
+    else:
+        raise _invalid(option, value, "a time (datetime64, datetime, ISO text, or ns)")
+    if ns is None or not TIME_MIN_NS <= ns < TIME_MAX_NS:
+        raise _invalid(option, value, "a time from 1900 up to 2200")
+    return ns
 
 
 def duration_ns(value: Any, option: str) -> int:
     """A length of time in nanoseconds: text such as '5s', timedelta, or integer ns."""
+    ns: int | None = None
     if isinstance(value, timedelta):
-        return round(value / timedelta(microseconds=1)) * 1000
-    if isinstance(value, np.timedelta64):
-        return int(value.astype("timedelta64[ns]").astype(np.int64))
-    if isinstance(value, str):
-        interval = _core.Interval.parse(value)
-        if interval.kind == "fixed":
-            return int(interval.period)
-    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return int(value)
-    raise _invalid(option, value, "a duration such as '5s', a timedelta, or ns")
+        ns = value // timedelta(microseconds=1) * 1000
+    elif isinstance(value, np.timedelta64):
+        # NumPy would take a month for 30.4 days.
+        ns = None if np.datetime_data(value.dtype)[0] in ("Y", "M") else _exact_ns(value)
+    elif isinstance(value, str):
+        with suppress(errors.IntervalError):
+            interval = _core.Interval.parse(value)
+            ns = int(interval.period) if interval.kind == "fixed" and not interval.phase else None
+    elif _is_integer(value):
+        ns = int(value)
+    if ns is None:
+        raise _invalid(option, value, "a duration such as '5s', a timedelta, or ns")
+    return ns
+
+
+def _exact_ns(value: np.datetime64 | np.timedelta64) -> int | None:
+    """A time or a duration in nanoseconds; None where they cannot hold it, and for NaT."""
+    in_ns = value.astype(f"{value.dtype.kind}8[ns]")
+    # NumPy wraps around silently; the way back does not lead to the same value then.
+    return int(in_ns.astype(np.int64)) if in_ns.astype(value.dtype) == value else None
 
 
 def _choice(value: str, option: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise _invalid(option, value, "one of " + ", ".join(map(repr, choices)))
     return value
 
@@ -90,21 +122,32 @@ class Options:
         _choice(self.gaps, "gaps", ("none", "runs", "flat"))
         _choice(self.on_bad, "on_bad", ("raise", "count"))
         _choice(self.by, "by", BY)
-        if isinstance(self.threads, bool) or not isinstance(self.threads, (int, np.integer)):
-            raise _invalid("threads", self.threads, "an integer")
+        for name in ("include_open", "allow_nonpositive_prices", "partials"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise _invalid(name, getattr(self, name), "True or False")
+        if not _is_integer(self.threads) or not 1 <= self.threads <= THREADS_MAX:
+            raise _invalid("threads", self.threads, f"an integer in 1 ... {THREADS_MAX}")
         if self.partials and self.gaps != "none":
             raise _invalid("partials", True, "possible with gaps: merge first, then fill them")
         if (self.by != "time") != (self.threshold is not None):
             raise _invalid("threshold", self.threshold, f"what by={self.by!r} needs")
+        if self.threshold is not None and not (
+            _is_number(self.threshold) and 0 < self.threshold <= _AMOUNT_MAX
+        ):
+            raise _invalid("threshold", self.threshold, "a positive number")
         object.__setattr__(self, "core", self._for_time() if self.by == "time" else {})
         if self.by != "time":
             self._check_activity()
 
     def _check_activity(self) -> None:
         defaults = Options()
-        for name in ("lateness", "gaps", "coverage", "last_prices", "partials"):
-            if getattr(self, name) != getattr(defaults, name):
-                raise _invalid(name, getattr(self, name), f"possible with by={self.by!r}")
+        names = ("lateness", "late", "amend_horizon", "gaps", "coverage", "last_prices", "partials")
+        for name in names:
+            value, default = getattr(self, name), getattr(defaults, name)
+            # Not by comparing alone: arrays and tables have no truth value of their own.
+            same = value is default or (isinstance(value, (str, np.bool_)) and value == default)
+            if not same:
+                raise _invalid(name, value, f"possible with by={self.by!r}")
 
     def _for_time(self) -> dict[str, Any]:
         lateness_ns = STRICT_ORDER
@@ -121,7 +164,7 @@ class Options:
             horizon["amend_horizon_ns"] = duration_ns(self.amend_horizon, "amend_horizon")
             if not 0 <= horizon["amend_horizon_ns"] <= MAX_LATENESS_NS:
                 raise _invalid("amend_horizon", self.amend_horizon, "in 0 ... 366 days")
-        start, end = self.coverage if self.coverage is not None else (None, None)
+        start, end = self._coverage()
         start_ns = TIME_NONE if start is None else time_ns(start, "coverage")
         end_ns = TIME_NONE if end is None else time_ns(end, "coverage")
         if start is not None and end is not None and start_ns > end_ns:
@@ -141,14 +184,33 @@ class Options:
             **horizon,
         }
 
+    def _coverage(self) -> tuple[Any, Any]:
+        if self.coverage is None:
+            return None, None
+        try:
+            start, end = () if isinstance(self.coverage, str) else self.coverage
+        except (TypeError, ValueError):
+            raise _invalid("coverage", self.coverage, "a pair (start, end)") from None
+        return start, end
+
     def _seeds(self) -> dict[int, float]:
+        prices = {} if self.last_prices is None else self.last_prices
+        if not isinstance(prices, Mapping):
+            raise _invalid("last_prices", prices, "a mapping of symbols to prices")
         seeds = {}
-        for symbol, price in (self.last_prices or {}).items():
-            id_ = int(intern(symbol)[0]) if isinstance(symbol, str) else int(symbol)
-            if not np.isfinite(price) or (price <= 0 and not self.allow_nonpositive_prices):
+        for symbol, price in prices.items():
+            if not isinstance(symbol, str) and not (_is_integer(symbol) and 0 <= symbol < 2**31):
+                raise _invalid("last_prices", {symbol: price}, "of a symbol or its id")
+            if not self._is_price(price):
                 raise _invalid("last_prices", {symbol: price}, "a price")
+            id_ = int(intern(symbol)[0]) if isinstance(symbol, str) else int(symbol)
             seeds[id_] = float(price)
         return seeds
+
+    def _is_price(self, price: Any) -> bool:
+        if not _is_number(price) or (price <= 0 and not self.allow_nonpositive_prices):
+            return False
+        return bool(price == 0 or _AMOUNT_MIN <= abs(price) <= _AMOUNT_MAX)
 
     @property
     def core_on_bad(self) -> Any:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._follow import follow
-from klineagg._options import Options
+from klineagg._options import TIME_MAX_NS, TIME_MIN_NS, Options
 from klineagg.bars import Bars
 from klineagg.columns import TradeChunk, iter_chunks
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
-from klineagg.progress import ProgressOption
+from klineagg.progress import ProgressOption, check_option
 from klineagg.report import Report
 from klineagg.symbols import names_of
 
@@ -28,9 +28,6 @@ __all__ = ["PARTIAL_DTYPE", "Aggregator", "aggregate", "merge"]
 _DAY_NS: Final = 86_400 * 10**9
 _YEAR_NS: Final = 366 * _DAY_NS
 _QUARTER_HOUR_NS: Final = 900 * 10**9
-# The range of times that the core takes, as whole days.
-_TIME_MIN: Final = -25_567 * _DAY_NS
-_TIME_MAX: Final = 84_006 * _DAY_NS
 # A wall clock's table reaches this far beyond the trades seen, so that a stream seldom needs
 # a longer one.
 _TABLE_AHEAD_NS: Final = 10 * _YEAR_NS
@@ -106,13 +103,15 @@ def aggregate(
         side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name
             says.
         conditions: table of sale conditions, see :mod:`klineagg.conditions`.
-        threads: threads to use; the result has the same bits for any number.
+        threads: threads to use, at most 256; the result has the same bits for any number. One is
+            used where others would not help: with a lateness, and for bars by activity.
         lateness: how far behind a symbol's newest trade another may come (``"5s"``, timedelta,
             ns). ``None``: time never falls within a symbol.
         late: what happens to trades behind that: ``"raise"``; ``"drop"``: in no bar, counted in
             the report; ``"amend"``: merged into their closed bars, which get a higher revision.
         amend_horizon: how old a bar may be amended (``"1h"``, timedelta, ns); ``None``: any. Trades
-            behind it are counted, their bars marked INCOMPLETE. Bounds the memory of a stream.
+            behind it are counted, their bars within reach marked INCOMPLETE. Bounds the memory of
+            a stream.
         gaps: ``"none"``; ``"runs"``: one row for each stretch of bars without trades (cut at UTC
             days); ``"flat"``: one row for each such bar.
         coverage: (start, end) of what the input covers, either may be ``None``. The start marks
@@ -125,7 +124,8 @@ def aggregate(
             of trades, the quantity or price * quantity reach ``threshold``.
         threshold: of such bars.
         partials: keep mergeable records beside the rows, for :func:`merge`.
-        progress: show a bar; by default on long work in a terminal or notebook.
+        progress: True or False: show a bar or none; None: on long work in a terminal or notebook;
+            a function is called with the rows that are done and the total.
 
     Returns:
         The bars, by interval, then symbol, then time; ``bars.report`` counts the trades.
@@ -152,7 +152,9 @@ class Aggregator:
 
     The arguments are those of :func:`aggregate`. Bars come out as they close; all of them together
     have the same bits as those of a single call, however the trades are cut into chunks. An update
-    that raises has changed nothing.
+    that raises has changed nothing, unless it was interrupted (Ctrl-C, or an error of the progress
+    function) at its very end, with its bars made but not handed out: the aggregator then refuses
+    all further work.
 
     >>> aggregator = Aggregator("1m")
     >>> closed = [aggregator.update(chunk) for chunk in chunks]  # doctest: +SKIP
@@ -179,12 +181,13 @@ class Aggregator:
             "side": side,
             "conditions": conditions,
         }
-        self._progress = progress
+        self._progress = check_option(progress)
         self._outside: dict[str, int] = {}
         self._told = Report()
         self._core: Any = None
         self._table_range = (0, 0)
         self._finished = False
+        self._lost = False
         self._intervals: tuple[Interval, ...] = ()
         self._names: Sequence[Any]
         if self._options.by == "time":
@@ -217,6 +220,8 @@ class Aggregator:
 
         Raises:
             As :func:`aggregate`; then nothing of ``trades`` has been taken.
+            OptionError: ``invalid_option`` after :meth:`finish`, and after an interrupt that came
+                too late to undo the update.
         """
         return self._run(list(self._chunks(trades)), finish=False)
 
@@ -251,7 +256,7 @@ class Aggregator:
 
     def __repr__(self) -> str:
         names = ",".join(str(name) for name in self._names)
-        state = "finished" if self._finished else "open"
+        state = "broken" if self._lost else "finished" if self._finished else "open"
         return f"<Aggregator {names}: {self.report.accepted:,} trades, {state}>"
 
     # -- inside ----------------------------------------------------------------------------------
@@ -260,28 +265,44 @@ class Aggregator:
         return iter_chunks(trades, **self._input)
 
     def _run(self, chunks: list[TradeChunk], *, finish: bool) -> Bars:
+        if self._lost:
+            text = "an interrupted update has taken its trades, and their bars are lost"
+            hint = "make a new aggregator and begin again with the first trade"
+            raise errors.make("invalid_option", text, hint=hint)
         if self._finished:
             raise errors.make("invalid_option", "the aggregator is finished; make a new one")
         if self._core is None or self._table_range != (0, 0):
             self._cover(chunks, finish=finish)
         if self._core is None:
             return Bars.empty(self._names)
-        rows = sum(map(len, chunks))
+        before = self._told
+        try:
+            result = self._follow(chunks, finish=finish)
+            for name, count in zip(self._names, result["outside"], strict=False):
+                if count:
+                    self._outside[str(name)] = self._outside.get(str(name), 0) + count
+            # Each result counts its own trades, so that reports add up when results are put
+            # together.
+            self._told = self.report
+            bars = _bars(result, self._names, self._told.since(before))
+        except BaseException:
+            # An interrupt may come when the core is through. Going on would leave a hole that
+            # nobody sees.
+            self._lost = self.report != before
+            raise
+        self._finished = finish
+        return bars
+
+    def _follow(self, chunks: list[TradeChunk], *, finish: bool) -> Result:
         core = self._core
-        result = follow(
+        result: Result = follow(
             lambda: core.run([_as_core(chunk) for chunk in chunks], finish),
-            rows=2 * rows,  # the core passes over them twice
+            rows=2 * sum(map(len, chunks)),  # the core passes over them twice
             passed=lambda: int(core.rows_passed),
             cancel=core.cancel,
             option=self._progress,
         )
-        self._finished = finish
-        for name, count in zip(self._names, result["outside"], strict=False):
-            if count:
-                self._outside[str(name)] = self._outside.get(str(name), 0) + count
-        # Each result counts its own trades, so that reports add up when results are put together.
-        before, self._told = self._told, self.report
-        return _bars(result, self._names, self._told.since(before))
+        return result
 
     def _open_core(self, table_range: tuple[int, int], *, stream: bool) -> None:
         self._table_range = table_range
@@ -295,7 +316,7 @@ class Aggregator:
         times = [ns for chunk in chunks for ns in _time_range(chunk)]
         for name in ("coverage_start", "coverage_end"):
             time = int(self._options.core[name])
-            if _TIME_MIN <= time < _TIME_MAX:
+            if TIME_MIN_NS <= time < TIME_MAX_NS:
                 times.append(time)
         if not times:
             # Nothing tells yet which years the tables have to cover; the first trade will.
@@ -305,12 +326,12 @@ class Aggregator:
         low, high = min(times), max(times)
         if self._core is None:
             ahead = _YEAR_NS if finish else _TABLE_AHEAD_NS
-            table_range = (max(low - _YEAR_NS, _TIME_MIN), min(high + ahead, _TIME_MAX))
+            table_range = (max(low - _YEAR_NS, TIME_MIN_NS), min(high + ahead, TIME_MAX_NS))
             self._open_core(table_range, stream=not finish)
         elif low < self._table_range[0] or high >= self._table_range[1]:
             self._table_range = (
-                max(min(low - _YEAR_NS, self._table_range[0]), _TIME_MIN),
-                min(max(high + _TABLE_AHEAD_NS, self._table_range[1]), _TIME_MAX),
+                max(min(low - _YEAR_NS, self._table_range[0]), TIME_MIN_NS),
+                min(max(high + _TABLE_AHEAD_NS, self._table_range[1]), TIME_MAX_NS),
             )
             self._core.replace_tables(self._in_core(stream=True))
 
@@ -366,8 +387,8 @@ def _time_range(chunk: TradeChunk) -> tuple[int, ...]:
     unit = chunk.time_scale
     time = chunk.time
     low, high = int(time.min()), int(time.max())
-    if low < _TIME_MIN // unit or high > _TIME_MAX // unit:
-        time = time[(time >= _TIME_MIN // unit) & (time <= _TIME_MAX // unit)]
+    if low < TIME_MIN_NS // unit or high > TIME_MAX_NS // unit:
+        time = time[(time >= TIME_MIN_NS // unit) & (time <= TIME_MAX_NS // unit)]
         if not len(time):
             return ()
         low, high = int(time.min()), int(time.max())

@@ -11,14 +11,17 @@ from typing import Any
 
 __all__ = [
     "ColumnError",
+    "EngineError",
     "FileError",
     "InternalError",
     "IntervalError",
     "KlineaggError",
+    "LaneFullError",
     "MissingExtraError",
     "OptionError",
     "OrderError",
     "ResultError",
+    "SnapshotError",
     "TimeUnitError",
     "TradeError",
     "make",
@@ -110,6 +113,21 @@ class FileError(KlineaggError, OSError):
 
 class ResultError(KlineaggError, ValueError):
     """A result cannot be used as asked (no such series, merge of different intervals)."""
+
+
+class EngineError(KlineaggError, RuntimeError):
+    """A live engine cannot do what it was asked to, as it is or where it is."""
+
+
+class LaneFullError(KlineaggError, TimeoutError):
+    """Trades were not taken: the lanes stayed full for longer than the timeout."""
+
+    # TimeoutError is an OSError, whose __str__ would hide code and hint.
+    __str__ = KlineaggError.__str__
+
+
+class SnapshotError(KlineaggError, RuntimeError):
+    """A snapshot cannot be taken or acknowledged now."""
 
 
 class InternalError(KlineaggError, RuntimeError):

@@ -8,14 +8,27 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.errors import MissingExtraError
 
-__all__ = ["Progress", "ProgressOption"]
+__all__ = ["Progress", "ProgressOption", "check_option"]
 
 ProgressOption = bool | Callable[[int, int | None], None] | None
 
 _DELAY_S = 1.0
+
+
+def check_option(option: ProgressOption) -> ProgressOption:
+    """The option as it is.
+
+    Raises:
+        OptionError: ``invalid_option`` when it is none of True, False, None and a function.
+    """
+    if option is None or isinstance(option, bool) or callable(option):
+        return option
+    text = f"progress={option!r} is not True, False, None or a function"
+    raise errors.make("invalid_option", text, option="progress", value=option)
 
 
 class Progress:
@@ -38,6 +51,7 @@ class Progress:
 
     Raises:
         MissingExtraError: ``missing_extra`` when ``option`` is True and tqdm is not installed.
+        OptionError: ``invalid_option`` for another ``option``.
     """
 
     def __init__(
@@ -51,6 +65,7 @@ class Progress:
     ) -> None:
         self.done = 0
         self.total = total
+        check_option(option)
         self._call = option if callable(option) else None
         self._desc = desc
         self._unit = unit

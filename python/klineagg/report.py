@@ -30,7 +30,11 @@ class Report:
     Attributes:
         offered: trades that were passed in (rows, also for aggregated trades).
         accepted: trades that are in the bars.
-        rejected: trades with a bad value, by reason (``price_not_finite``, ...).
+        rejected: trades with a bad value, by reason: ``symbol_missing``, ``time_missing``,
+            ``time_out_of_range``, ``price_not_finite``, ``price_not_positive``,
+            ``price_out_of_range``, ``quantity_not_finite``, ``quantity_not_positive``,
+            ``quantity_out_of_range``, ``value_out_of_range``, ``id_invalid``, ``count_overflow``
+            (an aggregated trade of more than 2**32 trades), ``flags_invalid``.
         dropped: good trades that came too late, by reason (``late``, ``beyond_horizon``).
         outside_sessions: accepted trades that fell outside every session, by interval. They are in
             no bar of that interval, and may be in bars of the others.

@@ -32,18 +32,28 @@ def intern(names: str | Iterable[str]) -> NDArray[np.int32]:
     """
     if isinstance(names, str):
         names = [names]
+    elif hasattr(names, "to_pylist"):  # pyarrow's arrays yield scalars of their own
+        names = names.to_pylist()
+    elif not isinstance(names, Iterable):
+        raise _no_text(names)
     known: dict[str, int] = {}
     ids: list[int] = []
     for name in names:
         if not isinstance(name, str):
-            raise errors.make(
-                "column_type", f"a symbol must be text, this is {name!r}", column="symbol"
-            )
+            raise _no_text(name)
         id_ = known.get(name)
         if id_ is None:
-            id_ = known[name] = _core.intern_symbol(name)
+            try:
+                id_ = known[name] = _core.intern_symbol(name)
+            except TypeError:  # half of a surrogate pair has no UTF-8
+                raise _no_text(name) from None
         ids.append(id_)
     return np.array(ids, dtype=np.int32)
+
+
+def _no_text(name: object) -> errors.KlineaggError:
+    text = f"a symbol must be Unicode text, this is {name!r}"
+    return errors.make("column_type", text, column="symbol")
 
 
 def symbol_names(ids: Any) -> list[str]:
@@ -51,9 +61,19 @@ def symbol_names(ids: Any) -> list[str]:
 
     Args:
         ids: integers ``(n,)``, or one.
+
+    Raises:
+        ColumnError: ``column_type`` for something else.
     """
-    flat = np.asarray(ids).reshape(-1).tolist()
-    return [_core.symbol_name(id_) or str(id_) for id_ in flat]
+    array = np.asarray(ids)
+    if array.size and array.dtype.kind not in "iu":
+        text = f"ids of symbols are integers, these are {array.dtype}"
+        raise errors.make("column_type", text, column="symbol")
+    return [_name_of(id_) or str(id_) for id_ in array.reshape(-1).tolist()]
+
+
+def _name_of(id_: int) -> str:
+    return _core.symbol_name(id_) if 0 <= id_ < 2**31 else ""
 
 
 def names_of(ids: Iterable[int]) -> Mapping[int, str]:

@@ -84,6 +84,53 @@ def test_options_reach_the_aggregation(
     capsys.readouterr()
 
 
+def test_last_prices(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.csv"
+    since = ["--coverage", "2023-12-31T23:58..", "--gaps", "flat"]
+    prices = ["--last-price", "BTCUSDT=41999.5", "--last-price", "A=B=2e-3"]
+    assert run("aggregate", dump, "-o", target, "-q", *since, *prices) == 0
+    bars = read_bars(target)
+    options = {"coverage": ("2023-12-31T23:58", None), "gaps": "flat"}
+    seeds = {"BTCUSDT": 41999.5, "A=B": 2e-3}
+    columns = make_trades(1500).columns()
+    assert bars.equals(klineagg.aggregate(columns, "1m", last_prices=seeds, **options))
+    assert bars.close[:2].tolist() == [41999.5, 41999.5]
+    assert bars["A=B", "1m"].close.tolist() == [2e-3]
+    for wrong in ("BTCUSDT", "=5", "BTCUSDT=", "BTCUSDT=dear", "BTCUSDT=nan"):
+        assert run("aggregate", dump, "-o", target, *since, "--last-price", wrong) == 2
+        assert "SYMBOL=PRICE" in capsys.readouterr().err
+    assert run("aggregate", dump, "-o", target, *since, "--last-price", "BTCUSDT=-1") == 2
+    assert "last_prices" in capsys.readouterr().err
+    assert run("aggregate", dump, "-o", target, *prices) == 2
+    assert "pass --coverage" in capsys.readouterr().err
+
+
+def test_conditions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trades = make_trades(200)
+    codes = ["@ TI" if k % 3 else "@" for k in range(200)]
+    lines = dumps.binance(trades, header=True).splitlines()
+    lines = [f"{lines[0]},mark", *(f"{r},{c}" for r, c in zip(lines[1:], codes, strict=True))]
+    path = write(tmp_path / f"{NAME}.csv", dumps.text_of(lines))
+    target = tmp_path / "a.csv"
+    how = ["--columns", "conditions=mark", "--conditions", "us_utp"]
+    assert run("aggregate", path, "-o", target, "-q", *how) == 0
+    columns = {**trades.columns(), "conditions": codes}
+    whole = klineagg.aggregate(columns, "1m", conditions="us_utp")
+    assert read_bars(target).equals(whole)
+    assert not whole.equals(klineagg.aggregate(columns, "1m"))
+    lines[100] = lines[100].rpartition(",")[0] + ",@%"
+    write(path, dumps.text_of(lines))
+    error = json_of(capsys, 3, "aggregate", path, "-o", target, *how)["error"]
+    assert (error["name"], error["fields"]["row"]) == ("column_type", 101)
+    assert "--unknown-conditions count" in error["hint"]
+    assert run("aggregate", path, "-o", target, *how, "--unknown-conditions", "count") == 0
+    assert read_bars(target).trade_count.sum() == 200
+    assert run("aggregate", path, "-o", target, "--conditions", "mars") == 2
+    assert "us_utp" in capsys.readouterr().err
+    assert run("aggregate", path, "-o", target, "--columns", "conditions=mark") == 2
+    assert "--conditions us_utp" in capsys.readouterr().err
+
+
 def test_files_of_many_blocks_are_read_whole(tmp_path: Path) -> None:
     trades = make_trades(60_000)
     trades.time_ms = trades.time_ms[0] + np.arange(60_000) * 100

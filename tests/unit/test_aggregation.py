@@ -46,6 +46,7 @@ TICKS = {"by": "tick", "threshold": 3}
     [
         ("threads", {"threads": 0}),
         ("threads", {"threads": 257}),
+        ("threads", {"threads": 2**40}),
         ("threads", {"threads": 1.5}),
         ("threads", {"threads": True}),
         ("late", {"late": "later"}),
@@ -59,6 +60,9 @@ TICKS = {"by": "tick", "threshold": 3}
         ("lateness", {"lateness": 5.0}),
         ("lateness", {"lateness": True}),
         ("lateness", {"lateness": "1M"}),
+        ("lateness", {"lateness": "soon"}),
+        ("lateness", {"lateness": np.timedelta64(1, "M")}),
+        ("lateness", {"lateness": np.timedelta64(2**62, "s")}),  # wraps around to 0 ns
         ("lateness", {"lateness": timedelta(days=367)}),
         ("lateness", {"lateness": np.timedelta64("NaT", "ns")}),
         ("amend_horizon", {"amend_horizon": "1h"}),
@@ -67,10 +71,30 @@ TICKS = {"by": "tick", "threshold": 3}
         ("coverage", {"coverage": ("2024-01-02", "2024-01-01")}),
         ("coverage", {"coverage": ("noon", None)}),
         ("coverage", {"coverage": (None, 1.5)}),
+        ("coverage", {"coverage": "2024-01-01"}),
+        ("coverage", {"coverage": ("2024-01-01",)}),
+        ("coverage", {"coverage": (np.datetime64("NaT"), None)}),
+        ("coverage", {"coverage": (None, "2300-01-01")}),  # wraps around to 1715
+        ("coverage", {"coverage": ("1899-12-31", None)}),
+        ("coverage", {"coverage": (np.datetime64(2**64 // 86_400 + 19_000, "D"), None)}),  # 2022
+        ("coverage", {"coverage": (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), None)}),
+        ("coverage", {"coverage": (None, 2**63)}),
         ("last_prices", {"last_prices": {"X": 1.0}}),  # without a coverage start
         ("last_prices", {"last_prices": {"X": 0.0}, "coverage": ("2024-01-01", None)}),
         ("last_prices", {"last_prices": {"X": np.inf}, "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": {"X": 2.0**101}, "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": {"X": "1.5"}, "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": {-1: 1.5}, "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": {2**31: 1.5}, "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": [("X", 1.5)], "coverage": ("2024-01-01", None)}),
+        ("last_prices", {"last_prices": [], "coverage": ("2024-01-01", None)}),
         ("partials", {"partials": True, "gaps": "runs"}),
+        ("partials", {"partials": "no"}),
+        ("include_open", {"include_open": "no"}),
+        ("allow_nonpositive_prices", {"allow_nonpositive_prices": 2}),
+        ("gaps", {"gaps": ["flat"]}),
+        ("progress", {"progress": "x"}),
+        ("progress", {"progress": 1}),
         ("threshold", {"threshold": 5}),
         ("unit", {"unit": "minutes"}),
         ("side", {"side": "buyer"}),
@@ -94,9 +118,16 @@ def test_an_option_that_cannot_be_is_refused_by_name(option: str, options: dict[
         ("threshold", {"by": "volume", "threshold": -1.0}),
         ("threshold", {"by": "value", "threshold": np.nan}),
         ("threshold", {"by": "value", "threshold": np.inf}),
+        ("threshold", {"by": "volume", "threshold": "5"}),
+        ("threshold", {"by": "volume", "threshold": 10**400}),
+        ("threshold", {"by": "tick", "threshold": True}),
+        ("threads", {"threads": 0, **TICKS}),
         ("lateness", {"lateness": "5s", **TICKS}),
+        ("late", {"late": "drop", **TICKS}),
+        ("amend_horizon", {"amend_horizon": "1h", **TICKS}),
         ("gaps", {"gaps": "flat", **TICKS}),
         ("coverage", {"coverage": ("2024-01-01", None), **TICKS}),
+        ("coverage", {"coverage": np.array(["2024-01-01", "2024-01-02"], "M8[D]"), **TICKS}),
         ("last_prices", {"last_prices": {"X": 1.0}, **TICKS}),
         ("partials", {"partials": True, **TICKS}),
         ("intervals", {"intervals": "1m", **TICKS}),
@@ -236,6 +267,23 @@ def test_reports_of_updates_add_up() -> None:
     joined = Bars.concat(parts)
     assert joined.report == aggregator.report == whole.report
     assert joined.equals(whole)
+
+
+def test_an_aggregated_trade_of_too_many_trades() -> None:
+    most = 2**32
+    last = np.array([most - 1, most, 2**63 - 1])
+    data = {**trades(1, 2, 3), "first_trade_id": np.zeros(3, np.int64), "last_trade_id": last}
+    with pytest.raises(errors.TradeError) as caught:
+        aggregate(data, "1m")
+    fields = caught.value.fields
+    assert (fields["reason"], fields["column"], int(fields["row"])) == (
+        "count_overflow",
+        "last_trade_id",
+        1,
+    )
+    bars = aggregate(data, "1m", on_bad="count")
+    assert bars.trade_count.tolist() == [most]
+    assert bars.report == Report(offered=3, accepted=1, rejected={"count_overflow": 2})
 
 
 def test_a_report_is_there_before_the_first_trade() -> None:

@@ -25,6 +25,7 @@ ROLES = [
     (5, "trade_id"),
     (6, "last_trade_id"),
     (7, "flags"),
+    (8, "conditions"),
 ]
 SCALES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
@@ -113,6 +114,9 @@ def test_any_way_of_writing_and_cutting_gives_the_same_columns(
     assert columns["trade_id"].tolist() == [int(row[5] or -1) for row in rows]
     assert columns["last_trade_id"].tolist() == [int(row[6]) for row in rows]
     assert columns["flags"].tolist() == [int(row[7]) for row in rows]
+    marks = p.conditions()
+    assert [marks[int(code)] for code in columns["conditions"]] == [r[8].strip(" ") for r in rows]
+    assert len(set(marks)) == len(marks)
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))

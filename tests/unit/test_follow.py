@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import Any
 
@@ -52,6 +53,85 @@ def test_an_interrupt_stops_the_core_and_changes_nothing(kind: Any) -> None:
     assert total == 2 * ROWS  # the core passes over them twice
     assert done < ROWS
     check_untouched(aggregator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_while_waiting(kind: Any) -> None:
+    under_way = threading.Event()
+
+    def interrupt() -> None:
+        under_way.wait()
+        _thread.interrupt_main()  # as Ctrl-C does
+
+    aggregator = Aggregator(**kind, progress=lambda done, total: under_way.set())
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        aggregator.update(trades(ROWS))
+    other.join()
+    # Else the next update would run beside this one.
+    assert not any(thread.name == "klineagg-aggregate" for thread in threading.enumerate())
+    check_untouched(aggregator)
+
+
+def test_a_second_interrupt_waits_for_the_work_too() -> None:
+    cancelled = threading.Semaphore(0)
+    ended = threading.Event()
+
+    def work() -> None:
+        cancelled.acquire()
+        _thread.interrupt_main()
+        for _ in range(3):
+            cancelled.acquire()
+        ended.set()
+
+    def hear(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(work, rows=1, passed=lambda: 0, cancel=cancelled.release, option=hear)
+    assert ended.is_set()
+
+
+def check_lost(aggregator: Aggregator) -> None:
+    for further in (lambda: aggregator.update(trades(10)), aggregator.finish):
+        with pytest.raises(errors.OptionError, match="bars are lost") as caught:
+            further()
+        assert caught.value.name == "invalid_option"
+    assert "broken" in repr(aggregator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_whose_bars_were_lost_ends(kind: Any) -> None:
+    def fail(done: int, total: int | None) -> None:
+        if done == total:
+            raise LookupError("too late: the trades are taken")
+
+    aggregator = Aggregator(**kind, progress=fail)
+    with pytest.raises(LookupError):
+        aggregator.update(trades(10))
+    check_lost(aggregator)
+
+
+def test_an_interrupt_while_the_result_is_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    aggregator = Aggregator("1m")
+    with monkeypatch.context() as patch:
+        patch.setattr("klineagg.aggregation._bars", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            aggregator.update(trades(10))
+    check_lost(aggregator)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_count_is_the_total(kind: Any) -> None:
+    calls: list[tuple[int, int | None]] = []
+    aggregator = Aggregator(**kind, progress=lambda done, total: calls.append((done, total)))
+    for rows in (1, 1_000):
+        aggregator.update(trades(rows))
+        assert calls[-1] == (2 * rows, 2 * rows)
 
 
 def test_an_error_of_the_progress_function_stops_the_work_too() -> None:

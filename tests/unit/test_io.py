@@ -162,6 +162,78 @@ def test_one_column_of_a_preset_can_be_changed(tmp_path: Path) -> None:
     assert bars.taker_buy_volume.sum() > 0
 
 
+def marked(rows: int) -> tuple[Trades, list[str], Bars]:
+    """Trades, their conditions, and the bars that they make."""
+    trades = make_trades(rows)
+    codes = [["@", "@ TI", "", "@F", "Z"][k % 5] for k in range(rows)]
+    columns = {**trades.columns(), "conditions": codes}
+    return trades, codes, klineagg.aggregate(columns, INTERVALS, conditions="us_utp")
+
+
+def test_conditions_of_csv(tmp_path: Path) -> None:
+    trades, codes, bars = marked(3000)
+    assert not bars.equals(expected(trades))
+    lines = [
+        f"{i},{ms},{p},{q},{1 if b else -1},{c}"
+        for (i, ms, p, q, b), c in zip(trades.rows(), codes, strict=True)
+    ]
+    path = write(tmp_path / "tape.csv", text_of(lines, "id,time,price,size,side,sale_condition"))
+    table = klineagg.conditions.US_UTP
+    assert bars_of(path, symbol="BTCUSDT", conditions=table).equals(bars)
+    assert bars_of(path, symbol="BTCUSDT").equals(expected(trades))
+    mapped = {"conditions": "sale_condition"}
+    assert bars_of(path, symbol="BTCUSDT", conditions="us_utp", columns=mapped).equals(bars)
+    with pytest.raises(errors.OptionError, match="no table says"):
+        bars_of(path, symbol="BTCUSDT", columns=mapped)
+    with pytest.raises(errors.OptionError, match="no table of conditions"):
+        bars_of(path, symbol="BTCUSDT", conditions="mars")
+    lines[2500] = lines[2500].rpartition(",")[0] + ",@%"
+    write(path, text_of(lines, "id,time,price,size,side,sale_condition"))
+    with pytest.raises(errors.ColumnError) as caught:
+        bars_of(path, symbol="BTCUSDT", conditions="us_utp")
+    fields = caught.value.fields
+    assert (fields["file"], fields["row"], fields["code"]) == (str(path), 2502, "@%")
+    assert f"{path}:2502: '@%'" in caught.value.message
+    lenient = bars_of(path, symbol="BTCUSDT", conditions=table.with_unknown(0))
+    assert lenient.trade_count.sum() == bars.trade_count.sum()
+
+
+def test_conditions_of_a_preset_and_beside_flags(tmp_path: Path) -> None:
+    trades, codes, bars = marked(300)
+    rows = dumps.bybit(trades).splitlines()
+    more = [rows[0] + ",cond,flags", *(f"{r},{c},0" for r, c in zip(rows[1:], codes, strict=True))]
+    path = write(tmp_path / "BTCUSDT2024-01-01.csv", text_of(more))
+    found = bars_of(path, conditions="us_utp", preset="bybit")
+    assert found.trade_count.tolist() == bars.trade_count.tolist()
+    assert found.high.tolist() == bars.high.tolist()
+    no_volume = text_of([more[0], *(f"{row[:-1]}4" for row in more[1:])])
+    none = bars_of(write(path, no_volume), conditions="us_utp", preset="bybit")
+    assert none.high.tolist() == bars.high.tolist()
+    assert not none.volume.any()
+    plain = write(tmp_path / "BTCUSDT2024-01-02.csv", text_of(rows))
+    with pytest.raises(errors.ColumnError) as caught:
+        bars_of(plain, conditions="us_utp")
+    assert caught.value.name == "missing_column"
+
+
+@pytest.mark.parametrize("flags", [False, True])
+def test_conditions_of_parquet(tmp_path: Path, flags: bool) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    trades, codes, bars = marked(600)
+    table = arrow_table(trades).append_column("cond", pa.array([c or None for c in codes]))
+    if flags:
+        table = table.append_column("flags", pa.array([None, 0] * 300, pa.int64()))
+    path = tmp_path / "tape.parquet"
+    parquet.write_table(table, path, row_group_size=100)
+    assert bars_of(path, conditions="us_utp").equals(bars)
+    table = table.set_column(table.column_names.index("cond"), "cond", [["@"] * 599 + ["%"]])
+    parquet.write_table(table, path, row_group_size=100)
+    with pytest.raises(errors.ColumnError) as caught:
+        bars_of(path, conditions="us_utp")
+    assert (caught.value.fields["file"], caught.value.fields["row"]) == (str(path), 599)
+
+
 def test_several_files_and_members(tmp_path: Path) -> None:
     parts = [make_trades(100, seed) for seed in (1, 2, 3)]
     for day, part in enumerate(parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 
 import klineagg
 from klineagg import errors
+from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg.bars import Bars
+from klineagg.io import bartext
+from klineagg.io import klines as klines_module
 from klineagg.io.barfiles import is_bars_file, read_bars, write_bars
 from klineagg.io.compare import compare
 from klineagg.io.klines import read_klines
@@ -65,6 +69,51 @@ def test_csv_is_written_for_people_and_programs(tmp_path: Path) -> None:
     assert cells["first_trade_time"].endswith("Z")
     gap = next(row for row in rows if ",,," in row or ",-1,-1,,," in row)
     assert ",-1,-1,,,1," in gap
+
+
+def odd_floats() -> st.SearchStrategy[float]:
+    bits = st.integers(0, 2**64 - 1).map(lambda n: float(np.uint64(n).view(np.float64)))
+    edges = [0.0, -0.0, 1e-4, 9.999e-5, 1e-5, 1e10, 9999999999.0, 1e15, 1e16, np.inf, np.nan]
+    plain = st.decimals(-(10**12), 10**12, places=2).map(float)
+    return bits | st.sampled_from(edges) | plain
+
+
+@given(st.lists(st.tuples(odd_floats(), st.integers(0, 3)), min_size=1, max_size=30))
+def test_csv_is_the_same_with_and_without_arrow(rows: list[tuple[float, int]]) -> None:
+    pytest.importorskip("pyarrow")
+    numbers = np.array([number for number, _ in rows])
+    kinds = np.array([kind for _, kind in rows])
+    opens = np.arange(len(rows)) * 60 * np.timedelta64(10**9, "ns") + np.datetime64("1969-12-31")
+    columns: dict[str, Any] = {name: np.zeros(len(rows), dtype) for name, dtype in DTYPES.items()}
+    columns.update(open_time=opens, open=numbers, volume=numbers[::-1], trade_count=kinds - 1)
+    columns["last_trade_time"] = np.where(kinds == 0, np.datetime64("NaT"), opens + kinds)
+    columns["symbol"] = np.sort(klineagg.intern(["A", 'E,"T', "É"])[kinds % 3])
+    bars = Bars(columns, symbols={}, intervals=["1m"])
+    units = {name: "ns" if name == "last_trade_time" else "s" for name in COLUMNS}
+    assert bartext._arrow_block()(bars, units) == bartext._block(bars, units)
+
+
+@pytest.mark.parametrize("gaps", ["none", "runs", "flat"])
+def test_long_csv_is_the_same_with_and_without_arrow(
+    monkeypatch: pytest.MonkeyPatch, gaps: str
+) -> None:
+    pytest.importorskip("pyarrow")
+    texts = []
+    for rows_min in (0, 10**9):
+        monkeypatch.setattr(bartext, "_ARROW_ROWS_MIN", rows_min)
+        monkeypatch.setattr(bartext, "_ROWS_AT_ONCE", 70)
+        out = io.StringIO()
+        bartext.write_csv(some_bars(gaps=gaps), out)
+        texts.append(out.getvalue())
+    assert texts[0] == texts[1]
+
+
+def test_csv_where_pyarrow_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bartext, "_ARROW_ROWS_MIN", 0)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    out = io.StringIO()
+    bartext.write_csv(some_bars(), out)
+    assert out.getvalue().count("\n") == len(some_bars()) + 1
 
 
 def test_the_name_tells_the_format(tmp_path: Path) -> None:
@@ -325,6 +374,45 @@ def test_what_are_no_klines(tmp_path: Path, text: str, name: str) -> None:
         read_klines(str(path))
     assert caught.value.name == name
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ["", "\ufeff", "\n\r\n"])
+def test_klines_are_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    text = first + dumps.binance_klines(make_trades(1500), header=True)
+    path = write(tmp_path / "BTCUSDT-1m-2024-01-01.csv", text)
+    (whole,) = read_klines(str(path))
+    monkeypatch.setattr(klines_module, "_ROWS_AT_ONCE", 7)
+    (parts,) = read_klines(str(path))
+    assert compare(ours(), parts).same
+    assert list(parts.columns) == list(whole.columns)
+    for name, values in whole.columns.items():
+        assert parts.columns[name].tobytes() == values.tobytes()
+    assert parts.open_time.tobytes() == whole.open_time.tobytes()
+    assert parts.rows.tolist() == whole.rows.tolist()
+    assert (parts.decimals, parts.unit_ns) == (whole.decimals, whole.unit_ns)
+    write(path, text + "oops\n")
+    with pytest.raises(errors.FileError) as caught:
+        read_klines(str(path))
+    assert caught.value.fields["row"] == len((text + "oops").splitlines())
+
+
+def test_decimals_as_they_are_printed(tmp_path: Path) -> None:
+    lines = ["time,open,high,low,close,volume"]
+    lines += ["1704067200,1, 2.50 ,1.5e-6,4.0,-0.25", "2024-01-01T00:01:00Z,1,2,3,4.0,5"]
+    (klines,) = read_klines(str(write(tmp_path / "k.csv", "\n".join(lines))))
+    assert klines.decimals == {"open": 0, "high": 2, "low": 7, "close": 1, "volume": 2}
+    assert np.diff(klines.open_time).tolist() == [60 * 10**9]
+
+
+def test_packed_klines_that_are_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-1m-2024-01-01.csv.gz"
+    packed = gzip.compress(dumps.binance_klines(make_trades(1500)).encode())
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(errors.FileError) as caught:
+        read_klines(str(path))
+    assert caught.value.name == "file_truncated"
 
 
 def test_klines_may_be_packed_and_unsorted(tmp_path: Path) -> None:

@@ -55,15 +55,26 @@ def test_ids_are_as_different_as_names(texts: list[str]) -> None:
 
 def test_names_count_in_bytes_up_to_256() -> None:
     assert symbol_names(intern("é" * 128)) == ["é" * 128]
-    for name in ("", "x" * 257, "é" * 129):
+    for name in ("", "x" * 257, "é" * 129, "xé" * 100):
         with pytest.raises(errors.ColumnError) as caught:
             intern(name)
         assert caught.value.code == "KLA-207"
-        assert caught.value.fields == {"name": name.encode()[:256].decode()}
+        # Cut within a character, which is then told as an escape.
+        assert caught.value.fields == {
+            "name": name.encode()[:256].decode(errors="backslashreplace")
+        }
         assert _core.find_symbol(name) is None
 
 
-@pytest.mark.parametrize("value", [[1], ["good", None], [b"bytes"], np.array([1.5])])
+def test_names_in_arrow_data() -> None:
+    pa = pytest.importorskip("pyarrow")
+    array = pa.chunked_array([["arrow-b"], ["arrow-a", "arrow-b"]])
+    assert symbol_names(intern(array)) == ["arrow-b", "arrow-a", "arrow-b"]
+
+
+@pytest.mark.parametrize(
+    "value", [[1], ["good", None], [b"bytes"], np.array([1.5]), "\ud800", 5, None]
+)
 def test_what_is_no_text_is_refused(value: Any) -> None:
     with pytest.raises(errors.ColumnError) as caught:
         intern(value)
@@ -77,6 +88,14 @@ def test_ids_that_were_never_interned_are_called_by_their_digits() -> None:
     assert symbol_names(np.array([[UNKNOWN], [known]], np.int32)) == [str(UNKNOWN), "known"]
     assert symbol_names(known) == ["known"]
     assert symbol_names(np.int32(known)) == ["known"]
+
+
+def test_ids_beyond_the_range_and_what_is_no_id() -> None:
+    assert symbol_names([2**40, -(2**40)]) == [str(2**40), str(-(2**40))]
+    for value in (1.5, "X", [True]):
+        with pytest.raises(errors.ColumnError) as caught:
+            symbol_names(value)
+        assert caught.value.code == "KLA-203"
 
 
 def test_looking_does_not_intern() -> None:

@@ -23,15 +23,15 @@
 namespace klineagg {
 
 inline constexpr std::size_t CSV_LINE_BYTES_MAX = std::size_t{1} << 16U;
-// A mapping of the wrong column to `symbol` must not fill the memory with names.
-inline constexpr std::size_t CSV_SYMBOLS_MAX = std::size_t{1} << 20U;
+// A mapping of the wrong column to `symbol` or `conditions` must not fill the memory with texts.
+inline constexpr std::size_t CSV_TEXTS_MAX = std::size_t{1} << 20U;
 inline constexpr std::size_t CSV_FIELDS_MAX = 4096;
 inline constexpr std::size_t CSV_SAMPLES_MAX = 8;
 
 enum class CsvRole : std::uint8_t {
-    time, price, quantity, side, trade_id, last_trade_id, symbol, flags,
+    time, price, quantity, side, trade_id, last_trade_id, symbol, flags, conditions,
 };
-inline constexpr std::size_t CSV_ROLE_COUNT = 8;
+inline constexpr std::size_t CSV_ROLE_COUNT = 9;
 
 enum class CsvFault : std::uint8_t {
     field_count,            // more or fewer fields than the first record
@@ -48,8 +48,9 @@ enum class CsvFault : std::uint8_t {
     symbol_missing,
     symbol_too_long,        // longer than the table of symbols takes
     flags_unreadable,
+    conditions_too_long,
 };
-inline constexpr std::size_t CSV_FAULT_COUNT = 14;
+inline constexpr std::size_t CSV_FAULT_COUNT = 15;
 
 std::string_view csv_role_name(CsvRole role) noexcept;
 std::string_view csv_fault_name(CsvFault fault) noexcept;
@@ -96,6 +97,25 @@ private:
     std::unique_ptr<T[]> data_;
 };
 
+/// The distinct texts of a column and their codes, dense from 0.
+class CsvTexts {
+public:
+    /// The code of a text, a new one at the end; -1 when there are CSV_TEXTS_MAX others.
+    std::int32_t code_of(std::string_view text);
+    [[nodiscard]] const std::vector<std::string>& all() const noexcept { return texts_; }
+
+private:
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const noexcept {
+            return std::hash<std::string_view>{}(text);
+        }
+    };
+    std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> codes_;
+    std::vector<std::string> texts_;
+    std::int32_t last_ = -1;  // most rows have the text of the one before
+};
+
 /// Where the numbering of lines departs from that of rows: rows from `row` on lie `skipped`
 /// lines further down than the rows before them.
 struct CsvLineStep {
@@ -114,6 +134,7 @@ struct CsvBatch {
     CsvBuffer<std::int64_t> last_trade_id;  // -1: none
     CsvBuffer<std::int32_t> symbol;         // index into CsvParser::symbols()
     CsvBuffer<std::uint8_t> flags;
+    CsvBuffer<std::int32_t> conditions;     // index into CsvParser::conditions()
     std::uint64_t first_line = 0;           // line of row 0, from 1
     std::vector<CsvLineStep> steps;
 
@@ -140,7 +161,12 @@ public:
     void finish();
     CsvBatch take();
 
-    [[nodiscard]] const std::vector<std::string>& symbols() const noexcept { return symbols_; }
+    [[nodiscard]] const std::vector<std::string>& symbols() const noexcept {
+        return symbols_.all();
+    }
+    [[nodiscard]] const std::vector<std::string>& conditions() const noexcept {
+        return conditions_.all();
+    }
     [[nodiscard]] std::uint64_t rows() const noexcept { return rows_total_; }
     [[nodiscard]] std::uint64_t faults(CsvFault fault) const noexcept {
         return fault_counts_[static_cast<std::size_t>(fault)];
@@ -159,7 +185,7 @@ private:
     bool fields_split(const char* begin, const char* end);
     bool store(const std::vector<std::string_view>& fields, const char* begin, const char* end);
     const char* read(std::uint8_t role, const char* at, const char* end, int stop);
-    const char* read_symbol(const char* at, const char* end, int stop);
+    const char* read_text(CsvRole role, const char* at, const char* end, int stop);
     void commit();
     void grow();
     bool refuse(CsvFault fault, std::uint8_t role, std::string_view excerpt);
@@ -182,16 +208,8 @@ private:
     bool failed_ = false;
     CsvFault field_fault_ = CsvFault::field_count;  // set by read() when it returns null
 
-    struct NameHash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view name) const noexcept {
-            return std::hash<std::string_view>{}(name);
-        }
-    };
-    std::unordered_map<std::string, std::int32_t, NameHash, std::equal_to<>> symbol_codes_;
-    std::vector<std::string> symbols_;
-    std::int32_t symbol_last_ = -1;
-
+    CsvTexts symbols_;
+    CsvTexts conditions_;
     std::array<std::uint64_t, CSV_FAULT_COUNT> fault_counts_{};
     std::vector<CsvFaultSample> samples_;
 };

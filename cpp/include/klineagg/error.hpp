@@ -12,7 +12,8 @@
 namespace klineagg {
 
 // X(number, name, Python class, what to do). A number is never reused; a name never changes.
-// 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 9xx ours.
+// 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 6xx the live
+// engine, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -40,6 +41,15 @@ namespace klineagg {
     X(502, merge_mismatch, ResultError, "merge results of the same intervals and options")         \
     X(503, no_such_series, ResultError, "look at bars.symbols and bars.intervals")                 \
     X(504, record_version, ResultError, "read it with the version of klineagg that wrote it")      \
+    X(601, engine_state, EngineError, "look at engine.state; a stopped engine stays stopped")      \
+    X(602, core_unavailable, EngineError, "name allowed cores only, or pass cores=None")           \
+    X(603, lane_full, LaneFullError, "push less, add workers, or choose another policy")           \
+    X(604, snapshot_outstanding, SnapshotError, "ack or nack the consumer's last snapshot first")  \
+    X(605, snapshot_over, SnapshotError, "take again: the same rows come back")                    \
+    X(606, worker_failed, EngineError, "look at the cause; make a new engine")                     \
+    X(607, forked, EngineError, "make engines in the process that uses them")                      \
+    X(608, clock_backwards, EngineError, "advance the simulated clock forward only")               \
+    X(609, unknown_name, EngineError, "look at the names listed")                                  \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,11 @@ examples:
   any CSV with other names of columns; a bad row is counted instead of ending the work:
     klineagg aggregate ticks.csv.gz -i 1m --columns time=ts,price=px,quantity=sz --unit us \\
         --symbol BTCUSDT --on-bad count -o bars.csv
+  a day that goes on from the one before, also where nothing trades at first:
+    klineagg aggregate BTCUSDT-trades-2024-01-02.zip --coverage 2024-01-02..2024-01-03 \\
+        --last-price BTCUSDT=44179.55 --gaps flat -o day.parquet
+  the US tape, whose sale conditions say what a trade counts for:
+    klineagg aggregate tape.csv --columns conditions=cond --conditions us_utp -o bars.parquet
   from a pipe into a pipe:
     zstdcat trades.csv.zst | klineagg aggregate - -i 1s -o - | head
   days of New York, and a dollar bar:
@@ -121,6 +127,15 @@ def add_bars(parser: argparse.ArgumentParser) -> None:
         "those up to the end are closed and gaps filled up to it",
     )
     group.add_argument(
+        "--last-price",
+        action="append",
+        type=_last_price,
+        default=[],
+        metavar="SYMBOL=PRICE",
+        help="last price before the start of the coverage: a symbol that does not trade at once "
+        "gets a flat bar there; once for each symbol",
+    )
+    group.add_argument(
         "--closed-only", action="store_true", help="leave out bars that are not closed at the end"
     )
     group.add_argument(
@@ -151,6 +166,17 @@ def _coverage(text: str) -> tuple[str | None, str | None]:
             f"{text!r} is not START..END, such as 2024-01-01..2024-01-02"
         )
     return start or None, end or None
+
+
+def _last_price(text: str) -> tuple[str, float]:
+    symbol, _, price = text.rpartition("=")
+    try:
+        value = float(price)
+    except ValueError:
+        value = math.nan
+    if not symbol or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SYMBOL=PRICE, such as BTCUSDT=42000.5")
+    return symbol, value
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:

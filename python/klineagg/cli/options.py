@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from klineagg._options import THREADS_MAX
+from klineagg.conditions import TABLES, ConditionTable
 from klineagg.io.presets import PRESETS
 from klineagg.io.roles import Wanted
 
@@ -20,6 +22,7 @@ ROLES: Final = (
     "first_trade_id",
     "last_trade_id",
     "flags",
+    "conditions",
 )
 
 
@@ -82,6 +85,20 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         metavar="CHAR",
         help="between the fields of CSV: , ; | or tab (default: the most frequent)",
     )
+    group.add_argument(
+        "--conditions",
+        choices=list(TABLES),
+        metavar="TABLE",
+        help="what the sale conditions of the trades mean: their column (see --columns) sets what "
+        f"a trade does not count for; tables: {', '.join(TABLES)}",
+    )
+    group.add_argument(
+        "--unknown-conditions",
+        choices=["raise", "count"],
+        default="raise",
+        help="a condition that the table does not have: stop (default), or let the trade count for "
+        "all",
+    )
     header = group.add_mutually_exclusive_group()
     header.add_argument(
         "--header", action="store_true", default=None, help="the first record of CSV holds names"
@@ -113,7 +130,15 @@ def wanted_of(arguments: argparse.Namespace) -> Wanted:
         symbol=arguments.symbol,
         delimiter=arguments.delimiter,
         header=arguments.header,
+        conditions=_conditions(arguments),
     )
+
+
+def _conditions(arguments: argparse.Namespace) -> ConditionTable | None:
+    if arguments.conditions is None:
+        return None
+    table = TABLES[arguments.conditions]
+    return table.with_unknown(0) if arguments.unknown_conditions == "count" else table
 
 
 def _columns(text: str) -> dict[str, str | None]:
@@ -142,9 +167,9 @@ def threads(text: str) -> int:
         import os
 
         counted = getattr(os, "sched_getaffinity", None)
-        return len(counted(0)) if counted else os.cpu_count() or 1
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+        return min(len(counted(0)) if counted else os.cpu_count() or 1, THREADS_MAX)
+    if not text.isdecimal() or not 1 <= int(text) <= THREADS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads in 1 ... {THREADS_MAX}")
     return int(text)
 
 

@@ -43,6 +43,10 @@ def bars_of(
     if not by_time and arguments.intervals is not None:
         text = f"--intervals and --by {arguments.by} exclude each other"
         raise errors.make("invalid_option", text, hint="leave one out", option="by")
+    if arguments.last_price and not (arguments.coverage and arguments.coverage[0]):
+        text = "--last-price needs the start of the coverage"
+        hint = "pass --coverage START.., the time up to which it was the last price"
+        raise errors.make("invalid_option", text, hint=hint, option="last_price")
     aggregator = Aggregator(
         (intervals or arguments.intervals or "1m") if by_time else None,
         by=arguments.by,
@@ -53,6 +57,7 @@ def bars_of(
         amend_horizon=arguments.amend_horizon,
         coverage=arguments.coverage,
         include_open=not arguments.closed_only,
+        last_prices=dict(arguments.last_price) or None,
         on_bad=arguments.on_bad,
         allow_nonpositive_prices=arguments.allow_nonpositive_prices,
         threads=arguments.threads,

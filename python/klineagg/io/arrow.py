@@ -10,6 +10,8 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._bars_extras import require
+from klineagg._columns_convert import to_flags
+from klineagg._columns_read import column_of
 from klineagg.io import presets
 from klineagg.io.presets import Preset, key_of
 from klineagg.io.roles import Wanted, positions_of, symbol_of
@@ -64,7 +66,8 @@ class ArrowSource:
 
     Raises:
         FileError: ``file_truncated`` for a damaged file, ``file_format`` for one without trades.
-        ColumnError: ``missing_column``, ``ambiguous_column``.
+        ColumnError: ``missing_column``, ``ambiguous_column``, ``column_type`` for a condition that
+            is not in the table.
         MissingExtraError: ``missing_extra`` when pyarrow is not installed.
     """
 
@@ -86,6 +89,11 @@ class ArrowSource:
             self.symbol = wanted.symbol or symbol_of(self.preset, stream.names, stream.label, names)
         self.columns = {role: names[at] for role, at in positions.items()}
         self._renamed = [self._canonical(role, maker) for role in self.columns]
+        self._marks = None
+        if wanted.conditions is not None:
+            from klineagg.io.marks import Marks
+
+            self._marks = Marks(wanted.conditions, stream.label)
         self._unit = wanted.unit
         if self._unit is None and self.preset is not None and self.preset.unit != "detect":
             self._unit = self.preset.unit
@@ -142,22 +150,29 @@ class ArrowSource:
                 if batch is None:
                     return
                 if batch.num_rows:
-                    self.rows += batch.num_rows
                     yield self._usual(batch)
+                    self.rows += batch.num_rows
 
     def _usual(self, batch: Any) -> Any:
         pa = self._pa
-        arrays = [batch.column(name) for name in self.columns.values()]
-        names = list(self._renamed)
-        at = names.index("time")
-        if pa.types.is_integer(arrays[at].type):
-            stamps = arrays[at].cast(pa.int64())
-            arrays[at] = stamps.cast(pa.timestamp(self._unit_of(stamps)))
+        columns = {
+            usual: batch.column(name)
+            for usual, name in zip(self._renamed, self.columns.values(), strict=True)
+        }
+        if pa.types.is_integer(columns["time"].type):
+            stamps = columns["time"].cast(pa.int64())
+            columns["time"] = stamps.cast(pa.timestamp(self._unit_of(stamps)))
         if self.symbol is not None:
             codes = pa.array(np.zeros(batch.num_rows, np.int32))
-            arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array([self.symbol])))
-            names.append("symbol")
-        return pa.RecordBatch.from_arrays(arrays, names=names)
+            columns["symbol"] = pa.DictionaryArray.from_arrays(codes, pa.array([self.symbol]))
+        if self._marks is not None:
+            flags = self._marks.of_arrow(columns.pop("conditions"), self.rows)
+            if "flags" in columns:
+                (piece,) = column_of("flags", columns["flags"])
+                own = to_flags(piece)
+                flags = flags if own is None else flags | own
+            columns["flags"] = pa.array(flags)
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     def _unit_of(self, stamps: Any) -> str:
         """The unit of integer stamps: as it was said, else by the size of the first one."""

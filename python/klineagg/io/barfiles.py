@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from klineagg import errors
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_extras import require
 from klineagg.io.arrow import format_of, read_table
+from klineagg.io.bartext import write_csv
 from klineagg.io.streams import Stream, open_streams
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _SUFFIXES: Final = {
     ".csv": "csv",
     ".csv.gz": "csv",
 }
-_ROWS_AT_ONCE: Final = 50_000
 _HEAD_BYTES: Final = 4096
 
 
@@ -75,7 +75,7 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
         if kind != "csv":
             text = f"standard output takes csv, not {kind}"
             raise errors.make("invalid_option", text, option="format", value=kind)
-        _write_csv(bars, sys.stdout)
+        write_csv(bars, sys.stdout)
         return
     target = Path(path)
     if kind == "parquet":
@@ -93,50 +93,10 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
             packed = target.name.lower().endswith(".gz")
             opener: Any = gzip.open if packed else open
             with opener(unfinished, "wt", encoding="utf-8", newline="") as file:
-                _write_csv(bars, file)
+                write_csv(bars, file)
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _write_csv(bars: Bars, file: IO[str]) -> None:
-    """All columns by name; times in ISO 8601, numbers with the digits that make them again."""
-    file.write(",".join(COLUMNS) + "\n")
-    units = {name: _unit(bars.column(name)) for name, dtype in DTYPES.items() if dtype.kind == "M"}
-    for start in range(0, len(bars), _ROWS_AT_ONCE):
-        part = bars[start : start + _ROWS_AT_ONCE]
-        columns = [_texts(part, name, units.get(name, "")) for name in COLUMNS]
-        file.write("\n".join(map(",".join, zip(*columns, strict=True))) + "\n")
-
-
-def _unit(times: NDArray[Any]) -> str:
-    ns = times.view(np.int64)[~np.isnat(times)]
-    for unit, size in (("s", 10**9), ("ms", 10**6), ("us", 10**3)):
-        if not np.any(ns % size):
-            return unit
-    return "ns"
-
-
-def _texts(part: Bars, name: str, unit: str) -> list[str]:
-    if name == "symbol":
-        return [_quoted(text) for text in part._row_symbols()]
-    column = part.column(name)
-    if name == "interval":
-        labels = [_quoted(text) for text in part.intervals]
-        return [labels[code] for code in column.tolist()]
-    if column.dtype.kind == "M":
-        missing = np.isnat(column).tolist()
-        texts = np.datetime_as_string(column, unit=unit)  # type: ignore[call-overload]
-        return ["" if m else f"{t}Z" for t, m in zip(texts.tolist(), missing, strict=True)]
-    if column.dtype.kind == "f":
-        return ["" if value != value else repr(value) for value in column.tolist()]
-    return [str(value) for value in column.tolist()]
-
-
-def _quoted(text: str) -> str:
-    if any(c in text for c in ',"\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def is_bars_file(path: str | os.PathLike[str]) -> bool:

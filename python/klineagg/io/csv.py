@@ -92,7 +92,8 @@ class CsvSource:
 
     Raises:
         FileError: ``file_format`` for what is no CSV, ``file_truncated`` for an empty file.
-        ColumnError: ``missing_column``, ``ambiguous_column``.
+        ColumnError: ``missing_column``, ``ambiguous_column``, ``column_type`` for a condition that
+            is not in the table.
     """
 
     def __init__(
@@ -112,6 +113,12 @@ class CsvSource:
             raise errors.make("file_truncated", text, file=stream.label)
         self.layout: Layout = layout
         self._parser = layout.parser(count_faults=count_faults)
+        self._marks = None
+        if wanted.conditions is not None:
+            from klineagg.io.marks import Marks
+
+            self._marks = Marks(wanted.conditions, stream.label)
+        self._texts_known = 0
         self._ids = np.empty(0, np.int32)
 
     @property
@@ -167,7 +174,13 @@ class CsvSource:
         columns["symbol"] = self._symbols(columns.get("symbol"), rows)
         if "last_trade_id" in columns and "trade_id" in columns:
             columns["first_trade_id"] = columns.pop("trade_id")
-        yield CsvChunk(columns, rows, LineMap(first_line, tuple(steps)))
+        lines = LineMap(first_line, tuple(steps))
+        if self._marks is not None:
+            new = self._parser.conditions(self._texts_known)
+            self._texts_known += len(new)
+            excluded = self._marks.of_codes(columns.pop("conditions"), new, lines)
+            columns["flags"] = columns["flags"] | excluded if "flags" in columns else excluded
+        yield CsvChunk(columns, rows, lines)
 
     def _symbols(self, codes: NDArray[np.int32] | None, rows: int) -> NDArray[np.int32]:
         from klineagg.symbols import intern

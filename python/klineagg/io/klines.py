@@ -10,9 +10,9 @@ columns are found by their usual names.
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,6 +65,7 @@ _HEADLESS: Final[Mapping[int, tuple[str, tuple[str, ...]]]] = {
 _WHOLE: Final = re.compile(r"-?[0-9]{1,30}")
 # A float column has no printed decimals; more than these are noise of its sums.
 _DECIMALS_MAX: Final = 8
+_ROWS_AT_ONCE: Final = 1 << 16
 
 
 @dataclass
@@ -155,53 +156,106 @@ def _roles(names: Sequence[str], file: str) -> list[str]:
 
 
 def _from_csv(stream: Stream) -> Klines:
-    text = stream.text()
-    first = text.lstrip("\r\n").partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count))
+    with stream.lines() as lines:
+        return _from_lines(lines, stream)
+
+
+def _from_lines(lines: Iterator[str], stream: Stream) -> Klines:
+    label = stream.label
+    blank: list[str] = []
+    first = ""
+    for line in lines:
+        if first := line.strip("\r\n"):
+            break
+        blank.append(line)
+    delimiter = max(",;\t|", key=first.count)
+    reader = csv.reader(itertools.chain(blank, [line] if first else [], lines), delimiter=delimiter)
     try:
-        found = [(reader.line_num, row) for row in reader if row]
+        rows: Iterator[tuple[int, list[str]]] = ((reader.line_num, row) for row in reader if row)
+        head = next(rows, None)
+        if head is None:
+            raise errors.make("file_truncated", f"{label} is empty", file=label)
+        if not re.match(r"\s*[-+.\d]", head[1][0]):
+            format, roles = "CSV with a header", _roles(head[1], label)
+        elif len(head[1]) in _HEADLESS:
+            format, known = _HEADLESS[len(head[1])]
+            roles, rows = list(known), itertools.chain([head], rows)
+        else:
+            text = f"{label} has {len(head[1])} fields and no header: not known as K-lines"
+            hint = "add a header with the names time, open, high, low, close, volume"
+            raise errors.make("file_format", text, hint=hint, file=label)
+        columns = _CsvColumns(roles, label)
+        while block := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            columns.add(block)
     except csv.Error as error:
         raise stream.no_csv(error) from error
-    if not found:
-        raise errors.make("file_truncated", f"{stream.label} is empty", file=stream.label)
-    rows = [row for _, row in found]
-    lines = np.array([line for line, _ in found], np.int64)
-    if not re.match(r"\s*[-+.\d]", rows[0][0]):
-        format, roles = "CSV with a header", _roles(rows[0], stream.label)
-        rows, lines = rows[1:], lines[1:]
-    elif len(rows[0]) in _HEADLESS:
-        format, known = _HEADLESS[len(rows[0])]
-        roles = list(known)
-    else:
-        text_ = f"{stream.label} has {len(rows[0])} fields and no header: not known as K-lines"
-        hint = "add a header with the names time, open, high, low, close, volume"
-        raise errors.make("file_format", text_, hint=hint, file=stream.label)
-    for line, row in zip(lines.tolist(), rows, strict=True):
-        if len(row) != len(roles):
-            text_ = f"{stream.label}: line {line} has {len(row)} fields, not {len(roles)}"
-            raise errors.make("csv_row", text_, file=stream.label, row=line, reason="field_count")
-    cells = list(zip(*rows, strict=True)) if rows else [()] * len(roles)
-    texts = {role: cells[at] for at, role in enumerate(roles) if role}
-    label = stream.label
-    open_time, unit_ns = _times(texts.pop("open_time"), lines, label)
-    close = texts.pop("close_time", None)
-    return Klines(
-        file=label,
-        format=format,
-        open_time=open_time,
-        columns={name: _numbers(name, values, lines, label) for name, values in texts.items()},
-        close_time=None if close is None else _times(close, lines, label)[0],
-        unit_ns=unit_ns,
-        decimals={name: max(map(_decimals, values), default=0) for name, values in texts.items()},
-        rows=lines,
-    )
+    return columns.klines(format)
+
+
+class _CsvColumns:
+    """Columns that grow by blocks of records, so that a file never is in memory as text.
+
+    Args:
+        roles: of each field, empty for what is not compared.
+        label: how messages call the file.
+    """
+
+    def __init__(self, roles: Sequence[str], label: str) -> None:
+        self._roles = roles
+        self._label = label
+        self._scale: int | None = None
+        self._parts: dict[str, list[NDArray[Any]]] = {role: [] for role in roles if role}
+        self._lines: list[NDArray[np.int64]] = []
+        self._decimals = {role: 0 for role in roles if role and role not in _TIMES}
+
+    def add(self, records: Sequence[tuple[int, list[str]]]) -> None:
+        """Adds records, each behind its line.
+
+        Raises:
+            FileError: ``csv_row`` for a record that cannot be read.
+        """
+        for line, row in records:
+            if len(row) != len(self._roles):
+                label, fields = self._label, f"{len(row)} fields, not {len(self._roles)}"
+                text = f"{label}: line {line} has {fields}"
+                raise errors.make("csv_row", text, file=label, row=line, reason="field_count")
+        lines = np.array([line for line, _ in records], np.int64)
+        cells = list(zip(*(row for _, row in records), strict=True))
+        self._lines.append(lines)
+        for role, texts in zip(self._roles, cells, strict=True):
+            if role == "open_time":
+                times, self._scale = _times(texts, lines, self._label, self._scale)
+                self._parts[role].append(times)
+            elif role == "close_time":
+                self._parts[role].append(_times(texts, lines, self._label, None)[0])
+            elif role:
+                self._parts[role].append(_numbers(role, texts, lines, self._label))
+                self._decimals[role] = max(self._decimals[role], _most_decimals(texts))
+
+    def klines(self, format: str) -> Klines:
+        """All of it."""
+        none: list[NDArray[Any]] = [np.empty(0, np.int64)]
+        columns = {role: np.concatenate(parts or none) for role, parts in self._parts.items()}
+        columns.update({role: columns[role].astype(np.float64) for role in self._decimals})
+        open_time = columns.pop("open_time")
+        close_time = columns.pop("close_time", None)
+        return Klines(
+            file=self._label,
+            format=format,
+            open_time=open_time,
+            columns=columns,
+            close_time=close_time,
+            unit_ns=self._scale or SCALES["s"],
+            decimals=self._decimals,
+            rows=np.concatenate(self._lines or none),
+        )
 
 
 def _numbers(
     name: str, texts: Sequence[str], lines: NDArray[np.int64], label: str
 ) -> NDArray[np.float64]:
     try:
-        return np.array([float(text) for text in texts], np.float64)
+        return np.array(list(map(float, texts)), np.float64)
     except ValueError:
         bad = next(at for at, text in enumerate(texts) if not _is_number(text))
         raise _bad_cell(label, int(lines[bad]), name, texts[bad]) from None
@@ -233,14 +287,35 @@ def _decimals(text: str) -> int:
     return max(len(mantissa.partition(".")[2]) - int(exponent or 0), 0)
 
 
+def _most_decimals(texts: Sequence[str]) -> int:
+    """The most decimals that any of the numbers is printed with."""
+    whole = "".join(texts)
+    if "e" in whole or "E" in whole or whole.split() != [whole]:
+        return max(map(_decimals, texts))
+    return max(len(text.partition(".")[2]) for text in texts)
+
+
 def _times(
-    texts: Sequence[str], lines: NDArray[np.int64], label: str
+    texts: Sequence[str], lines: NDArray[np.int64], label: str, scale: int | None
 ) -> tuple[NDArray[np.int64], int]:
-    """Stamps as nanoseconds, and the nanoseconds in one unit of theirs."""
+    """Stamps as nanoseconds, and the nanoseconds in one unit of theirs.
+
+    Args:
+        texts: at least one.
+        lines: where they are.
+        label: how messages call the file.
+        scale: of the stamps before; None: there are none, and the first one tells.
+    """
     from klineagg import _core
 
-    first = texts[0].strip().partition(".")[0].lstrip("-") if texts else ""
-    scale = SCALES[by_digits(int(first))] if _WHOLE.fullmatch(first) else SCALES["s"]
+    if scale is None:
+        first = texts[0].strip().partition(".")[0].lstrip("-")
+        scale = SCALES[by_digits(int(first))] if _WHOLE.fullmatch(first) else SCALES["s"]
+    whole_texts = "".join(texts)
+    if whole_texts.isascii() and whole_texts.isdigit():
+        stamps = list(map(int, filter(None, texts)))
+        if len(stamps) == len(texts) and max(stamps) * scale < 2**63 - 1:
+            return np.array(stamps, np.int64) * scale, scale
     out = np.empty(len(texts), np.int64)
     for at, text in enumerate(texts):
         stamp = text.strip()

@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg.io.arrow import ArrowSource, format_of
 from klineagg.io.csv import CsvChunk, CsvSource, Fault, LineMap
 from klineagg.io.roles import Wanted
 from klineagg.io.streams import Stream, open_streams
+
+if TYPE_CHECKING:
+    from klineagg.conditions import ConditionTable
 
 __all__ = ["FileFacts", "TradeBatch", "TradeReader", "read_trades"]
 
@@ -225,6 +228,7 @@ def read_trades(
     symbol: str | None = None,
     delimiter: str | None = None,
     header: bool | None = None,
+    conditions: ConditionTable | str | None = None,
     on_bad: str = "raise",
 ) -> Iterator[Any]:
     """Trades of files in bounded memory, for :func:`klineagg.aggregate`.
@@ -239,11 +243,14 @@ def read_trades(
         preset: a name of :data:`klineagg.io.presets.PRESETS`, or ``"none"``; None: guess.
         columns: role -> name of the column, where neither preset nor names tell; ``"#2"`` is the
             second field of a file without a header, None a role that is not used. Roles: symbol,
-            time, price, quantity, side, trade_id, first_trade_id, last_trade_id, flags.
+            time, price, quantity, side, trade_id, first_trade_id, last_trade_id, flags,
+            conditions.
         unit: of integer stamps, ``s``, ``ms``, ``us`` or ``ns``; None: by their size.
         symbol: of all trades, where no column tells it; it goes before the file's name.
         delimiter: of the fields of CSV; None: the most frequent of comma, semicolon, tab and bar.
         header: whether CSV has names in its first record; None: find out.
+        conditions: table of sale conditions, or its name, see :mod:`klineagg.conditions`; the
+            column of that role then becomes flags.
         on_bad: ``"raise"`` on the first record that cannot be read; ``"count"`` leaves it out (use
             :class:`TradeReader` to see the counts).
 
@@ -252,12 +259,14 @@ def read_trades(
 
     Raises:
         FileError: ``file_not_found``, ``file_format``, ``file_truncated``, ``csv_row``.
-        ColumnError: ``missing_column``, ``ambiguous_column``.
+        ColumnError: ``missing_column``, ``ambiguous_column``; ``column_type`` for a condition that
+            is not in the table.
         MissingExtraError: ``missing_extra`` when a package for the format is not installed.
+        OptionError: ``invalid_option``: a value of ``on_bad`` or ``conditions`` that is not known.
     """
     if on_bad not in ("raise", "count"):
         text = f"on_bad is 'raise' or 'count', not {on_bad!r}"
         raise errors.make("invalid_option", text, option="on_bad", value=on_bad)
-    wanted = Wanted(preset, columns, unit, symbol, delimiter, header)
+    wanted = Wanted(preset, columns, unit, symbol, delimiter, header, conditions)
     for batch in TradeReader(paths, wanted, on_bad=on_bad):
         yield batch.data

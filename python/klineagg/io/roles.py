@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from klineagg import errors
 from klineagg._columns_roles import ALIASES, resolve
 from klineagg.io.presets import Preset, key_of
+
+if TYPE_CHECKING:
+    from klineagg._conditions_table import ConditionTable
 
 __all__ = ["Wanted", "positions_of", "symbol_of"]
 
@@ -24,6 +28,7 @@ class Wanted:
         symbol: of all trades, where no column tells it.
         delimiter: of the fields.
         header: whether the first record holds names.
+        conditions: table of the codes in the conditions column, which there has to be then.
     """
 
     preset: str | None = None
@@ -32,6 +37,7 @@ class Wanted:
     symbol: str | None = None
     delimiter: str | None = None
     header: bool | None = None
+    conditions: ConditionTable | str | None = None
 
 
 def positions_of(
@@ -43,13 +49,19 @@ def positions_of(
 
     Raises:
         ColumnError: ``missing_column`` or ``ambiguous_column``.
+        OptionError: ``invalid_option`` for a column of conditions without a table.
     """
     mapped = dict(wanted.columns or {})
+    marked = wanted.conditions is not None
+    if mapped.get("conditions") is not None and not marked:
+        text = "a column of conditions is named, and no table says what its codes mean"
+        hint = "pass conditions='us_utp' or another table; on the command line --conditions us_utp"
+        raise errors.make("invalid_option", text, hint=hint, option="conditions")
     found: dict[str, int] = {}
     try:
         if preset is not None:
             found = _by_preset(preset, fields)
-            if not mapped and {"time", "price", "quantity"} <= found.keys():
+            if not mapped and not marked and {"time", "price", "quantity"} <= found.keys():
                 return found, "side" in found and "maker" in key_of(fields[found["side"]])
         # Roles that the preset knows are told to the search, so that what the user maps is all
         # that can differ.
@@ -59,7 +71,7 @@ def positions_of(
         }
         columns.update({role: _named(name, names, fields) for role, name in mapped.items()})
         told = columns["symbol"] is not None if "symbol" in columns else _has_symbol(names)
-        roles = resolve(names, columns=columns, needs_symbol=told)
+        roles = resolve(names, columns=columns, needs_symbol=told, needs_conditions=marked)
     except errors.ColumnError as error:
         hint = (error.hint + "; " if error.hint else "") + (
             "on the command line: --columns time=NAME,price=NAME,quantity=NAME "
@@ -71,7 +83,6 @@ def positions_of(
     first = positions.pop("first_trade_id", None)
     if first is not None:
         positions["trade_id"] = first
-    positions.pop("conditions", None)
     return positions, roles.buyer_is_maker
 
 

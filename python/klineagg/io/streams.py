@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -60,6 +60,20 @@ class Stream:
     def text(self) -> str:
         """All of it as text; bytes that are not UTF-8 become replacement characters."""
         return self.read(-1).decode("utf-8-sig", errors="replace")
+
+    @contextmanager
+    def lines(self) -> Iterator[Iterator[str]]:
+        """Its lines with their ends, as :mod:`csv` wants them, decoded like :meth:`text`.
+
+        Raises:
+            FileError: ``file_truncated`` when the compressed data is damaged.
+        """
+        reader = io.TextIOWrapper(self.data, "utf-8-sig", errors="replace", newline="")
+        try:
+            with damaged(self.label):
+                yield reader
+        finally:
+            reader.detach()  # else it would close what it was given
 
     def no_csv(self, error: Exception) -> errors.KlineaggError:
         """The error for text that the csv module cannot read."""
