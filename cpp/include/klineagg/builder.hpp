@@ -80,26 +80,24 @@ struct BarRun {
 
     /// Returns the first trade that it does not take; see add_next_trades.
     const Trade* add(const Trade* trade, const Trade* end) noexcept {
-        const Trade* const begin = trade;
-        for (; trade != end; ++trade) {
-            const bool follows =
-                trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
-            if (trade->time >= close_time || !follows || trade->flags != 0) break;
-            if (!sums.add(trade->quantity, trade->price * trade->quantity, trade->taker_buy))
-                [[unlikely]] {
-                break;
-            }
-            high = std::max(high, trade->price);
-            low = std::min(low, trade->price);
-            last_time = trade->time;
-            last_key_id = trade->id;
-            trade_count += trade_count_of(*trade);
+        // Sums of real amounts stay exact, so the run is asked once, and passed again if not.
+        const BarRun before = *this;
+        detail::Int2 inexact = {0, 0};
+        const Trade* next = add_while(trade, end, [&](double quantity, double value, bool bought) {
+            sums.add_unchecked(quantity, value, bought, inexact);
+            return true;
+        });
+        if (any_bit(inexact)) [[unlikely]] {
+            *this = before;
+            next = add_while(trade, end, [&](double quantity, double value, bool bought) {
+                return sums.add(quantity, value, bought);
+            });
         }
-        if (trade != begin) {
-            close = trade[-1].price;
-            last_id = trade[-1].last_id;
+        if (next != trade) {
+            close = next[-1].price;
+            last_id = next[-1].last_id;
         }
-        return trade;
+        return next;
     }
 
     /// Returns the first finer bar that it does not take; see merge_next_bars.
@@ -121,6 +119,23 @@ struct BarRun {
             last_id = bar[-1].last_id;
         }
         return bar;
+    }
+
+    template <class AddAmounts>
+    const Trade* add_while(const Trade* trade, const Trade* end, AddAmounts add_amounts) noexcept {
+        for (; trade != end; ++trade) {
+            const bool follows =
+                trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
+            if (trade->time >= close_time || !follows || trade->flags != 0) break;
+            const double value = trade->price * trade->quantity;
+            if (!add_amounts(trade->quantity, value, trade->taker_buy)) [[unlikely]] break;
+            high = std::max(high, trade->price);
+            low = std::min(low, trade->price);
+            last_time = trade->time;
+            last_key_id = trade->id;
+            trade_count += trade_count_of(*trade);
+        }
+        return trade;
     }
 
     void store(PartialBar& bar) const noexcept {

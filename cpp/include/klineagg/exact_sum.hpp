@@ -37,9 +37,10 @@ inline void store2(double* to, Double2 value) noexcept { std::memcpy(to, &value,
 
 /// sum + error == a + b exactly, whatever their magnitudes.
 inline void two_sum(Double2 a, Double2 b, Double2& sum, Double2& error) noexcept {
-    sum = a + b;
-    const Double2 b_rounded = sum - a;
-    error = (a - (sum - b_rounded)) + (b - b_rounded);
+    const Double2 both = a + b;
+    const Double2 b_rounded = both - a;
+    error = (a - (both - b_rounded)) + (b - b_rounded);
+    sum = both;
 }
 
 /// low + error, with bits in `rest` unless that is exact. A zero difference is +0.0 whenever
@@ -100,6 +101,16 @@ public:
         lo0_ = lo0;
         lo1_ = lo1;
         return true;
+    }
+
+    /// As add, but whether the sums are still exact is told afterwards, by bits in `rest`.
+    void add_unchecked(double quantity, double value, bool taker_buy, Int2& rest) noexcept {
+        const Double2 amount = {quantity, value};
+        Double2 error0, error1;
+        two_sum(hi0_, amount, hi0_, error0);
+        two_sum(hi1_, bought(amount, taker_buy), hi1_, error1);
+        lo0_ = checked_sum(lo0_, error0, rest);
+        lo1_ = checked_sum(lo1_, error1, rest);
     }
 
     /// Adds the sums of another bar; false, with nothing changed, when a pair cannot hold the

@@ -215,7 +215,7 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
         close_level(level, sink);
     }
     // Made in the room in which they are closed; the last one stays open.
-    BarBatch<Bar, 16> made;  // on the stack, once for each level that is passed
+    BarBatch<Bar, 32> made;  // 10 KiB of the stack for each level that is passed
     while (bars != end) {
         Span span;
         if (!interval.locate(bars->open_time, span)) {
