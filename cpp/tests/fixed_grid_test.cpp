@@ -21,9 +21,10 @@ TEST_CASE("a grid floors as a division does", "[fixed_grid]") {
             const FixedGrid grid(period, phase);
             std::vector<TimeNs> times = {TIME_MIN, TIME_MIN + 1, -1, 0, 1, TIME_MAX - 1, TIME_MAX};
             for (int i = 0; i < 2'000; ++i) {
-                const auto days = static_cast<TimeNs>(rng() % 109'573);
-                const auto rest = static_cast<TimeNs>(rng() % static_cast<std::uint64_t>(NS_PER_DAY));
-                const TimeNs time = TIME_MIN + days * NS_PER_DAY + rest;
+                // By days: the range of all times does not fit into int64.
+                const auto day =
+                    test::between(rng, TIME_MIN / NS_PER_DAY, TIME_MAX / NS_PER_DAY - 1);
+                const TimeNs time = day * NS_PER_DAY + test::between(rng, 0, NS_PER_DAY - 1);
                 times.push_back(time);
                 const TimeNs boundary = floor_to(time, period, phase);
                 if (boundary > TIME_MIN) {
