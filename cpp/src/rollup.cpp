@@ -90,6 +90,35 @@ RollupPlan::RollupPlan(const std::vector<Interval>& intervals)
     }
 }
 
+RollupPlan::RollupPlan(const std::vector<Node>& nodes, std::size_t output_count)
+    : output_count_(output_count) {
+    intervals_.reserve(nodes.size());
+    for (const Node& node : nodes) intervals_.push_back(node.interval);
+    for (std::size_t level = 0; level < nodes.size(); ++level) {
+        const Interval& interval = intervals_[level];
+        levels_.push_back({&interval, is_fixed(interval) ? interval.period() : 0,
+                           nodes[level].output, NO_LEVEL, NO_LEVEL});
+    }
+    for (std::size_t level = 0; level < nodes.size(); ++level) {
+        if (nodes[level].source == NO_LEVEL) continue;
+        RollupLevel& source = levels_.at(static_cast<std::size_t>(nodes[level].source));
+        levels_[level].sibling = source.first_feed;
+        source.first_feed = static_cast<int>(level);
+    }
+}
+
+std::vector<RollupPlan::Node> RollupPlan::nodes() const {
+    std::vector<Node> nodes;
+    for (std::size_t level = 0; level < levels_.size(); ++level)
+        nodes.push_back({intervals_[level], levels_[level].output, NO_LEVEL});
+    for (std::size_t level = 0; level < levels_.size(); ++level) {
+        for (int feed = levels_[level].first_feed; feed != NO_LEVEL;
+             feed = levels_[static_cast<std::size_t>(feed)].sibling)
+            nodes[static_cast<std::size_t>(feed)].source = static_cast<int>(level);
+    }
+    return nodes;
+}
+
 void RollupPlan::replace_tables(const std::vector<Interval>& intervals) {
     std::vector<Interval> next = intervals_;
     for (std::size_t source = 0; source < levels_.size(); ++source) {

@@ -24,6 +24,9 @@ _LAZY = {
     "daily_sessions": "_sessions",
     "calendar_sessions": "_sessions",
     "Report": "report",
+    "Engine": "engine",
+    "SimulatedClock": "_engine_clock",
+    "SystemClock": "_engine_clock",
     "intern": "symbols",
     "symbol_names": "symbols",
     "KlineaggError": "errors",
@@ -35,9 +38,11 @@ _MODULES = ("conditions", "data", "errors", "io")
 
 if TYPE_CHECKING:
     from klineagg import conditions, data, errors, io
+    from klineagg._engine_clock import SimulatedClock, SystemClock
     from klineagg._sessions import calendar_sessions, daily_sessions, sessions
     from klineagg.aggregation import Aggregator, aggregate, merge
     from klineagg.bars import Bars
+    from klineagg.engine import Engine
     from klineagg.errors import EngineError, KlineaggError, LaneFullError, SnapshotError
     from klineagg.intervals import Interval
     from klineagg.report import Report
@@ -46,12 +51,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Aggregator",
     "Bars",
+    "Engine",
     "EngineError",
     "Interval",
     "KlineaggError",
     "LaneFullError",
     "Report",
+    "SimulatedClock",
     "SnapshotError",
+    "SystemClock",
     "__version__",
     "aggregate",
     "calendar_sessions",

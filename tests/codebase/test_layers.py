@@ -17,10 +17,13 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "values",
         frozenset(
             {
-                "arena", "arrow_c", "arrow_decimal", "arrow_type", "bar", "detail/csv_fields",
-                "detail/csv_text", "detail/csv_time", "detail/span_table", "detail/symbol_router",
-                "detail/symbol_sorter", "error", "exact_sum", "factorize", "fixed_grid", "interval",
-                "symbol_table", "time", "trade", "trade_columns",
+                "arena", "arrow_c", "block_pool", "arrow_decimal", "arrow_type", "bar",
+                "detail/csv_fields",
+                "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
+                "detail/huge_pool", "detail/span_table", "detail/symbol_router",
+                "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
+                "engine/thread", "engine/wait", "error", "exact_sum", "factorize", "fixed_grid",
+                "interval", "symbol_table", "time", "trade", "trade_columns",
             }
         ),
     ),
@@ -29,7 +32,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
-                "history", "rollup", "time_bar",
+                "engine/lane", "history", "rollup", "time_bar",
             }
         ),
     ),
@@ -45,6 +48,27 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     (
         "many symbols",
         frozenset({"activity", "batch", "detail/layout", "detail/slice", "merge"}),
+    ),
+    (
+        "engine tables",
+        frozenset(
+            {
+                "engine/bar_row", "engine/block_sorter", "engine/capture", "engine/capture_rows",
+                "engine/closed_log", "engine/open_table",
+                "engine/worker_metrics",
+                "engine/command", "engine/core", "engine/cut_board", "engine/dirty_table",
+                "engine/due_heap", "engine/duplicates", "engine/growing_array", "engine/intake",
+                "engine/open_view",
+                "engine/options", "engine/route_table", "engine/spare_blocks", "engine/snapshot",
+                "engine/symbol_slot",
+                "engine/kept_rows", "engine/plan_generation", "engine/reconfigure",
+                "engine/replan", "engine/table_builder", "engine/transfer",
+            }
+        ),
+    ),
+    (
+        "engine",
+        frozenset({"engine", "engine/producer", "engine/snapshotter", "engine/worker"}),
     ),
 )  # fmt: skip
 
@@ -103,8 +127,11 @@ def test_headers_do_not_include_each_other_in_a_circle() -> None:
 
 def owner(source: Path) -> str | None:
     """The header that a source belongs to: of the same stem, or of the first words of it."""
+    folder = source.relative_to("cpp/src").parent
     words = source.stem.split("_")
-    stems = ["_".join(words[:n]) for n in range(len(words), 0, -1)]
+    names = ["_".join(words[:n]) for n in range(len(words), 0, -1)]
+    # A folder's sources may belong to the header that the folder is named after.
+    stems = [(folder / name).as_posix() for name in names] + names
     known = headers()
     return next((c for s in stems for c in (s, f"detail/{s}") if c in known), None)
 

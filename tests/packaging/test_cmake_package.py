@@ -27,6 +27,14 @@ int main() {
 }
 """
 
+EXAMPLE_PRINTS = """\
+4 trades, 4 closed bars
+symbol 0 interval 0 close 42285.00 volume 0.75
+symbol 1 interval 0 close 2281.25 volume 2.00
+symbol 0 interval 1 close 42285.00 volume 0.75
+symbol 1 interval 1 close 2281.25 volume 2.00
+"""
+
 
 def cmake(*arguments: str | Path) -> None:
     run = subprocess.run(
@@ -53,3 +61,9 @@ def test_a_project_finds_and_links_the_core(project: Path, tmp_path: Path) -> No
     cmake("--build", user / "build")
     run = subprocess.run([user / "build" / "user"], capture_output=True, text=True, check=True)
     assert run.stdout == "60000000000 120000000000"
+
+    example = tmp_path / "example"
+    cmake("-S", project / "cpp" / "examples", "-B", example, f"-DCMAKE_PREFIX_PATH={prefix}")
+    cmake("--build", example)
+    run = subprocess.run([example / "live_engine"], capture_output=True, text=True, check=True)
+    assert run.stdout == EXAMPLE_PRINTS

@@ -10,14 +10,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <memory>
 #include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "klineagg/block_pool.hpp"
 #include "klineagg/builder.hpp"
+#include "klineagg/detail/huge_pool.hpp"
+#include "klineagg/detail/missing_times.hpp"
+#include "klineagg/detail/time_list.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/history.hpp"
 #include "klineagg/rollup.hpp"
@@ -82,14 +84,33 @@ using ClosedBars = BarBatch<Bar, 128>;
 ///   bars(output, const Bar* bars, std::size_t count, double close_before): that of the bar before
 ///   gap(output, Span range, std::int64_t bars, double price, std::uint16_t flags, revision)
 ///   outside(output, const Bar& bar): trades in no span of the interval
-/// With LatePolicy::amend rows come from `hand_out` instead, whenever the owner asks.
+/// With LatePolicy::amend rows come from `hand_out` instead, whenever the owner asks, and cost
+/// him what has changed.
 template <class Bar>
 class SymbolAggregator {
 public:
     using TradeType = typename BarTraits<Bar>::TradeType;
 
-    SymbolAggregator(const RollupPlan& plan, const AggregatorOptions& options)
-        : SymbolAggregator(plan.levels().data(), plan.levels().size(), options) {}
+    /// Takes the memory of what it keeps from `pool`, or from the heap when there is none.
+    SymbolAggregator(const RollupPlan& plan, const AggregatorOptions& options,
+                     BlockPool* pool = nullptr)
+        : SymbolAggregator(plan.levels().data(), plan.levels().size(), options, pool) {}
+
+    /// From now on it takes from this pool, and gives to it what it took from another.
+    void set_pool(BlockPool* pool) noexcept {
+        older_.set_pool(pool);
+        missing_.set_pool(pool);
+        for (History& history : histories_) history.set_pool(pool);
+    }
+    /// Gives back the memory of what it keeps; of one that is not used any more, by the thread
+    /// that its pool belongs to.
+    void release() noexcept {
+        older_.clear();
+        missing_.clear();
+        for (History& history : histories_) history.clear();
+    }
+    /// Coverage began at `start`, whatever the options say: for a symbol that joins a live feed.
+    void cover_from(TimeNs start) noexcept { coverage_start_ = start; }
 
     /// Applies a trade that neither begins a bar nor needs a second look: all but a few.
     /// False, with nothing changed, asks for add_slow.
@@ -132,10 +153,16 @@ public:
     /// LatePolicy::amend: the rows that are new or revised since `mark_given`, and with `finished`
     /// (after prepare_finish) the open ones and the flat ones behind the last.
     template <class Sink>
-    void hand_out(const Sink& sink, bool finished) const;
+    void hand_out(const Sink& sink, bool finished);
     template <class Sink>
     void prepare_finish(const Sink& sink);
     void mark_given();
+    /// Trades in [from, to] are known to be missing: marks the bars over it that have trades, or
+    /// will have some, as INCOMPLETE. Of the closed ones those within reach of amendments, as
+    /// revisions of them.
+    void mark_incomplete(TimeNs from, TimeNs to);
+    /// Whether anything may have come since `mark_given`.
+    [[nodiscard]] bool has_news() const noexcept { return has_news_; }
 
     /// Marks this aggregator as a later slice of a symbol's trades: the first bar of each level
     /// is held back for `absorb`.
@@ -167,23 +194,33 @@ private:
         double last_close = NO_PRICE;
     };
 
-    SymbolAggregator(const RollupLevel* plan, std::size_t levels, const AggregatorOptions& options)
+    /// A base bar before the newest one, open still.
+    struct Cell {
+        explicit Cell(Span span) noexcept { start_bar(bar, span.open, span.close); }
+        explicit Cell(const Bar& from) noexcept : bar(from) {}
+        Bar bar;
+        detail::TimeLinks<Cell> links;
+    };
+
+    SymbolAggregator(const RollupLevel* plan, std::size_t levels, const AggregatorOptions& options,
+                     BlockPool* pool)
         : plan_(plan),
           options_(&options),
           raise_at_(options.lateness_ns > 0 ? TIME_NONE : std::numeric_limits<TimeNs>::max()),
+          coverage_start_(options.coverage_start),
           has_flat_rows_(options.gaps != GapMode::none),
-          coarser_(levels - 1) {
-        if (options.late == LatePolicy::amend) histories_.resize(levels);
+          coarser_(levels - 1),
+          older_(pool),
+          missing_(pool) {
+        if (options.late != LatePolicy::amend) return;
+        histories_.reserve(levels);
+        for (std::size_t i = 0; i < levels; ++i) histories_.emplace_back(pool);
     }
 
     static bool is_plain(const TradeType& trade) noexcept { return BarTraits<Bar>::is_plain(trade); }
     [[nodiscard]] std::size_t level_count() const noexcept { return coarser_.size() + 1; }
     Level& at(int level) {
         return level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
-    }
-    std::deque<Bar>& older() {
-        if (!older_) older_ = std::make_unique<std::deque<Bar>>();
-        return *older_;
     }
 
     /// By which trades are late. The watermark itself rises only as far as bars can close, which
@@ -216,10 +253,12 @@ private:
     /// The open bar over `span`, nullptr when nobody has traded in it. Trades that lie in open
     /// bars below it yet are its own too.
     Bar* open_bar(int level, Span span);
-    void mark_incomplete(int level, TimeNs time);
+    void mark_beyond_horizon(int level, TimeNs time);
     template <class Sink>
     void hand_out_flats(int level, const KeptBar& from, TimeNs to, double price,
                         const Sink& sink) const;
+    template <class Sink>
+    void hand_out_level(int level, const Sink& sink, bool finished);
 
     template <class Sink>
     void close_bars(int level, Bar* bars, std::size_t count, const Sink& sink);
@@ -254,12 +293,14 @@ private:
     TimeNs base_close_ = TIME_NONE;  // the true end of the base bar; its own field is the guard
     TimeNs raise_at_;  // lateness > 0: the next trade from here on raises the watermark
     TimeNs genesis_ = TIME_NONE;     // start of coverage of a seeded symbol
+    TimeNs coverage_start_;
     bool has_flat_rows_;
-    std::vector<Level> coarser_;     // levels 1 ...
+    bool has_news_ = false;
+    std::vector<Level, detail::HugeAllocator<Level>> coarser_;  // levels 1 ...
     std::vector<Bar> heads_;         // of a later slice: the first bar of each level
     std::vector<History> histories_;  // by level; with LatePolicy::amend only
-    // Open base bars before the newest one; made with the first one (lateness > 0).
-    std::unique_ptr<std::deque<Bar>> older_;
+    detail::TimeList<Cell> older_;    // lateness > 0: open base bars before the newest one
+    detail::MissingTimes missing_;
 };
 
 }  // namespace klineagg

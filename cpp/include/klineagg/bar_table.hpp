@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "klineagg/arena.hpp"
@@ -51,6 +52,8 @@ public:
 
     /// Names the rows [begin, end) and fills what is the same in all of them; before write_row.
     void add_series(const BarSeries& series);
+    /// Names all rows at once, for a writer that fills every column itself.
+    void set_series(std::vector<BarSeries> series) noexcept { series_ = std::move(series); }
 
     std::vector<std::int64_t> outside_trades;  // for each interval: in no session
 

@@ -1,37 +1,97 @@
 // The closed bars of one symbol that late trades can still change.
 //
-// With amendments nothing is handed out at the moment of closing: bars are kept here, and each
-// update hands out what is new or revised since the last one. Flat stretches between bars are
-// not kept but derived, with the few places where their revision changed.
+// With amendments nothing is handed out at the moment of closing: bars are kept here, and those
+// that are new or revised are linked as news, so that handing them out costs what has changed.
+// Flat stretches between bars are not kept but derived, with the few places where their revision
+// changed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <vector>
+#include <utility>
 
+#include "klineagg/block_pool.hpp"
 #include "klineagg/builder.hpp"
+#include "klineagg/detail/time_list.hpp"
 #include "klineagg/rollup.hpp"
 
 namespace klineagg {
 
-struct KeptBar {
-    /// Flat bars behind this one that open before `until` have `revision`.
-    struct FlatRevision {
-        TimeNs until;
-        std::int32_t revision;
+/// Flat bars that open before `until` have `revision`.
+struct FlatRevision {
+    TimeNs until;
+    std::int32_t revision;
+};
+
+/// Sorted by `until`; behind the last the revision is 0. Hardly ever there are any.
+class FlatRevisions {
+public:
+    FlatRevisions() = default;
+    FlatRevisions(FlatRevisions&& other) noexcept : first_(std::exchange(other.first_, nullptr)) {}
+    FlatRevisions& operator=(FlatRevisions&& other) noexcept {
+        std::swap(first_, other.first_);
+        return *this;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    /// Where the last of them ends. Not empty.
+    [[nodiscard]] TimeNs last_until() const noexcept;
+    void push_back(FlatRevision cut, BlockPool* pool);
+    void clear(BlockPool* pool) noexcept;
+    void raise_all() noexcept;
+
+    template <class Visit>
+    void each(Visit&& visit) const {
+        for (const Block* block = first_; block != nullptr; block = block->next) {
+            for (std::size_t i = 0; i < block->count; ++i) visit(block->cuts[i]);
+        }
+    }
+
+private:
+    static constexpr std::size_t BLOCK_CUTS = 23;
+    struct Block {
+        Block* next = nullptr;
+        std::size_t count = 0;
+        FlatRevision cuts[BLOCK_CUTS];
     };
 
-    PartialBar bar;
-    bool changed = true;                 // since it was handed out last
-    TimeNs flat_given_to = TIME_NONE;    // flat bars behind this one were handed out up to here
-    std::vector<FlatRevision> revisions; // sorted by `until`; 0 behind the last
-
-    [[nodiscard]] bool seeds() const noexcept { return (bar.flags & BAR_GENESIS) != 0; }
+    Block* first_ = nullptr;
 };
+
+struct KeptBar {
+    explicit KeptBar(const PartialBar& from) noexcept
+        : bar(from), flat_given_to(from.close_time) {}
+    KeptBar(Span span, std::uint16_t flags) noexcept : flat_given_to(span.close) {
+        start_bar(bar, span.open, span.close);
+        bar.flags = flags;
+    }
+
+    PartialBar bar;
+    detail::TimeLinks<KeptBar> links;
+    TimeNs flat_given_to;      // flat bars behind this one were handed out up to here
+    FlatRevisions revisions;   // of the flat bars behind this one
+    KeptBar* next_news = nullptr;
+
+    /// Since it was handed out last: the bar itself is new or revised, or flat bars behind it.
+    [[nodiscard]] bool changed() const noexcept { return (links.marks & CHANGED) != 0; }
+    [[nodiscard]] bool is_news() const noexcept { return (links.marks & NEWS) != 0; }
+    [[nodiscard]] bool seeds() const noexcept { return (bar.flags & BAR_GENESIS) != 0; }
+
+    static constexpr std::uint32_t CHANGED = 1;
+    static constexpr std::uint32_t NEWS = 2;
+};
+static_assert(sizeof(KeptBar) == BlockPool::BLOCK_BYTES);
 
 /// One level of one symbol.
 class History {
 public:
+    explicit History(BlockPool* pool = nullptr) noexcept : bars_(pool) {}
+    History(History&&) = default;
+    History& operator=(History&&) = delete;
+    ~History() { clear(); }
+    void clear() noexcept;
+    void set_pool(BlockPool* pool) noexcept { bars_.set_pool(pool); }
+
     /// Seeds the genesis bar over `span`; it stands until a trade replaces it.
     void seed(Span span, double price, std::uint16_t flags);
     /// A bar that the watermark closed, later than all others.
@@ -39,29 +99,63 @@ public:
     /// Merges a late trade into the closed bar over `span`, made new where there was none.
     /// `closed_to`: the level's last boundary at or below the watermark.
     void amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs closed_to);
-    /// Marks the bar over `span` as a revision of it, once, if it has trades.
-    void mark_incomplete(Span span) noexcept;
+    /// Marks the bar over `span` as a revision of it, once, if it has trades. True when it did.
+    bool mark_incomplete(Span span) noexcept;
+    /// Likewise every bar that holds a part of [from, to] and ends behind `reach`.
+    bool mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) noexcept;
     /// Drops what was handed out and closed at or before `horizon`: no trade reaches it again.
-    void forget_before(TimeNs horizon);
+    void forget_before(TimeNs horizon) noexcept {
+        if (horizon >= second_close_) forget(horizon);
+    }
+
+    /// Puts the news in order of time; to be called before they are looked at.
+    void sort_news() noexcept;
+    /// The first that is new or revised, or has flat bars behind it that are; see next_news.
+    [[nodiscard]] const KeptBar* news() const noexcept { return news_; }
     /// What was handed out with this watermark: all but a genesis bar that is open still.
     void mark_given(TimeNs watermark) noexcept;
 
-    [[nodiscard]] const std::deque<KeptBar>& bars() const noexcept { return bars_; }
-    [[nodiscard]] double close_before() const noexcept { return close_before_; }
+    [[nodiscard]] const KeptBar* front() const noexcept { return bars_.front(); }
+    [[nodiscard]] const KeptBar* back() const noexcept { return bars_.back(); }
+    /// The kept bar over the time that opens at `open_time`; nullptr: none.
+    [[nodiscard]] const KeptBar* find(TimeNs open_time) const noexcept {
+        const KeptBar* const kept = bars_.find(open_time);
+        return kept != nullptr && kept->bar.open_time == open_time ? kept : nullptr;
+    }
+    /// The close that a bar opening right behind `kept` would keep.
+    [[nodiscard]] double close_at(const KeptBar* kept) const noexcept {
+        for (; kept != nullptr; kept = kept->links.prev) {
+            if (kept->bar.has_close()) return kept->bar.close;
+        }
+        return close_before_;
+    }
     /// The close that a bar opening behind all kept ones would keep.
-    [[nodiscard]] double last_close() const noexcept;
+    [[nodiscard]] double last_close() const noexcept { return close_at(bars_.back()); }
 
 private:
-    std::deque<KeptBar>::iterator find_or_insert(Span span, std::uint16_t flags, bool& is_new,
-                                                 TimeNs closed_to);
+    KeptBar& insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to);
     /// Revises the flat and priceless bars behind `from`, whose close was changed. `unsaid`: the
     /// flat bars right behind it are new, since it came before all others.
-    void revise_behind(std::size_t from, TimeNs closed_to, bool unsaid);
-    [[nodiscard]] double close_at(std::size_t index) const noexcept;
-    static void revise_flats(KeptBar& kept, TimeNs to);
+    void revise_behind(KeptBar& from, TimeNs closed_to, bool unsaid);
+    void revise_flats(KeptBar& kept, TimeNs to);
+    void drop_seed() noexcept;
+    void forget(TimeNs horizon) noexcept;
+    void add_news(KeptBar& kept, std::uint32_t marks) noexcept;
+    bool mark(KeptBar& kept) noexcept;
+    void refresh_second() noexcept {
+        const KeptBar* const front = bars_.front();
+        second_close_ = front != nullptr && front->links.next != nullptr
+                            ? front->links.next->bar.close_time
+                            : TIME_MAX;
+    }
 
-    std::deque<KeptBar> bars_;
+    detail::TimeList<KeptBar> bars_;
+    KeptBar* news_ = nullptr;
+    KeptBar* last_news_ = nullptr;
     double close_before_ = NO_PRICE;
+    TimeNs second_close_ = TIME_MAX;  // of the bar behind the first: when that may be forgotten
+    bool news_sorted_ = true;
 };
+static_assert(sizeof(History) <= 64);
 
 }  // namespace klineagg

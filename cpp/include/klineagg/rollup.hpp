@@ -29,8 +29,20 @@ struct RollupLevel {
 /// changes no other one's bars.
 class RollupPlan {
 public:
+    /// A level, and the one that feeds it (NO_LEVEL: it is the base, and the first).
+    struct Node {
+        Interval interval;
+        int output;
+        int source;
+    };
+
     /// Throws Error(invalid_interval) for none or too many, Error(duplicate_interval).
     explicit RollupPlan(const std::vector<Interval>& intervals);
+
+    /// A tree as it is given: every source refines what it feeds. Outputs are below
+    /// `output_count`, and some of them may have no level.
+    RollupPlan(const std::vector<Node>& nodes, std::size_t output_count);
+    [[nodiscard]] std::vector<Node> nodes() const;
 
     RollupPlan(RollupPlan&&) noexcept = default;  // levels point into intervals_
     RollupPlan& operator=(RollupPlan&&) noexcept = default;

@@ -43,7 +43,7 @@ void SymbolAggregator<Bar>::add_in_time(const TradeType& trade) {
     unguard_base();
     if (!base_.active || time >= base_close_) {
         newest_ = newest();
-        if (base_.active) older().push_back(base_.bar);
+        if (base_.active) older_.push_back(base_.bar);
         open_base(time);
     }
     add_trade(time >= base_.bar.open_time ? base_.bar : cell_of(time), trade);
@@ -67,17 +67,11 @@ void SymbolAggregator<Bar>::guard_base() noexcept {
 
 template <class Bar>
 Bar& SymbolAggregator<Bar>::cell_of(TimeNs time) {
-    std::deque<Bar>& cells = older();
-    auto place = std::upper_bound(
-        cells.begin(), cells.end(), time,
-        [](TimeNs wanted, const Bar& bar) { return wanted < bar.close_time; });
-    if (place == cells.end() || time < place->open_time) {
-        Span span;
-        plan_->interval->locate(time, span);
-        place = cells.insert(place, Bar{});
-        start_bar(*place, span.open, span.close);
-    }
-    return *place;
+    Cell* const before = older_.find(time);
+    if (before != nullptr && time < before->bar.close_time) return before->bar;
+    Span span;
+    plan_->interval->locate(time, span);
+    return older_.insert_behind(before, span).bar;
 }
 
 template <class Bar>
@@ -104,9 +98,9 @@ void SymbolAggregator<Bar>::advance(TimeNs watermark, const Sink& sink) {
 template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::close_due(const Sink& sink) {
-    while (older_ && !older_->empty() && older_->front().close_time <= watermark_) {
-        close_bars(0, &older_->front(), 1, sink);
-        older_->pop_front();
+    while (!older_.empty() && older_.front()->bar.close_time <= watermark_) {
+        close_bars(0, &older_.front()->bar, 1, sink);
+        older_.pop_front();
     }
     if (base_.active && base_close_ <= watermark_) {
         unguard_base();

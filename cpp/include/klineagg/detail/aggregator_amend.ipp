@@ -15,7 +15,7 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
         const TimeNs second_end = floor_to(time, NS_PER_SECOND) + NS_PER_SECOND;
         const DurationNs horizon = options_->amend_horizon_ns;
         if (horizon != HORIZON_UNLIMITED && second_end <= mark - horizon) {
-            mark_incomplete(0, time);
+            mark_beyond_horizon(0, time);
             return Admission::beyond_horizon;
         }
         Span span;
@@ -60,6 +60,7 @@ void SymbolAggregator<Bar>::amend_level(int level, const Trade& trade, const Sin
     }
     if (plan.output != HIDDEN_LEVEL) {
         const int flags = BAR_CLOSED | cut_flag(span.open, span.close);
+        has_news_ = true;
         history(level).amend(trade, span, static_cast<std::uint16_t>(flags), closed_to(level));
         state.last_close = history(level).last_close();
     }
@@ -75,12 +76,10 @@ Bar* SymbolAggregator<Bar>::open_bar(int level, Span span) {
     };
     bool traded = base_.active && holds(base_.bar);
     if (traded && level == 0) return &base_.bar;
-    if (older_) {
-        for (Bar& bar : *older_) {
-            if (!holds(bar)) continue;
-            if (level == 0) return &bar;
-            traded = true;
-        }
+    for (Cell* cell = older_.front(); cell != nullptr; cell = cell->links.next) {
+        if (!holds(cell->bar)) continue;
+        if (level == 0) return &cell->bar;
+        traded = true;
     }
     if (level == 0) return nullptr;
     for (const Level& state : coarser_) {
@@ -97,7 +96,7 @@ Bar* SymbolAggregator<Bar>::open_bar(int level, Span span) {
 }
 
 template <class Bar>
-void SymbolAggregator<Bar>::mark_incomplete(int level, TimeNs time) {
+void SymbolAggregator<Bar>::mark_beyond_horizon(int level, TimeNs time) {
     const RollupLevel& plan = plan_[level];
     Span span;
     if (!plan.interval->locate(time, span)) return;
@@ -108,11 +107,29 @@ void SymbolAggregator<Bar>::mark_incomplete(int level, TimeNs time) {
         }
     } else if (plan.output != HIDDEN_LEVEL &&
                span.close > watermark_ - options_->amend_horizon_ns) {
-        history(level).mark_incomplete(span);
+        has_news_ = history(level).mark_incomplete(span) || has_news_;
     }
     for (int feed = plan.first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
-        mark_incomplete(feed, time);
+        mark_beyond_horizon(feed, time);
     }
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::mark_incomplete(TimeNs from, TimeNs to) {
+    TimeNs until = TIME_NONE;  // the end of the last bar over it that is not closed
+    for (std::size_t i = 0; i < level_count(); ++i) {
+        if (plan_[i].output == HIDDEN_LEVEL) continue;
+        Span span;
+        if (!plan_[i].interval->locate(to, span)) span = {to, to + 1};
+        until = std::max(until, span.close);
+        if (!amends()) continue;
+        const bool unlimited =
+            options_->amend_horizon_ns == HORIZON_UNLIMITED || watermark_ == TIME_NONE;
+        const TimeNs reach = unlimited ? TIME_MIN : watermark_ - options_->amend_horizon_ns;
+        if (histories_[i].mark_incomplete(from, to, reach)) has_news_ = true;
+    }
+    missing_.forget(watermark_);
+    if (until > watermark_) missing_.add(from, to, until);
 }
 
 template <class Bar>
@@ -136,55 +153,63 @@ void SymbolAggregator<Bar>::hand_out_flats(int level, const KeptBar& from, TimeN
                                            const Sink& sink) const {
     if (options_->gaps == GapMode::none) return;
     TimeNs begin = from.flat_given_to;
-    for (const KeptBar::FlatRevision& cut : from.revisions) {
-        if (cut.until <= begin) continue;
+    from.revisions.each([&](const FlatRevision& cut) {
+        if (cut.until <= begin) return;
         begin = emit_gaps(plan_[level], begin, std::min(cut.until, to), price, cut.revision, sink);
-    }
+    });
     emit_gaps(plan_[level], begin, to, price, 0, sink);
 }
 
 template <class Bar>
 template <class Sink>
-void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) const {
+void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool finished) {
+    const int output = plan_[level].output;
+    const Level& state = at(level);
+    History& history = this->history(level);
+    history.sort_news();
+    const bool with_open = finished && options_->include_open;
+    const TimeNs flat_to = state.active ? state.bar.open_time : closed_to(level);
+    for (const KeptBar* kept = history.news(); kept != nullptr; kept = kept->next_news) {
+        const KeptBar* const behind = kept->links.next;
+        const bool open_seed = kept->seeds() && kept->bar.close_time > watermark_;
+        const bool replaced = state.active && behind == nullptr &&
+                              state.bar.open_time <= kept->bar.open_time;
+        if (kept->changed() && (!open_seed || (with_open && !replaced))) {
+            PartialBar bar = kept->bar;
+            if (kept->bar.close_time <= watermark_)
+                bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);
+            sink.bars(output, &bar, 1, history.close_at(kept->links.prev));
+        }
+        if (behind == nullptr) break;
+        hand_out_flats(level, *kept, behind->bar.open_time, history.close_at(kept), sink);
+    }
+    if (!finished) return;
+    if (const KeptBar* const last = history.back())
+        hand_out_flats(level, *last, flat_to, history.last_close(), sink);
+    if (state.active && with_open) {
+        Bar bar = state.bar;
+        bar.flags = static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
+        sink.bars(output, &bar, 1, history.last_close());
+    }
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::hand_out(const Sink& sink, bool finished) {
+    if (!has_news_ && !finished) return;
     for (std::size_t i = 0; i < histories_.size(); ++i) {
-        const int level = static_cast<int>(i);
-        const int output = plan_[level].output;
-        if (output == HIDDEN_LEVEL) continue;
-        const Level& state = level == 0 ? base_ : coarser_[i - 1];
-        const std::deque<KeptBar>& bars = histories_[i].bars();
-        double close = histories_[i].close_before();
-        for (std::size_t k = 0; k < bars.size(); ++k) {
-            const KeptBar& kept = bars[k];
-            const bool open_seed = kept.seeds() && kept.bar.close_time > watermark_;
-            if (kept.changed && (!open_seed || (finished && options_->include_open &&
-                                                !(state.active && k + 1 == bars.size() &&
-                                                  state.bar.open_time <= kept.bar.open_time)))) {
-                PartialBar bar = kept.bar;
-                if (kept.bar.close_time <= watermark_)
-                    bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);
-                sink.bars(output, &bar, 1, close);
-            }
-            if (kept.bar.has_close()) close = kept.bar.close;
-            if (k + 1 < bars.size()) {
-                hand_out_flats(level, kept, bars[k + 1].bar.open_time, close, sink);
-            } else if (finished) {
-                const TimeNs to = state.active ? state.bar.open_time : closed_to(level);
-                hand_out_flats(level, kept, to, close, sink);
-            }
-        }
-        if (finished && state.active && options_->include_open) {
-            Bar bar = state.bar;
-            bar.flags =
-                static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
-            sink.bars(output, &bar, 1, close);
-        }
+        if (plan_[i].output != HIDDEN_LEVEL)
+            hand_out_level(static_cast<int>(i), sink, finished);
     }
 }
 
 template <class Bar>
 void SymbolAggregator<Bar>::mark_given() {
+    if (!has_news_) return;
+    has_news_ = false;
     for (History& history : histories_) {
         history.mark_given(watermark_);
+        has_news_ = has_news_ || history.news() != nullptr;
         if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE) {
             history.forget_before(watermark_ - options_->amend_horizon_ns);
         }

@@ -5,8 +5,10 @@ namespace klineagg {
 
 template <class Bar>
 std::uint16_t SymbolAggregator<Bar>::cut_flag(TimeNs open_time, TimeNs close_time) const noexcept {
-    const TimeNs start = options_->coverage_start;
-    return open_time < start && start < close_time ? BAR_PARTIAL : 0;
+    const bool partial = open_time < coverage_start_ && coverage_start_ < close_time;
+    const bool incomplete = !missing_.empty() && missing_.meets(open_time, close_time);
+    return static_cast<std::uint16_t>((partial ? BAR_PARTIAL : 0) |
+                                      (incomplete ? BAR_INCOMPLETE : 0));
 }
 
 template <class Bar>
@@ -46,6 +48,7 @@ void SymbolAggregator<Bar>::emit_one(int level, Bar& bar, const Sink& sink) {
                                                cut_flag(bar.open_time, bar.close_time));
         if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
             if (amends()) [[unlikely]] {
+                has_news_ = true;
                 history(level).record(bar);
                 return;
             }
@@ -121,6 +124,7 @@ void SymbolAggregator<Bar>::seed(double price, TimeNs start) {
     genesis_ = start;
     has_flat_rows_ = true;
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
+        has_news_ = true;
         for (std::size_t i = 0; i < histories_.size(); ++i) {
             const Span span = genesis_span(static_cast<int>(i));
             if (span.open >= TIME_MAX) continue;  // every session lies before the coverage

@@ -62,13 +62,14 @@ SymbolAggregator<TimeBar> SymbolAggregator<Bar>::times_only() const {
     const auto times = [](const Bar& bar) {
         return TimeBar{bar.close_time, bar.last_time, bar.open_time, 0};
     };
-    SymbolAggregator<TimeBar> copy(plan_, level_count(), *options_);
+    SymbolAggregator<TimeBar> copy(plan_, level_count(), *options_, nullptr);
     copy.has_flat_rows_ = has_flat_rows_;
     copy.watermark_ = watermark_;
     copy.newest_ = newest_;
     copy.base_close_ = base_close_;
     copy.raise_at_ = raise_at_;
     copy.genesis_ = genesis_;
+    copy.coverage_start_ = coverage_start_;
     for (std::size_t i = 0; i < level_count(); ++i) {
         const Level& from = i == 0 ? base_ : coarser_[i - 1];
         auto& to = copy.at(static_cast<int>(i));
@@ -76,9 +77,8 @@ SymbolAggregator<TimeBar> SymbolAggregator<Bar>::times_only() const {
         to.active = from.active;
         to.covered_to = from.covered_to;
     }
-    if (older_) {
-        for (const Bar& bar : *older_) copy.older().push_back(times(bar));
-    }
+    for (const Cell* cell = older_.front(); cell != nullptr; cell = cell->links.next)
+        copy.older_.push_back(times(cell->bar));
     // Our own guard may be lowered for sums or keys, which times do not have.
     copy.guard_base();
     return copy;

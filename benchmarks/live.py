@@ -1,0 +1,245 @@
+"""``python -m benchmarks.live``: what the live engine costs, measured through its Python calls."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import klineagg
+from benchmarks.machine import facts, load_average
+from benchmarks.workload import INTERVAL_SETS, ROWS, Columns, load, workload_dir
+from klineagg.engine import Engine, Producer, SimulatedClock
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "BENCHMARKS-ENGINE.md"
+BATCH: Final = 65_536
+SNAPSHOT_PERIOD_S: Final = 0.1
+SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass
+class Line:
+    """A row of the table: what was measured, the runs, and their unit."""
+
+    what: str
+    runs: list[float]
+    unit: str
+
+    def text(self) -> str:
+        middle = statistics.median(self.runs)
+        return (
+            f"| {self.what} | {middle:,.2f} {self.unit} "
+            f"| {min(self.runs):,.2f} - {max(self.runs):,.2f} |"
+        )
+
+
+def _engine(intervals: tuple[str, ...], **options: Any) -> Engine:
+    """One worker on a clock that stands still: trades of the past are not late behind it."""
+    chosen: dict[str, Any] = {
+        "clock": SimulatedClock(), "max_ahead": None, "wait": "backoff", "workers": 1,
+        "unacknowledged_max": 2**18,
+    }  # fmt: skip
+    return Engine(intervals, **(chosen | options))
+
+
+def _batches(trades: Columns, rows: int) -> Iterator[Columns]:
+    for start in range(0, len(trades["time"]), rows):
+        yield {name: column[start : start + rows] for name, column in trades.items()}
+
+
+@contextmanager
+def _snapshots(engine: Engine, took_ms: list[float]) -> Iterator[None]:
+    """A consumer that takes and acknowledges ten times a second meanwhile."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(SNAPSHOT_PERIOD_S):
+            begin = time.perf_counter()
+            with engine.take("bench"):
+                took_ms.append(1e3 * (time.perf_counter() - begin))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def push_rate(trades: Columns, intervals: tuple[str, ...], *, snapshots: bool = False) -> float:
+    """Million trades a second from the first push until all are applied."""
+    batches = list(_batches(trades, BATCH))
+    took: list[float] = []
+    with _engine(intervals) as engine, engine.producer("bench") as producer:
+        begin = time.perf_counter()
+        if snapshots:
+            with _snapshots(engine, took):
+                _push_all(engine, producer, batches)
+        else:
+            _push_all(engine, producer, batches)
+        seconds = time.perf_counter() - begin
+        accepted = engine.counts().accepted
+    assert accepted == len(trades["time"]), f"{accepted:,} trades were applied"
+    return len(trades["time"]) / seconds / 1e6
+
+
+def _push_all(engine: Engine, producer: Producer, batches: list[Columns]) -> None:
+    for batch in batches:
+        producer.push(batch)
+    engine.flush()
+
+
+def push_one_rate(calls: int = 1_000_000) -> float:
+    """Million calls a second of ``push_one`` in a Python loop."""
+    symbol = int(klineagg.intern("BENCH")[0])
+    with _engine(("1m",), lane_capacity=2**21) as engine, engine.producer("bench") as producer:
+        push_one = producer.push_one
+        stamps = range(1_741_651_200 * SECOND_NS, 1_741_651_200 * SECOND_NS + 1_000 * calls, 1_000)
+        begin = time.perf_counter()
+        for stamp in stamps:
+            push_one(symbol, 100.25, 0.5, stamp)
+        seconds = time.perf_counter() - begin
+        engine.flush()
+        accepted = engine.counts().accepted
+    assert accepted == calls, f"{accepted:,} trades were applied"
+    return calls / seconds / 1e6
+
+
+def take_ms(symbols: int = 10_000) -> float:
+    """Milliseconds of a ``take`` when every symbol is dirty at 8 intervals."""
+    start = 1_741_651_200 * SECOND_NS
+    trades = {
+        "symbol": np.arange(symbols, dtype=np.int32), "price": np.full(symbols, 10.0),
+        "quantity": np.full(symbols, 1.0),
+    }  # fmt: skip
+    runs = []
+    with _engine(INTERVAL_SETS["8"]) as engine, engine.producer("bench") as producer:
+        for second in range(6):
+            times = np.full(symbols, start + second * 100_000_000)
+            producer.push({**trades, "time": times})
+            engine.flush()
+            begin = time.perf_counter()
+            snapshot = engine.take("bench")
+            runs.append(1e3 * (time.perf_counter() - begin))
+            assert len(snapshot.open) == symbols * 8, len(snapshot.open)
+            snapshot.ack()
+    return statistics.median(runs[1:])
+
+
+def tick_us(active: int, idle: int, ticks: int = 50) -> float:
+    """Microseconds of a clock tick that closes ``active`` symbols among ``idle`` others."""
+    start = 1_741_651_200 * SECOND_NS
+    count = active + idle
+    with _engine(("1s",), gaps="none") as engine, engine.producer("bench") as producer:
+        everybody = {
+            "symbol": np.arange(count, dtype=np.int32), "price": np.full(count, 10.0),
+            "quantity": np.full(count, 1.0), "time": np.full(count, start),
+        }  # fmt: skip
+        producer.push(everybody)
+        engine.advance(start + SECOND_NS)
+        runs = []
+        for tick in range(1, ticks):
+            some = {name: column[:active] for name, column in everybody.items()}
+            some["time"] = np.full(active, start + tick * SECOND_NS)
+            producer.push(some)
+            engine.flush()
+            begin = time.perf_counter()
+            engine.advance(start + (tick + 1) * SECOND_NS)
+            runs.append(1e6 * (time.perf_counter() - begin))
+    return statistics.median(runs)
+
+
+def scheduling_gap_us(seconds: float = 2.0) -> tuple[float, float]:
+    """(99.9th percentile, maximum) of the gaps that a busy thread sees: the floor of every tail."""
+    end = time.perf_counter_ns() + int(seconds * 1e9)
+    gaps = []
+    last = time.perf_counter_ns()
+    while last < end:
+        now = time.perf_counter_ns()
+        gaps.append(now - last)
+        last = now
+    return float(np.percentile(gaps, 99.9)) / 1e3, max(gaps) / 1e3
+
+
+def measure(trades: Columns, rounds: int) -> list[Line]:
+    """All measurements, round after round side by side, so that a slow minute hits them alike."""
+    eight = INTERVAL_SETS["8"]
+    plan: list[tuple[str, str, Callable[[], float]]] = [
+        ("push, 8 intervals", "M trades/s", lambda: push_rate(trades, eight)),
+        ("push, 8 intervals, a snapshot each 100 ms", "M trades/s",
+         lambda: push_rate(trades, eight, snapshots=True)),
+        ("push, 1 interval (1s)", "M trades/s", lambda: push_rate(trades, ("1s",))),
+        ("push, 16 intervals", "M trades/s", lambda: push_rate(trades, INTERVAL_SETS["16"])),
+        ("`aggregate` of the same, one thread", "M trades/s", lambda: _aggregate_rate(trades)),
+        ("`push_one` in a loop", "M calls/s", push_one_rate),
+        ("`take`, 10,000 dirty symbols x 8 intervals", "ms", take_ms),
+        ("clock tick, 100 active symbols", "us", lambda: tick_us(100, 0)),
+        ("clock tick, 100 active among 100,000 idle", "us", lambda: tick_us(100, 100_000)),
+        ("scheduling gap of a busy thread, p99.9", "us", lambda: scheduling_gap_us()[0]),
+        ("scheduling gap of a busy thread, longest", "us", lambda: scheduling_gap_us()[1]),
+    ]  # fmt: skip
+    lines = [Line(what, [], unit) for what, unit, _ in plan]
+    for number in range(rounds):
+        for line, (what, _, run) in zip(lines, plan, strict=True):
+            line.runs.append(run())
+            print(f"round {number + 1}: {what}: {line.runs[-1]:,.2f} {line.unit}", flush=True)
+    return lines
+
+
+def _aggregate_rate(trades: Columns) -> float:
+    begin = time.perf_counter()
+    klineagg.aggregate(trades, INTERVAL_SETS["8"], progress=False)
+    return len(trades["time"]) / (time.perf_counter() - begin) / 1e6
+
+
+def page(lines: list[Line], rows: int, rounds: int, load: str) -> str:
+    """The page of the docs."""
+    return "\n".join(
+        [
+            "# Benchmarks of the live engine",
+            "",
+            "Written by `make bench` (`python -m benchmarks.live`); change the command, not this",
+            "page.",
+            "",
+            f"{rows:,} trades of the workload of [BENCHMARKS.md](BENCHMARKS.md), pushed as NumPy",
+            f"batches of {BATCH:,} rows by one producer, one worker, default options (lateness 0,",
+            "amendments, gap runs). The clock stops when all trades are applied. Medians and the",
+            f"range of {rounds} rounds, side by side; load average before: {load}.",
+            "",
+            *[f"- {name}: {fact}" for name, fact in facts().items()],
+            "",
+            "| what | median | lowest - highest |",
+            "| --- | ---: | ---: |",
+            *[line.text() for line in lines],
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, print, and write the page when asked to."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"trades (default {ROWS:,})")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
+    given = parser.parse_args()
+    load_before = f"{load_average():.1f}"
+    trades = load(workload_dir(given.rows))
+    lines = measure(trades, given.rounds)
+    text = page(lines, given.rows, given.rounds, load_before)
+    print(text)
+    if given.write:
+        PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

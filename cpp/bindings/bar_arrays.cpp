@@ -1,0 +1,68 @@
+#include "bar_arrays.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace klineagg {
+namespace {
+
+using Owner = std::shared_ptr<const BarTable>;
+
+bool is_time(const std::string& name) { return name.size() > 5 && name.ends_with("_time"); }
+
+py::array frozen(py::array array) {
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    return array;
+}
+
+}  // namespace
+
+py::dict bar_arrays_of(std::shared_ptr<const BarTable> table) {
+    auto* const owner = new Owner(std::move(table));
+    const py::capsule base(owner, [](void* held) { delete static_cast<Owner*>(held); });
+    const BarTable& from = **owner;
+    const auto rows = static_cast<py::ssize_t>(from.rows());
+    py::dict columns;
+    const auto add = [&](const char* name, auto* data) {
+        using Value = std::remove_pointer_t<decltype(data)>;
+        const py::dtype dtype =
+            is_time(name) ? py::dtype("datetime64[ns]") : py::dtype::of<Value>();
+        columns[name] = frozen(py::array(dtype, {rows}, {}, data, base));
+    };
+#define KLINEAGG_ADD(type, name) add(#name, from.columns().name);
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_ADD)
+#undef KLINEAGG_ADD
+
+    const std::vector<BarSeries>& series = from.series();
+    const auto count = static_cast<py::ssize_t>(series.size());
+    py::array_t<std::int32_t> symbol(count);
+    py::array_t<std::int16_t> interval(count);
+    py::array_t<std::int64_t> begin(count), end(count);
+    for (py::ssize_t i = 0; i < count; ++i) {
+        const BarSeries& each = series[static_cast<std::size_t>(i)];
+        symbol.mutable_at(i) = each.symbol;
+        interval.mutable_at(i) = each.interval;
+        begin.mutable_at(i) = each.begin;
+        end.mutable_at(i) = each.end;
+    }
+    py::dict out;
+    out["columns"] = columns;
+    out["series"] = py::make_tuple(symbol, interval, begin, end);
+    out["outside"] = from.outside_trades;
+    out["partials"] = py::none();
+    if (from.columns().partials != nullptr) {
+        const py::dtype record("V" + std::to_string(sizeof(PartialBar)));
+        out["partials"] = frozen(py::array(record, {rows}, {}, from.columns().partials, base));
+    }
+    return out;
+}
+
+}  // namespace klineagg

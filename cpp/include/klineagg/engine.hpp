@@ -1,0 +1,175 @@
+// The live engine: trades in from any number of producers, bars out to any number of consumers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "klineagg/engine/options.hpp"
+#include "klineagg/engine/producer.hpp"
+#include "klineagg/engine/reconfigure.hpp"
+#include "klineagg/engine/snapshotter.hpp"
+#include "klineagg/engine/transfer.hpp"
+
+namespace klineagg {
+
+enum class EngineState : std::uint8_t { created, running, stopped, failed };
+
+struct EngineCounts {
+    std::int64_t applied = 0;
+    std::int64_t late = 0;
+    std::int64_t beyond_horizon = 0;
+    std::int64_t outside = 0;
+    std::int64_t duplicates = 0;
+    std::int64_t log_waits = 0;
+
+    EngineCounts& operator+=(const EngineCounts& other) noexcept;
+};
+
+namespace engine {
+struct Handover;
+}
+
+enum class RemovedSymbol : std::uint8_t {
+    removed,
+    unknown,
+    in_flight,  // some of its trades wait in a producer
+    open_bars,  // they would be lost
+};
+
+class Engine {
+public:
+    /// Throws Error(invalid_interval), Error(invalid_option).
+    explicit Engine(RollupPlan plan, EngineOptions options = {});
+    /// Stops it, as stop() does.
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    void start();
+    /// Applies all that was pushed, then stops the workers. Snapshots can still be taken.
+    void stop();
+    [[nodiscard]] EngineState state() const noexcept;
+
+    /// A new producer; `source` is where duplicates are looked for.
+    std::shared_ptr<Producer> producer(const std::string& name, std::uint16_t source = 0);
+
+    /// Waits until all that was pushed before is applied.
+    void flush();
+    /// Moves the simulated clock on and closes what it passes. Throws Error(clock_backwards).
+    void advance(TimeNs now);
+    /// Closed rows since the consumer's last ack, and the open bars that changed.
+    Snapshot take(const std::string& consumer, std::optional<DurationNs> lease = {});
+    View view();
+    /// The closed rows of one symbol and interval that are held (see EngineOptions::keep_bars), and
+    /// its open bar behind them. `output`: the number of the interval. Throws Error(unknown_name)
+    /// for a symbol or interval that is not there.
+    std::shared_ptr<const BarTable> bars(std::int32_t symbol, int output);
+    /// Before start(): goes on behind these closed bars (open ones are left out): flat bars behind
+    /// them, their closes, the rows that are held. What their end cuts is PARTIAL. Returns how
+    /// many symbols it knows by them. Throws Error(engine_state), Error(invalid_option).
+    std::size_t warm_start(const BarTable& table);
+    /// Makes a symbol known before its first trade; with a price, its genesis bars. False when
+    /// it has traded already.
+    bool add_symbol(std::int32_t symbol, std::optional<double> last_price = {},
+                    TimeNs start = TIME_NONE);
+
+    /// Gives each of these symbols to a worker, at one cut, while trades flow. Unknown symbols
+    /// are left out. Throws Error(engine_state) when some producer does not leave its block of
+    /// rows within `timeout`; then nothing has moved.
+    std::size_t move(const std::vector<std::pair<std::int32_t, std::uint32_t>>& symbols,
+                     DurationNs timeout_ns = NS_PER_SECOND);
+    /// Moves symbols so that the workers' loads since the last time are as even as can be.
+    /// Returns how many moved.
+    std::size_t rebalance();
+    /// Changes the number of workers while trades flow; the symbols of those that go are shared
+    /// out among the others, and some go to those that come. Throws as `move` does, with nothing
+    /// changed, and Error(invalid_option).
+    void resize(int workers, DurationNs timeout_ns = NS_PER_SECOND);
+    /// Puts a new thread with new tables, lanes and a new log in the place of a worker.
+    void rebuild(int worker, DurationNs timeout_ns = NS_PER_SECOND);
+    /// Forgets a symbol; its closed bars stay in the logs. One whose bars are not all closed is
+    /// forgotten only with `open_bars_too`, and one with rows on their way never.
+    RemovedSymbol remove_symbol(std::int32_t symbol, bool open_bars_too = false,
+                                DurationNs timeout_ns = NS_PER_SECOND);
+    [[nodiscard]] std::size_t worker_count() const;
+    /// Logs that are still held for consumers, those of workers that are gone included.
+    [[nodiscard]] std::size_t log_count() const;
+
+    /// The intervals by the numbers that rows name, those that went included.
+    [[nodiscard]] const std::vector<Interval>& intervals() const noexcept {
+        return core_->now().outputs;
+    }
+    /// Changes what is named, all of it or nothing, while trades flow. Throws
+    /// Error(invalid_option), Error(invalid_interval), Error(duplicate_interval) and, when a
+    /// producer does not come to rest, Error(engine_state): then nothing has changed.
+    ConfigReport reconfigure(const ConfigChange& change, DurationNs timeout_ns = NS_PER_SECOND);
+
+    [[nodiscard]] const RollupPlan& plan() const noexcept { return core_->now().plan; }
+    [[nodiscard]] EngineCounts counts() const noexcept;
+    /// What the trade ids of a source tell, over all its producers and symbols.
+    [[nodiscard]] engine::IdCounts id_counts(std::uint16_t source) const noexcept;
+    /// Memory of kept bars and seen ids, in use or ready.
+    [[nodiscard]] std::size_t kept_bytes() const { return core_->blocks.bytes(); }
+    /// Trades applied so far, by worker.
+    [[nodiscard]] std::vector<std::int64_t> worker_loads() const;
+
+private:
+    void cut(engine::Command& command);
+    using Workers = std::vector<std::shared_ptr<engine::Worker>>;
+    struct Move {
+        std::int32_t symbol;
+        engine::Route from;
+        std::uint32_t to;
+    };
+
+    void flip(DurationNs timeout_ns, const std::function<void()>& at_rest);
+    std::size_t move_locked(const std::vector<Move>& moves, DurationNs timeout_ns);
+    std::shared_ptr<engine::Worker> make_worker(std::size_t place);
+    static EngineCounts counts_of(const engine::Worker& worker) noexcept;
+    void replace_workers(const Workers& next, DurationNs timeout_ns);
+    void hand_over(const Workers& workers);
+    void replace_lanes(std::size_t capacity, DurationNs timeout_ns);
+    void follow(const engine::PlanGeneration& generation);
+    void set_policies(engine::LanePolicy policy);
+    void open_gates();
+    [[nodiscard]] std::vector<Move> balanced_moves(std::size_t workers);
+    void drop_read_logs();
+    void watch_growth(const Workers& workers);
+    void stop_unused(const Workers& workers);
+    void run_on_workers(engine::Command& command);
+    void run_on(const Workers& workers, engine::Command& command);
+    void keep();
+    [[nodiscard]] TimeNs clock_watermark() const noexcept;
+    std::vector<engine::Worker*> worker_list() const;
+    std::vector<engine::Worker*> log_list() const;
+    void finish_captures();
+    void prepare_captures(const engine::SlotSet* pending);
+    std::shared_ptr<const BarTable> collect_open();
+    void check_running() const;
+
+    std::shared_ptr<engine::Core> core_;
+    std::shared_ptr<engine::Snapshotter> snapshotter_;
+    Workers workers_;                               // by place
+    std::vector<std::shared_ptr<engine::Worker>> logs_;  // in order of making: whose logs are kept
+    EngineCounts retired_counts_;                   // of workers that are gone
+    mutable std::mutex lists_;  // of the three above, for who does not have `control_`
+    mutable std::mutex control_;  // cuts, one at a time; never taken by a worker or a producer
+    std::vector<std::shared_ptr<Producer>> producers_;
+    std::atomic<EngineState> state_{EngineState::created};
+    std::vector<std::int64_t> loads_seen_;  // by slot: trades at the last rebalance
+    TimeNs highest_watermark_ = TIME_NONE;  // that all workers were told
+    std::shared_ptr<engine::Command> following_;
+    std::shared_ptr<engine::Handover> handover_;  // the last one: workers may be at it after a failure
+    std::atomic<bool> keeping_{false};
+    std::thread keeper_;
+};
+
+}  // namespace klineagg

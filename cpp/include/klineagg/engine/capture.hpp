@@ -1,0 +1,141 @@
+// The open bars of one worker as they stood at a cut, taken down while trades go on.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "klineagg/engine/capture_rows.hpp"
+#include "klineagg/engine/dirty_table.hpp"
+#include "klineagg/engine/open_view.hpp"
+#include "klineagg/engine/symbol_slot.hpp"
+
+namespace klineagg::engine {
+
+/// The slots that are still to be captured, and the rows of those that were. The worker captures
+/// a few slots at a time, and any slot before its next trade, so the result is the state at the
+/// cut and nobody waits for all of it.
+class Capture {
+public:
+    /// The rows of one symbol, contiguous.
+    struct Group {
+        std::int32_t symbol;
+        std::uint32_t rows;
+        std::size_t first;
+    };
+
+    /// Of a plan with that many levels and outputs.
+    Capture(std::size_t levels, std::size_t outputs) : rows_each_(outputs) { scratch_.fit(levels); }
+
+    // --- The worker ---
+
+    void want(std::size_t slot) noexcept {
+        if (slots_.insert(slot)) ++left_;
+        limit_ = slot >= limit_ ? slot + 1 : limit_;
+    }
+    void begin() noexcept {
+        cursor_ = 0;
+        ask_for_room();
+        done_.store(left_ == 0, std::memory_order_release);
+    }
+    [[nodiscard]] bool is_open() const noexcept { return left_ != 0; }
+    /// Must be called before anything in the slot changes.
+    template <class WaitForRoom>
+    void before_change(const SymbolSlot& slot, WaitForRoom&& wait) {
+        if (left_ == 0 || !slots_.contains(slot.index)) [[likely]] return;
+        take(slot, wait);
+        finish_if_last();
+    }
+    /// Captures up to `count` of the wanted slots; false when there is nothing to do now.
+    bool advance(const SlotTable& table, std::size_t count);
+    /// While none runs: of a plan with that many levels and outputs.
+    void follow(std::size_t levels, std::size_t outputs) {
+        rows_each_ = outputs;
+        scratch_.fit(levels);
+    }
+    void grow(std::size_t slots) {
+        slots_.grow(slots);
+        groups_.grow(slots);
+    }
+
+    // --- The taker ---
+
+    /// Before the freeze: drops the last capture and makes room for this many symbols.
+    /// Throws std::bad_alloc.
+    void prepare(std::size_t symbols);
+    /// Room for all that is wanted, while a capture runs. Throws std::bad_alloc.
+    void give_room();
+    [[nodiscard]] bool is_done() const noexcept { return done_.load(std::memory_order_acquire); }
+    // Of a capture that is done:
+    [[nodiscard]] std::size_t groups() const noexcept { return group_count_; }
+    [[nodiscard]] const Group& group(std::size_t index) const noexcept { return groups_[index]; }
+    [[nodiscard]] const CaptureRows& rows() const noexcept { return rows_; }
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return slots_.bytes() + groups_.bytes() + rows_.bytes();
+    }
+
+private:
+    template <class WaitForRoom>
+    void take(const SymbolSlot& slot, WaitForRoom&& wait);
+    /// For what is left, and the symbol at hand.
+    void ask_for_room() noexcept {
+        wanted_.store(rows_.size() + (left_ + 1) * rows_each_, std::memory_order_relaxed);
+    }
+    void finish_if_last() noexcept {
+        if (left_ != 0) return;
+        limit_ = 0;
+        done_.store(true, std::memory_order_release);
+    }
+
+    std::size_t rows_each_;  // that a symbol has at most, but for a lateness
+    SlotSet slots_;
+    std::size_t left_ = 0;
+    std::size_t cursor_ = 0;
+    std::size_t limit_ = 0;
+    OpenBars::Scratch scratch_;
+    CaptureRows rows_;
+    GrowingArray<Group> groups_;
+    std::size_t group_count_ = 0;
+    // The taker writes, the worker reads, or the other way round: rows that more room is asked for.
+    std::atomic<std::size_t> wanted_{0};
+    std::atomic<bool> done_{true};
+};
+
+template <class WaitForRoom>
+void Capture::take(const SymbolSlot& slot, WaitForRoom&& wait) {
+    struct Sink {
+        Capture* capture;
+        const SymbolSlot* slot;
+        std::remove_reference_t<WaitForRoom>* wait;
+
+        void bars(int output, const PartialBar* bars, std::size_t count,
+                  double close_before) const {
+            const auto interval = static_cast<std::int16_t>(output);
+            for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
+                while (!capture->rows_.has_room()) [[unlikely]] {
+                    capture->ask_for_room();
+                    (*wait)();
+                }
+                BarRow& row = capture->rows_.append(interval);
+                fill_row(row, slot->symbol, interval, *bar, close_before);
+                row.flags =
+                    static_cast<std::uint16_t>(row.flags | cut_flag(*bar, slot->begin_of(output)));
+                if (bar->has_close()) close_before = bar->close;
+            }
+        }
+        void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
+                 std::int32_t revision) const {
+            PartialBar flat = flat_bar(range, bars, flags);
+            flat.revision = revision;
+            this->bars(output, &flat, 1, price);
+        }
+    };
+    slots_.erase(slot.index);
+    --left_;
+    const std::size_t first = rows_.size();
+    OpenBars::open_rows(slot.aggregator, scratch_, Sink{this, &slot, &wait});
+    const auto rows = static_cast<std::uint32_t>(rows_.size() - first);
+    if (rows != 0) groups_[group_count_++] = {slot.symbol, rows, first};
+}
+
+}  // namespace klineagg::engine

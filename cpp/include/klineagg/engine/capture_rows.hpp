@@ -1,0 +1,95 @@
+// Room for the rows of a capture: given by the taker, filled by a worker, kept from take to take.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "klineagg/detail/huge_pool.hpp"
+#include "klineagg/engine/bar_row.hpp"
+
+namespace klineagg::engine {
+
+/// Chunks that are made before they are needed and then stay: fresh pages for each snapshot took
+/// longer than the bars in them.
+class CaptureRows {
+public:
+    static constexpr std::size_t CHUNK_ROWS = 3776;  // four chunks fill a huge page
+    static constexpr std::size_t CHUNKS_MAX = 4096;
+
+    struct Chunk {
+        BarRow rows[CHUNK_ROWS];
+        std::int16_t intervals[CHUNK_ROWS];  // again: counting them needs not read all rows
+    };
+
+    CaptureRows() : chunks_(std::make_unique<std::atomic<Chunk*>[]>(CHUNKS_MAX)) {}
+    ~CaptureRows() { shrink(0); }
+    CaptureRows(const CaptureRows&) = delete;
+    CaptureRows& operator=(const CaptureRows&) = delete;
+
+    // --- The worker ---
+
+    [[nodiscard]] bool has_room() const noexcept {
+        return size_ < room_.load(std::memory_order_acquire);
+    }
+    [[nodiscard]] bool has_room(std::size_t rows) const noexcept {
+        return size_ + rows <= room_.load(std::memory_order_acquire);
+    }
+    /// The place of the next row. Needs has_room().
+    BarRow& append(std::int16_t interval) noexcept {
+        const std::size_t place = size_++ % CHUNK_ROWS;
+        if (place == 0) chunk_ = chunks_[size_ / CHUNK_ROWS].load(std::memory_order_relaxed);
+        chunk_->intervals[place] = interval;
+        return chunk_->rows[place];
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    void clear() noexcept { size_ = 0; }
+
+    // --- The taker ---
+
+    /// Makes room for `rows` in all. Throws std::bad_alloc.
+    void grow(std::size_t rows) {
+        std::size_t room = room_.load(std::memory_order_relaxed);
+        for (; room < rows && room < CHUNKS_MAX * CHUNK_ROWS; room += CHUNK_ROWS) {
+            // Not value-initialized: each row is written before it is read.
+            chunks_[room / CHUNK_ROWS].store(new (detail::huge_take(sizeof(Chunk))) Chunk,
+                                               std::memory_order_relaxed);
+            room_.store(room + CHUNK_ROWS, std::memory_order_release);
+        }
+    }
+    /// Gives back what lies beyond `rows`, between two captures.
+    void shrink(std::size_t rows) noexcept {
+        std::size_t room = room_.load(std::memory_order_relaxed);
+        for (; room >= rows + CHUNK_ROWS; room -= CHUNK_ROWS)
+            detail::huge_give(chunks_[room / CHUNK_ROWS - 1].load(std::memory_order_relaxed),
+                              sizeof(Chunk));
+        room_.store(room, std::memory_order_release);
+    }
+    [[nodiscard]] std::size_t room() const noexcept {
+        return room_.load(std::memory_order_relaxed);
+    }
+    // Below what the worker had written when it finished:
+    [[nodiscard]] const BarRow& row(std::size_t row) const noexcept {
+        return chunk(row).rows[row % CHUNK_ROWS];
+    }
+    [[nodiscard]] std::int16_t interval(std::size_t row) const noexcept {
+        return chunk(row).intervals[row % CHUNK_ROWS];
+    }
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return room() / CHUNK_ROWS * sizeof(Chunk) + CHUNKS_MAX * sizeof(chunks_[0]);
+    }
+
+private:
+    [[nodiscard]] const Chunk& chunk(std::size_t row) const noexcept {
+        return *chunks_[row / CHUNK_ROWS].load(std::memory_order_relaxed);
+    }
+
+    std::unique_ptr<std::atomic<Chunk*>[]> chunks_;
+    std::atomic<std::size_t> room_{0};
+    std::size_t size_ = 0;
+    Chunk* chunk_ = nullptr;
+};
+
+}  // namespace klineagg::engine

@@ -1,0 +1,89 @@
+// The append-only log of closed bars of one worker.
+//
+// The worker appends, takers read below `end`, and the keeper gives the memory: chunks are put in
+// place ahead of the writer and taken back behind the slowest reader, so appending never allocates.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "klineagg/engine/bar_row.hpp"
+
+namespace klineagg::engine {
+
+class ClosedLog {
+public:
+    static constexpr std::uint64_t CHUNK_ROWS = 1024;
+
+    /// `rows_max`: the bound of what is kept for readers; `spare_chunks` more are held ready.
+    ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks);
+    ~ClosedLog();
+    ClosedLog(const ClosedLog&) = delete;
+    ClosedLog& operator=(const ClosedLog&) = delete;
+
+    // --- The worker ---
+
+    /// True when at least one row can be appended. False: the keeper is behind, or readers keep
+    /// more than the bound allows.
+    [[nodiscard]] bool has_room() const noexcept {
+        return next_ % CHUNK_ROWS != 0 || next_ / CHUNK_ROWS < ready_.load(std::memory_order_acquire);
+    }
+    /// The place of the next row. Needs has_room().
+    BarRow& append() noexcept {
+        if (next_ % CHUNK_ROWS == 0) chunk_ = slot(next_ / CHUNK_ROWS).load(std::memory_order_acquire);
+        return chunk_->rows[next_++ % CHUNK_ROWS];
+    }
+    /// Shows the rows appended so far to readers: once a block, not once a row.
+    void publish() noexcept { end_.store(next_, std::memory_order_release); }
+    [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
+
+    // --- Readers ---
+
+    [[nodiscard]] std::uint64_t end() const noexcept { return end_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint64_t begin() const noexcept {
+        return begin_.load(std::memory_order_acquire);
+    }
+    /// Row `index`, begin() <= index < end(), while nobody trims beyond it.
+    [[nodiscard]] const BarRow& row(std::uint64_t index) const noexcept {
+        return slot(index / CHUNK_ROWS).load(std::memory_order_acquire)->rows[index % CHUNK_ROWS];
+    }
+
+    // --- The keeper, one thread at a time ---
+
+    /// Takes back the chunks below `index` and holds `spare_chunks` ready. True when it made
+    /// any: the writer is busy. Throws std::bad_alloc.
+    bool refill();
+    void trim(std::uint64_t index) noexcept;
+    /// Rows beyond the bound: how many the slowest readers have to give up.
+    [[nodiscard]] std::uint64_t rows_over() const noexcept;
+    [[nodiscard]] std::size_t bytes() const noexcept;
+
+private:
+    struct Chunk {
+        BarRow rows[CHUNK_ROWS];
+    };
+
+    [[nodiscard]] std::atomic<Chunk*>& slot(std::uint64_t chunk) const noexcept {
+        return slots_[chunk & mask_];
+    }
+
+    std::uint64_t rows_max_;
+    std::uint64_t spare_chunks_;
+    std::uint64_t mask_;
+    std::unique_ptr<std::atomic<Chunk*>[]> slots_;
+    std::vector<Chunk*> free_;     // the keeper's
+    std::uint64_t trimmed_ = 0;    // the keeper's: chunks below are taken back
+    std::uint64_t made_ = 0;       // chunks in existence
+    std::atomic<std::size_t> bytes_{0};
+
+    alignas(128) std::atomic<std::uint64_t> ready_{0};  // chunks in place, from the first ever
+    std::atomic<std::uint64_t> begin_{0};
+    alignas(128) std::uint64_t next_ = 0;  // the worker's
+    Chunk* chunk_ = nullptr;
+    alignas(128) std::atomic<std::uint64_t> end_{0};
+};
+
+}  // namespace klineagg::engine

@@ -1,0 +1,204 @@
+// What is open in an aggregator, put together when somebody looks; nothing is changed.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "klineagg/aggregator.hpp"
+
+namespace klineagg {
+
+namespace engine {
+struct OpenView;
+}
+
+/// Reads the aggregator's state as a friend of it.
+template <>
+class SymbolAggregator<engine::OpenView> {
+public:
+    using Aggregator = SymbolAggregator<PartialBar>;
+    /// Memory of each level above the base.
+    static constexpr std::size_t LEVEL_BYTES = sizeof(Aggregator::Level);
+
+    /// Reused from one symbol to the next, so that looking allocates nothing.
+    struct Scratch {
+        std::vector<PartialBar> single;                // by level: its one open bar
+        std::vector<std::vector<PartialBar>> levels;  // by level: its open bars, where several are
+
+        void fit(std::size_t count) {
+            if (single.size() >= count) return;
+            single.resize(count);
+            levels.resize(count);
+            for (std::vector<PartialBar>& bars : levels) bars.reserve(4);
+        }
+    };
+
+    /// The earliest end of an open bar of any level; TIME_MAX when none is open.
+    static TimeNs next_close(const Aggregator& from) noexcept {
+        TimeNs next = TIME_MAX;
+        if (!from.older_.empty()) next = from.older_.front()->bar.close_time;
+        if (from.base_.active) next = std::min(next, from.base_close_);
+        for (const Aggregator::Level& level : from.coarser_) {
+            if (level.active) next = std::min(next, level.bar.close_time);
+        }
+        // A genesis bar is closed by the clock too; until then it is the first that is kept.
+        if (from.genesis_ != TIME_NONE) [[unlikely]] {
+            for (const History& history : from.histories_) {
+                const KeptBar* const first = history.front();
+                if (first != nullptr && first->seeds() && first->bar.close_time > from.watermark_)
+                    next = std::min(next, first->bar.close_time);
+            }
+        }
+        return next;
+    }
+
+    /// Asks for the memory that open_rows will read.
+    static void prefetch(const Aggregator& from) noexcept {
+        for (const Aggregator::Level& level : from.coarser_) {
+            const auto* const line = reinterpret_cast<const char*>(&level);
+            for (std::size_t at = 0; at < sizeof level; at += 64) __builtin_prefetch(line + at);
+        }
+    }
+
+    /// Calls sink.bars(output, bars, count, close_before) for every open bar, and sink.gap for open
+    /// genesis bars in which nobody traded yet.
+    template <class Sink>
+    static void open_rows(const Aggregator& from, Scratch& scratch, const Sink& sink) {
+        scratch.fit(from.level_count());
+        if (from.older_.empty()) [[likely]] {
+            PartialBar* base = nullptr;
+            if (from.base_.active) {
+                base = &scratch.single[0];
+                *base = from.base_.bar;
+                base->close_time = from.base_close_;  // its own field is lowered as a guard
+            }
+            visit_one(from, scratch, 0, base, sink);
+            return;
+        }
+        std::vector<PartialBar>& base = scratch.levels[0];
+        base.clear();
+        for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next)
+            base.push_back(cell->bar);
+        if (from.base_.active) {
+            base.push_back(from.base_.bar);
+            base.back().close_time = from.base_close_;  // its own field is lowered as a guard
+        }
+        visit(from, scratch, 0, sink);
+    }
+
+private:
+    /// `bar`: the one open bar of `level`, nullptr when it has none.
+    template <class Sink>
+    static void visit_one(const Aggregator& from, Scratch& scratch, int level,
+                          const PartialBar* bar, const Sink& sink) {
+        const RollupLevel& plan = from.plan_[level];
+        if (plan.output != HIDDEN_LEVEL) emit(from, level, bar, bar == nullptr ? 0 : 1, sink);
+        for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
+            const Aggregator::Level& state = from.coarser_[static_cast<std::size_t>(feed - 1)];
+            PartialBar& up = scratch.single[static_cast<std::size_t>(feed)];
+            if (bar == nullptr) {
+                visit_one(from, scratch, feed, state.active ? &state.bar : nullptr, sink);
+            } else if (state.active && bar->open_time < state.bar.close_time) {
+                up = state.bar;
+                merge_into(up, *bar);
+                visit_one(from, scratch, feed, &up, sink);
+            } else if (state.active) {
+                scratch.levels[static_cast<std::size_t>(level)].assign(1, *bar);
+                roll_up(from, feed, scratch.levels[static_cast<std::size_t>(level)],
+                        scratch.levels[static_cast<std::size_t>(feed)]);
+                visit(from, scratch, feed, sink);
+            } else {
+                Span span;
+                const bool inside = from.plan_[feed].interval->locate(bar->open_time, span);
+                if (inside) (void)begin_with_bars(up, span, bar, bar + 1);
+                visit_one(from, scratch, feed, inside ? &up : nullptr, sink);
+            }
+        }
+    }
+
+    template <class Sink>
+    static void visit(const Aggregator& from, Scratch& scratch, int level, const Sink& sink) {
+        const RollupLevel& plan = from.plan_[level];
+        const std::vector<PartialBar>& bars = scratch.levels[static_cast<std::size_t>(level)];
+        if (plan.output != HIDDEN_LEVEL) emit(from, level, bars.data(), bars.size(), sink);
+        for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
+            roll_up(from, feed, bars, scratch.levels[static_cast<std::size_t>(feed)]);
+            visit(from, scratch, feed, sink);
+        }
+    }
+
+    /// The open bars of `level`: what closed finer bars have left in it, and the open finer ones.
+    static void roll_up(const Aggregator& from, int level, const std::vector<PartialBar>& finer,
+                        std::vector<PartialBar>& bars) {
+        const Aggregator::Level& state = from.coarser_[static_cast<std::size_t>(level - 1)];
+        bars.clear();
+        if (state.active) bars.push_back(state.bar);
+        for (const PartialBar& bar : finer) {
+            if (!bars.empty() && bar.open_time < bars.back().close_time) {
+                merge_into(bars.back(), bar);
+                continue;
+            }
+            Span span;
+            if (!from.plan_[level].interval->locate(bar.open_time, span)) continue;
+            bars.emplace_back();
+            (void)begin_with_bars(bars.back(), span, &bar, &bar + 1);
+        }
+    }
+
+    template <class Sink>
+    static void emit(const Aggregator& from, int level, const PartialBar* bars, std::size_t count,
+                     const Sink& sink) {
+        const Aggregator::Level& state =
+            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        const int output = from.plan_[level].output;
+        if (from.genesis_ != TIME_NONE && state.covered_to == TIME_NONE) [[unlikely]]
+            emit_genesis(from, level, bars, count, sink);
+        double previous = NO_PRICE;
+        bool is_known = false;
+        for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
+            if (!bar->has_close() && !is_known) [[unlikely]] {
+                // Not asked for by others: the history is far away in memory.
+                previous = close_before(from, level, state);
+            }
+            const double before = previous;
+            is_known = true;
+            if (bar->has_close()) previous = bar->close;
+            const std::uint16_t cut = from.cut_flag(bar->open_time, bar->close_time);
+            if (cut == 0) [[likely]] {
+                sink.bars(output, bar, 1, before);
+                continue;
+            }
+            PartialBar flagged = *bar;
+            flagged.flags = static_cast<std::uint16_t>(flagged.flags | cut);
+            sink.bars(output, &flagged, 1, before);
+        }
+    }
+
+    static double close_before(const Aggregator& from, int level,
+                               const Aggregator::Level& state) noexcept {
+        return from.histories_.empty()
+                   ? state.last_close
+                   : from.histories_[static_cast<std::size_t>(level)].last_close();
+    }
+
+    /// The genesis bar in which nobody has traded yet; it lies before all others.
+    template <class Sink>
+    static void emit_genesis(const Aggregator& from, int level, const PartialBar* bars,
+                             std::size_t count, const Sink& sink) {
+        const Span span = from.genesis_span(level);
+        if (span.close <= from.watermark_ || span.open >= TIME_MAX) return;
+        if (count != 0 && bars->open_time <= span.open) return;
+        const Aggregator::Level& state =
+            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        const int flags = BAR_GENESIS | from.cut_flag(span.open, span.close);
+        sink.gap(from.plan_[level].output, span, 1, close_before(from, level, state),
+                 static_cast<std::uint16_t>(flags), 0);
+    }
+};
+
+namespace engine {
+using OpenBars = SymbolAggregator<OpenView>;
+}
+
+}  // namespace klineagg

@@ -1,0 +1,50 @@
+// What an engine is made with.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "klineagg/aggregator.hpp"
+#include "klineagg/engine/clock.hpp"
+#include "klineagg/engine/lane.hpp"
+#include "klineagg/engine/wait.hpp"
+
+namespace klineagg {
+
+/// What happens when consumers leave more rows unacknowledged than the bound allows.
+enum class BoundPolicy : std::uint8_t {
+    lose,   // the oldest go; the consumer's next snapshot says how many it lost
+    block,  // the workers wait, so lanes fill and their policy acts
+};
+
+struct EngineOptions {
+    EngineOptions() {
+        aggregator.lateness_ns = 0;
+        aggregator.late = LatePolicy::amend;
+        aggregator.amend_horizon_ns = NS_PER_HOUR;
+        aggregator.gaps = GapMode::runs;
+    }
+
+    AggregatorOptions aggregator;
+    int workers = 1;
+    std::vector<int> cores;  // one for each worker, or none: not pinned
+    engine::WaitKind wait = engine::WaitKind::backoff;
+    engine::LanePolicy policy = engine::LanePolicy::block;
+    std::size_t lane_capacity = 65536;
+    DurationNs block_timeout_ns = 10 * NS_PER_SECOND;
+    DurationNs close_delay_ns = 0;
+    DurationNs max_ahead_ns = NS_PER_MINUTE;
+    DurationNs lease_ns = 30 * NS_PER_SECOND;
+    bool admit_unknown = true;
+    std::size_t keep_bars = 0;  // closed rows of each symbol and interval held for Engine::bars
+    bool allow_nonpositive_prices = false;
+    std::uint64_t unacknowledged_rows_max = std::uint64_t{1} << 21U;  // for each worker
+    BoundPolicy on_bound = BoundPolicy::lose;
+    std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
+    std::shared_ptr<engine::Clock> clock;        // none: the system's
+};
+
+}  // namespace klineagg

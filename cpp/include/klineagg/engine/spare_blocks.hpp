@@ -1,0 +1,96 @@
+// Blocks for kept bars: made by the keeper, used by the workers.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "klineagg/block_pool.hpp"
+
+namespace klineagg::engine {
+
+/// The pool of one worker. The keeper puts blocks in its way before it needs them.
+class SpareBlocks final : public BlockPool {
+public:
+    SpareBlocks() = default;
+    SpareBlocks(const SpareBlocks&) = delete;
+    SpareBlocks& operator=(const SpareBlocks&) = delete;
+
+    // --- The worker ---
+
+    [[nodiscard]] void* take() override;
+    void give(void* block) noexcept override;
+
+    // --- The keeper ---
+
+    /// Makes blocks until enough for a while are ready. True when it made any. Throws
+    /// std::bad_alloc.
+    bool refill();
+
+    // --- Anybody ---
+
+    /// Memory of this pool's blocks, in use or not; blocks that moved to another pool stay here.
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return bytes_.load(std::memory_order_relaxed);
+    }
+    /// Blocks that were wanted when there were none, so that the worker had to make them.
+    [[nodiscard]] std::int64_t misses() const noexcept {
+        return misses_.load(std::memory_order_relaxed);
+    }
+
+private:
+    struct Free {
+        Free* next;
+    };
+    struct alignas(BLOCK_ALIGN) Block {
+        std::byte bytes[BLOCK_BYTES];
+    };
+
+    static constexpr std::size_t SPARES_MIN = 512;
+    static constexpr std::size_t SPARES_MAX = 65536;
+    static constexpr std::size_t MISS_BLOCKS = 64;
+
+    /// A chain of new blocks.
+    Free* make(std::size_t count, Free*& last);
+
+    // Of the worker.
+    Free* free_ = nullptr;
+    std::int64_t taken_ = 0;  // less what was given back
+    std::atomic<std::int64_t> shown_taken_{0};
+    std::atomic<std::int64_t> misses_{0};
+
+    alignas(128) std::atomic<Free*> ready_{nullptr};  // from the keeper, for the worker
+
+    // Of the keeper.
+    alignas(128) std::int64_t put_ = 0;
+    std::int64_t last_taken_ = 0;
+    std::size_t target_ = SPARES_MIN;
+
+    std::mutex making_;  // a worker that finds nothing makes blocks itself
+    std::vector<std::unique_ptr<Block[]>> slabs_;
+    std::atomic<std::size_t> bytes_{0};
+};
+
+/// The pools of an engine. Bars outlive the worker that kept them, so their memory does too.
+class BlockStore {
+public:
+    /// A pool for a new worker: one that is free again, or a new one.
+    [[nodiscard]] SpareBlocks& lend();
+    void take_back(SpareBlocks& pool);
+    /// Of the keeper: refills all that are lent.
+    bool refill();
+    [[nodiscard]] std::size_t bytes() const;
+
+private:
+    struct Entry {
+        std::unique_ptr<SpareBlocks> pool;
+        bool lent;
+    };
+    mutable std::mutex mutex_;
+    std::vector<Entry> pools_;
+};
+
+}  // namespace klineagg::engine

@@ -1,0 +1,104 @@
+// How a thread waits for work: from never letting go of its core to sleeping until it is called.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "klineagg/engine/clock.hpp"
+
+namespace klineagg::engine {
+
+enum class WaitKind : std::uint8_t {
+    spin,     // for a core of its own: answers at once, uses the core to the full
+    backoff,  // spins, then yields, then sleeps for up to WAIT_SLEEP_NS_MAX
+    park,     // spins for a moment, then sleeps until it is notified or the deadline has come
+};
+
+inline constexpr DurationNs WAIT_SLEEP_NS_MAX = 500'000;
+
+/// Lets the core's other thread, and the memory bus, have a moment.
+inline void spin_pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb" ::: "memory");
+#endif
+}
+
+/// One thread waits, any number of others notify. Usage, on the side that waits:
+///
+///     if (work()) waiter.reset();
+///     else waiter.idle([&] { return anything_to_do(); }, deadline);
+///
+/// and on the other: make the work visible (any store will do), then `notify()`. A parked thread
+/// announces itself before it looks once more, so whatever was visible before a `notify()` is
+/// seen by that look, or the `notify()` sees the announcement: no wake-up is missed.
+class Waiter {
+public:
+    explicit Waiter(WaitKind kind);
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+
+    [[nodiscard]] WaitKind kind() const noexcept { return kind_; }
+
+    // --- The waiting thread ---
+
+    /// There was work: the next wait starts with spinning again.
+    void reset() noexcept { rounds_ = 0; }
+
+    /// One step of waiting: returns after a moment, or when there may be work, or at `deadline`,
+    /// to be called again as long as nothing was found. `has_work` is asked right before the
+    /// thread falls asleep for longer.
+    template <class HasWork>
+    void idle(HasWork&& has_work, MonotonicNs deadline = NO_DEADLINE) {
+        if (rounds_ < SPIN_ROUNDS) {
+            if (kind_ != WaitKind::spin) ++rounds_;
+            for (int i = 0; i < SPIN_PAUSES; ++i) spin_pause();
+        } else if (kind_ == WaitKind::backoff) {
+            back_off(deadline);
+        } else {
+            announce();
+            if (!has_work()) sleep(deadline);
+            withdraw();
+        }
+    }
+
+    // --- Any thread ---
+
+    /// Costs one load of a line that nobody writes as long as nobody is parked; no system call.
+    void notify() noexcept {
+        if (kind_ != WaitKind::park) return;
+        if (remote_fence_) {
+            // The parking thread's own fence reaches every core: see announce().
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (parked_.load(std::memory_order_relaxed) == 0) return;
+        } else if (parked_.fetch_add(0, std::memory_order_seq_cst) == 0) {
+            return;
+        }
+        wake();
+    }
+
+    /// How often `notify()` had to call a parked thread: each is a system call of the notifier.
+    [[nodiscard]] std::uint64_t wake_count() const noexcept {
+        return wakes_.load(std::memory_order_relaxed);
+    }
+
+private:
+    static constexpr int SPIN_PAUSES = 16;
+    static constexpr std::uint32_t SPIN_ROUNDS = 64;
+    static constexpr std::uint32_t YIELD_ROUNDS = 16;
+
+    void back_off(MonotonicNs deadline) noexcept;
+    void announce() noexcept;
+    void sleep(MonotonicNs deadline) noexcept;
+    void withdraw() noexcept;
+    void wake() noexcept;
+
+    const WaitKind kind_;
+    const bool remote_fence_;
+    std::uint32_t rounds_ = 0;  // of the waiting thread, since its last work
+    alignas(128) std::atomic<std::uint32_t> parked_{0};
+    alignas(128) std::atomic<std::uint64_t> wakes_{0};
+};
+
+}  // namespace klineagg::engine

@@ -1,0 +1,162 @@
+// A worker: one thread that owns symbols and everything that happens to them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "klineagg/engine/block_sorter.hpp"
+#include "klineagg/engine/capture.hpp"
+#include "klineagg/engine/closed_log.hpp"
+#include "klineagg/engine/command.hpp"
+#include "klineagg/engine/core.hpp"
+#include "klineagg/engine/dirty_table.hpp"
+#include "klineagg/engine/due_heap.hpp"
+#include "klineagg/engine/intake.hpp"
+#include "klineagg/engine/thread.hpp"
+#include "klineagg/engine/transfer.hpp"
+#include "klineagg/engine/wait.hpp"
+#include "klineagg/engine/worker_metrics.hpp"
+
+namespace klineagg::engine {
+
+class Worker {
+public:
+    using Lanes = std::vector<std::shared_ptr<Intake>>;
+
+    Worker(Core& core, std::uint32_t id);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    // --- Control threads, one at a time ---
+
+    void start();
+    /// Before start(): the clock's watermark as the others have it.
+    void begin_at(TimeNs watermark) noexcept { clock_watermark_ = watermark; }
+    /// Runs `command` at the gates of the lanes, which must be closed before.
+    void post(Command& command) noexcept;
+    void join();
+    /// Grows the tables to `slots` symbols: the keeper's.
+    void grow(std::size_t slots);
+
+    // --- Anybody ---
+
+    void notify() noexcept { waiter_.notify(); }
+    [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] ClosedLog& log() noexcept { return log_; }
+    /// It has no symbols and no thread any more; only its log is read.
+    [[nodiscard]] bool is_retired() const noexcept { return retired_.load(); }
+    void retire() noexcept { retired_.store(true); }
+    [[nodiscard]] Capture& capture() noexcept { return capture_; }
+    [[nodiscard]] const DirtyTable& dirty() const noexcept { return dirty_; }
+    [[nodiscard]] const WorkerCounts& counts() const noexcept { return counts_; }
+    [[nodiscard]] const WorkerMetrics& metrics() const noexcept { return metrics_; }
+    [[nodiscard]] std::size_t bytes() const noexcept;
+
+    // --- Commands, on the worker's thread ---
+
+    /// Takes over a list of lanes (made by the caller, so that nothing is allocated here).
+    void swap_lanes(Lanes& lanes) noexcept { lanes_.swap(lanes); }
+    /// Symbols follow this generation of the plan from here on: each before its next trade, the
+    /// others a few between blocks. `left` goes down when all do.
+    void follow(const PlanGeneration& generation, std::atomic<int>& left);
+    bool advance_follow();
+    /// Raises the clock's watermark and closes all that lies behind it.
+    void close_up_to(TimeNs watermark);
+    /// The clock as it stands: the watermark that all symbols have by it.
+    [[nodiscard]] TimeNs clock_watermark() const noexcept { return clock_watermark_; }
+    /// Freezes the list of changed slots and wants these and the `pending` ones captured; with
+    /// `all` every slot this worker has, and the list stays as it is.
+    void freeze(const SlotSet* pending, bool all);
+    void seed(SymbolSlot& slot, double price, TimeNs start);
+    /// Tells a symbol of the clock, before it is looked at.
+    void catch_up(SymbolSlot& slot) { touch(slot); }
+    void stop() noexcept { stopping_ = true; }
+    /// Exchanges the slot for `fresh`; false, with nothing changed, while it has open bars and
+    /// these may not go.
+    bool remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too) noexcept;
+    /// Begins this worker's part, which it does between its blocks from here on.
+    void begin_transfer(Transfer& transfer) noexcept;
+    /// Goes on with it; false when there is none. Of the loop, and of who runs a worker that has
+    /// no thread.
+    bool advance_transfer();
+    [[nodiscard]] bool failed() const noexcept { return core_->failure.is_set(); }
+
+private:
+    static constexpr std::size_t BLOCK_ROWS = 4096;
+    static constexpr std::size_t CAPTURE_TURN = 16;
+    static constexpr std::size_t CLOSE_TURN = 64;
+
+    struct LogSink;
+
+    void run();
+    void loop();
+    std::size_t drain_lanes();
+    bool run_command();
+    [[nodiscard]] bool has_work() const noexcept;
+    [[nodiscard]] MonotonicNs next_deadline() const noexcept;
+    LaneRefused apply(std::span<const LaneRecord> records);
+    void apply_present(std::span<const LaneRecord> records);
+    void apply_source(std::uint16_t source, std::span<const LaneRecord> records);
+    /// Marks the bars of the holes that the lane has come to. Returns how far it may go now.
+    std::uint64_t mark_holes(Intake& intake, std::uint64_t limit);
+    void mark_hole(SymbolSlot& slot, const LaneHole& hole);
+    /// A symbol that is this worker's from now on.
+    void take_in(SymbolSlot& slot);
+    /// Gives a symbol away, and takes one over that was given away.
+    void detach(SymbolSlot& slot) noexcept;
+    void attach(SymbolSlot& slot) noexcept;
+    [[nodiscard]] bool can_park() const noexcept;
+    /// Puts records of symbols aside that have not come yet; returns the others.
+    std::span<const LaneRecord> park(std::span<const LaneRecord> records) noexcept;
+    void apply_group(SymbolSlot& slot, const Trade* trade, const Trade* end);
+    void settle(SymbolSlot& slot);
+    void touch(SymbolSlot& slot);
+    void follow(SymbolSlot& slot);
+    void settle_plan(SymbolSlot& slot);
+    bool tick();
+    void publish(MonotonicNs now) noexcept;
+    bool close_due(std::size_t count);
+    void wait_for_room();
+
+    Core* core_;
+    std::uint32_t id_;
+    std::string name_;
+    Lanes lanes_;
+    ClosedLog log_;
+    DueHeap due_;
+    DirtyTable dirty_;
+    SlotSet owned_;
+    const PlanGeneration* generation_;
+    std::atomic<int>* following_ = nullptr;
+    std::size_t followed_to_ = 0;
+    SlotSet absent_;  // slots on their way here
+    Transfer* transfer_ = nullptr;
+    Transfer::Part* part_ = nullptr;
+    std::size_t owned_limit_ = 0;
+    Capture capture_;
+    std::vector<LaneRecord> block_;
+    BlockSorter sorter_;
+    SpareBlocks* blocks_;  // for what its symbols keep
+    std::unique_ptr<ClosedBars<PartialBar>> closed_;  // room to work in
+    Waiter waiter_;
+    WorkerCounts counts_;
+    WorkerMetrics metrics_;
+    LaneRefused refused_;         // of the block at hand
+    MonotonicNs now_ = 0;         // read once a block
+    TimeNs clock_ahead_ = 0;      // the engine's clock less now_
+    MonotonicNs next_look_ = 0;   // at the engine's clock
+    TimeNs clock_watermark_ = TIME_NONE;
+    TimeNs next_tick_ = TIME_NONE;
+    bool stopping_ = false;
+    std::atomic<bool> retired_{false};
+    std::atomic<Command*> command_{nullptr};
+    Thread thread_;
+};
+
+}  // namespace klineagg::engine

@@ -1,0 +1,242 @@
+// The life of an engine: made, started, stopped; its producers and symbols; its keeper.
+#include "klineagg/engine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "option_error.hpp"
+
+namespace klineagg {
+
+using engine::Command;
+using engine::Worker;
+using engine::throw_option;
+
+namespace {
+
+constexpr std::uint32_t SPARE_SLOTS = 64;
+
+EngineOptions checked(EngineOptions options) {
+    if (options.workers < 1 || options.workers > static_cast<int>(engine::WORKERS_MAX))
+        throw_option("workers", "workers = " + std::to_string(options.workers) + " is not in 1 ... " +
+                                    std::to_string(engine::WORKERS_MAX));
+    if (options.aggregator.lateness_ns < 0)
+        throw_option("lateness", "a live engine needs a lateness of 0 or more");
+    if (options.aggregator.late == LatePolicy::raise)
+        throw_option("late", "a live engine drops or amends late trades");
+    if (!options.last_prices.empty() && options.aggregator.coverage_start == TIME_NONE)
+        throw_option("last_prices", "last_prices need the start of the coverage");
+    options.aggregator.include_open = true;
+    options.aggregator.coverage_end = TIME_NONE;
+    return options;
+}
+
+struct SwapLanes final : Command {
+    void run(Worker& worker) override { worker.swap_lanes(lists[worker.id()]); }
+    std::vector<Worker::Lanes> lists;
+};
+
+struct Stop final : Command {
+    void run(Worker& worker) override { worker.stop(); }
+};
+
+struct Seed final : Command {
+    void run(Worker& worker) override {
+        if (worker.id() != owner || slot->trades != 0) return;
+        worker.seed(*slot, price, start);
+        done = true;
+    }
+    engine::SymbolSlot* slot = nullptr;
+    std::uint32_t owner = 0;
+    double price = 0.0;
+    TimeNs start = TIME_NONE;
+    bool done = false;
+};
+
+}  // namespace
+
+Engine::Engine(RollupPlan plan, EngineOptions options)
+    : core_(std::make_shared<engine::Core>(std::move(plan), checked(std::move(options)))) {
+    core_->workers.store(static_cast<std::uint32_t>(core_->options.workers));
+    const auto epoch = engine::SystemClock().now();
+    snapshotter_ = std::make_shared<engine::Snapshotter>(*core_, epoch);
+    for (std::uint32_t i = 0; i < core_->workers.load(); ++i)
+        workers_.push_back(std::make_shared<Worker>(*core_, i));
+    logs_ = workers_;
+    watch_growth(workers_);
+    core_->slots.prepare(SPARE_SLOTS);
+    for (const auto& [symbol, price] : core_->options.last_prices)
+        add_symbol(symbol, price, core_->options.aggregator.coverage_start);
+}
+
+Engine::~Engine() {
+    try {
+        stop();
+    } catch (const std::exception&) {
+        // A failed engine has said so before; its threads are joined below.
+    }
+    for (const auto& worker : workers_) worker->join();
+    keeping_.store(false);
+    if (keeper_.joinable()) keeper_.join();
+    for (const auto& producer : producers_) producer->retire();
+    core_->slots.on_growth({});
+}
+
+EngineState Engine::state() const noexcept {
+    return core_->failure.is_set() ? EngineState::failed : state_.load();
+}
+
+void Engine::start() {
+    const std::lock_guard lock(control_);
+    if (state_.load() != EngineState::created)
+        throw Error(ErrorCode::engine_state, "the engine was started before");
+    keeping_.store(true);
+    keeper_ = std::thread([this] { keep(); });
+    for (const auto& worker : workers_) worker->start();
+    state_.store(EngineState::running);
+}
+
+void Engine::stop() {
+    {
+        const std::lock_guard lock(control_);
+        if (state_.load() == EngineState::created) state_.store(EngineState::stopped);
+        if (state_.load() != EngineState::running) return;
+        for (const auto& producer : producers_) producer->retire();
+        core_->stopping.store(true);
+        Stop command;
+        try {
+            cut(command);
+        } catch (...) {
+            state_.store(EngineState::stopped);
+            throw;
+        }
+        state_.store(EngineState::stopped);
+    }
+    for (const auto& worker : workers_) worker->join();
+}
+
+void Engine::check_running() const {
+    core_->failure.check();
+    if (state_.load() != EngineState::running)
+        throw Error(ErrorCode::engine_state, "the engine is not running");
+}
+
+std::vector<Worker*> Engine::worker_list() const {
+    std::vector<Worker*> list;
+    for (const auto& worker : workers_) list.push_back(worker.get());
+    return list;
+}
+
+std::vector<Worker*> Engine::log_list() const {
+    std::vector<Worker*> list;
+    for (const auto& worker : logs_) list.push_back(worker.get());
+    return list;
+}
+
+void Engine::watch_growth(const Workers& workers) {
+    core_->slots.on_growth([workers](std::uint32_t slots) {
+        for (const auto& worker : workers) worker->grow(slots);
+    });
+}
+
+std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_t source) {
+    const std::lock_guard lock(control_);
+    core_->failure.check();
+    if (state_.load() == EngineState::stopped)
+        throw Error(ErrorCode::engine_state, "the engine has stopped");
+    (void)core_->sources.make(source);
+    auto made = std::make_shared<Producer>(core_, name, source, worker_list());
+    producers_.push_back(made);
+    SwapLanes command;
+    command.lists.resize(workers_.size());
+    for (const auto& producer : producers_) {
+        for (std::size_t i = 0; i < workers_.size(); ++i)
+            command.lists[i].push_back(producer->intakes()[i]);
+    }
+    run_on_workers(command);
+    return made;
+}
+
+bool Engine::add_symbol(std::int32_t symbol, std::optional<double> last_price, TimeNs start) {
+    const std::lock_guard lock(control_);
+    core_->failure.check();
+    const engine::Route route = core_->admit(symbol);
+    if (!last_price) return true;
+    Seed seed;
+    seed.slot = &core_->slots[route.slot];
+    seed.owner = route.worker;
+    seed.price = *last_price;
+    seed.start = start;
+    run_on_workers(seed);
+    return seed.done;
+}
+
+EngineCounts& EngineCounts::operator+=(const EngineCounts& other) noexcept {
+    applied += other.applied;
+    late += other.late;
+    beyond_horizon += other.beyond_horizon;
+    outside += other.outside;
+    duplicates += other.duplicates;
+    log_waits += other.log_waits;
+    return *this;
+}
+
+EngineCounts Engine::counts_of(const Worker& worker) noexcept {
+    const engine::WorkerCounts& counts = worker.counts();
+    EngineCounts total;
+    total.applied = counts.applied.load(std::memory_order_relaxed);
+    total.late = counts.late.load(std::memory_order_relaxed);
+    total.beyond_horizon = counts.beyond_horizon.load(std::memory_order_relaxed);
+    total.outside = counts.outside.load(std::memory_order_relaxed);
+    total.duplicates = counts.duplicates.load(std::memory_order_relaxed);
+    total.log_waits = counts.log_waits.load(std::memory_order_relaxed);
+    return total;
+}
+
+engine::IdCounts Engine::id_counts(std::uint16_t source) const noexcept {
+    const engine::SourceCounts* const counts = core_->sources.find(source);
+    return counts == nullptr ? engine::IdCounts{} : counts->read();
+}
+
+EngineCounts Engine::counts() const noexcept {
+    const std::lock_guard lock(lists_);
+    EngineCounts total = retired_counts_;
+    for (const auto& worker : logs_) total += counts_of(*worker);
+    return total;
+}
+
+std::vector<std::int64_t> Engine::worker_loads() const {
+    const std::lock_guard lock(lists_);
+    std::vector<std::int64_t> loads;
+    for (const auto& worker : workers_) loads.push_back(worker->counts().applied.load());
+    return loads;
+}
+
+void Engine::keep() {
+    // Polling, because a worker that called for memory would make a system call to do it.
+    constexpr auto SHORTEST = std::chrono::microseconds(200);
+    constexpr auto LONGEST = std::chrono::microseconds(20'000);
+    auto pause = SHORTEST;
+    while (keeping_.load()) {
+        try {
+            bool busy = core_->slots.prepare(SPARE_SLOTS);
+            busy = core_->blocks.refill() || busy;
+            const std::int32_t newest = core_->newest_symbol.load(std::memory_order_relaxed);
+            if (newest >= 0) core_->routes.prepare(newest);
+            {
+                // A log's place in the list is what the consumers know it by.
+                const std::lock_guard lock(lists_);
+                busy = snapshotter_->keep(log_list()) || busy;
+            }
+            drop_read_logs();
+            pause = busy ? SHORTEST : std::min(LONGEST, pause * 2);
+        } catch (const std::exception& error) {
+            core_->failure.set("kla-keeper", error.what());
+            return;
+        }
+        std::this_thread::sleep_for(pause);
+    }
+}
+
+}  // namespace klineagg

@@ -1,0 +1,125 @@
+// Snapshots and views: the state of all bars at a cut.
+#include "klineagg/engine.hpp"
+
+#include <algorithm>
+
+#include "klineagg/engine/open_table.hpp"
+#include "klineagg/engine/table_builder.hpp"
+#include "pause.hpp"
+#include "snapshot_state.hpp"
+
+namespace klineagg {
+
+using engine::Command;
+using engine::Worker;
+
+namespace {
+
+struct Freeze final : Command {
+    void run(Worker& worker) override {
+        worker.close_up_to(watermark);
+        worker.freeze(pending, all);
+        log_ends[worker.id()] = worker.log().next();
+        watermarks[worker.id()] = worker.clock_watermark();
+    }
+    const engine::SlotSet* pending = nullptr;
+    bool all = false;
+    TimeNs watermark = TIME_NONE;
+    std::vector<std::uint64_t> log_ends;
+    std::vector<TimeNs> watermarks;
+};
+
+}  // namespace
+
+void Engine::finish_captures() {
+    engine::Pause pause;
+    for (const auto& worker : workers_) {
+        engine::Capture& capture = worker->capture();
+        while (!capture.is_done()) {
+            core_->failure.check();
+            capture.give_room();
+            // Without a thread of its own, a worker's work is done here.
+            if (state_.load() != EngineState::running) (void)capture.advance(core_->slots, 1024);
+            else pause();
+        }
+    }
+}
+
+void Engine::prepare_captures(const engine::SlotSet* pending) {
+    finish_captures();  // one that was left in the middle, for lack of memory
+    std::size_t symbols = core_->slots.used();
+    if (pending != nullptr) {
+        std::size_t dirty = 0;
+        for (const auto& worker : workers_) dirty += worker->dirty().size();
+        symbols = std::min(symbols, dirty + pending->count(core_->slots.made()));
+    }
+    for (const auto& worker : workers_) worker->capture().prepare(symbols);
+}
+
+std::shared_ptr<const BarTable> Engine::collect_open() {
+    finish_captures();
+    std::vector<const engine::Capture*> captures;
+    for (const auto& worker : workers_) captures.push_back(&worker->capture());
+    return std::make_shared<const BarTable>(
+        engine::open_table(captures, core_->now().outputs.size()));
+}
+
+Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease) {
+    const std::lock_guard lock(control_);
+    core_->failure.check();
+    const TimeNs now = core_->clock->now();
+    Freeze freeze;
+    freeze.log_ends.resize(workers_.size());
+    freeze.watermarks.resize(workers_.size(), TIME_NONE);
+    freeze.watermark = clock_watermark();
+    freeze.pending = &snapshotter_->prepare(consumer, now);
+    try {
+        prepare_captures(freeze.pending);
+        cut(freeze);
+        highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
+        auto state = std::make_unique<Snapshot::State>();
+        std::vector<std::uint64_t> ends;  // by log; those of workers that are gone do not grow
+        for (const auto& log : logs_)
+            ends.push_back(log->is_retired() ? log->log().end() : freeze.log_ends[log->id()]);
+        const auto begun = snapshotter_->begin(consumer, now, lease.value_or(core_->options.lease_ns),
+                                               log_list(), ends);
+        engine::TableBuilder builder;  // while the workers capture what is open
+        for (std::size_t i = 0; i < logs_.size(); ++i) {
+            const engine::ClosedLog& log = logs_[i]->log();
+            for (std::uint64_t row = begun.begins[i]; row < begun.ends[i]; ++row)
+                builder.add(log.row(row));
+        }
+        state->closed = std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
+        state->open = collect_open();
+        state->core = core_;
+        state->snapshotter = snapshotter_;
+        state->consumer = consumer;
+        state->id = begun.id;
+        state->rows_lost = begun.rows_lost;
+        state->watermark = *std::min_element(freeze.watermarks.begin(), freeze.watermarks.end());
+        snapshotter_->finish_reading(consumer);
+        return Snapshot(std::move(state));
+    } catch (...) {
+        snapshotter_->abandon(consumer);
+        throw;
+    }
+}
+
+View Engine::view() {
+    const std::lock_guard lock(control_);
+    core_->failure.check();
+    Freeze freeze;
+    freeze.log_ends.resize(workers_.size());
+    freeze.watermarks.resize(workers_.size(), TIME_NONE);
+    freeze.watermark = clock_watermark();
+    freeze.all = true;
+    prepare_captures(nullptr);
+    cut(freeze);
+    highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
+    View view;
+    view.open = collect_open();
+    view.watermark = *std::min_element(freeze.watermarks.begin(), freeze.watermarks.end());
+    return view;
+}
+
+}  // namespace klineagg

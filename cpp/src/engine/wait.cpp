@@ -1,0 +1,106 @@
+#include "klineagg/engine/wait.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <ctime>
+#endif
+
+namespace klineagg::engine {
+namespace {
+
+constexpr DurationNs SLEEP_NS_MIN = 20'000;
+
+#if defined(__linux__)
+
+/// Whether a thread can make all other threads of the process pass a fence. Asked for each
+/// waiter, since the process that registered may have been forked.
+bool register_remote_fence() noexcept {
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+void remote_fence() noexcept {
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+#else
+
+bool register_remote_fence() noexcept { return false; }
+void remote_fence() noexcept {}
+
+#endif
+
+void sleep_until(MonotonicNs deadline, DurationNs at_most) noexcept {
+    const DurationNs left =
+        deadline == NO_DEADLINE ? at_most : std::min(at_most, deadline - monotonic_ns());
+    if (left > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(left));
+}
+
+}  // namespace
+
+Waiter::Waiter(WaitKind kind)
+    : kind_(kind), remote_fence_(kind == WaitKind::park && register_remote_fence()) {}
+
+void Waiter::back_off(MonotonicNs deadline) noexcept {
+    const std::uint32_t step = rounds_ - SPIN_ROUNDS;
+    if (step < YIELD_ROUNDS) {
+        ++rounds_;
+        std::this_thread::yield();
+        return;
+    }
+    const std::uint32_t doublings = step - YIELD_ROUNDS;
+    const DurationNs pause = std::min(SLEEP_NS_MIN << doublings, WAIT_SLEEP_NS_MAX);
+    if (pause < WAIT_SLEEP_NS_MAX) ++rounds_;
+    sleep_until(deadline, pause);
+}
+
+void Waiter::announce() noexcept {
+    if (!remote_fence_) {
+        // A read-modify-write here and one in notify(): whichever comes second sees the other.
+        parked_.exchange(1, std::memory_order_seq_cst);
+        return;
+    }
+    parked_.store(1, std::memory_order_relaxed);
+    // Now every other core passes a fence: a notifier whose load came before it has also made its
+    // work visible before it, to the look that follows; one whose load comes after it sees the 1.
+    remote_fence();
+}
+
+void Waiter::sleep(MonotonicNs deadline) noexcept {
+#if defined(__linux__)
+    timespec timeout{};
+    timespec* limit = nullptr;
+    if (deadline != NO_DEADLINE) {
+        const DurationNs left = deadline - monotonic_ns();
+        if (left <= 0) return;
+        timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(left / NS_PER_SECOND);
+        timeout.tv_nsec = static_cast<decltype(timeout.tv_nsec)>(left % NS_PER_SECOND);
+        limit = &timeout;
+    }
+    // Returns at once when a notifier has taken the announcement back in between.
+    syscall(SYS_futex, &parked_, FUTEX_WAIT_PRIVATE, 1, limit, nullptr, 0);
+#else
+    // No timed wait on a number here: short sleeps, each of which looks for work when it is over.
+    sleep_until(deadline, WAIT_SLEEP_NS_MAX);
+#endif
+}
+
+void Waiter::withdraw() noexcept { parked_.store(0, std::memory_order_relaxed); }
+
+void Waiter::wake() noexcept {
+    // Of several notifiers one calls the system.
+    if (parked_.exchange(0, std::memory_order_acq_rel) == 0) return;
+    wakes_.fetch_add(1, std::memory_order_relaxed);
+#if defined(__linux__)
+    syscall(SYS_futex, &parked_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#endif
+}
+
+}  // namespace klineagg::engine

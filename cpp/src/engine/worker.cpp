@@ -1,0 +1,370 @@
+#include "klineagg/engine/worker.hpp"
+
+#include "klineagg/engine/metrics.hpp"
+#include "klineagg/engine/replan.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <thread>
+#include <utility>
+
+namespace klineagg::engine {
+
+namespace {
+
+constexpr std::uint64_t LOG_SPARE_CHUNKS = 8;
+constexpr DurationNs LOOK_NS = 1'000'000;  // between looks at the system's clock
+
+void add(std::atomic<std::int64_t>& counter, std::int64_t count) noexcept {
+    add_relaxed(counter, count);
+}
+
+}  // namespace
+
+/// Appends what the aggregator hands out to the log.
+struct Worker::LogSink {
+    Worker* worker;
+    SymbolSlot* slot;
+
+    void bars(int output, const PartialBar* bars, std::size_t count, double close_before) const {
+        ClosedLog& log = worker->log_;
+        for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
+            const TimeNs begin = slot->begin_of(output);
+            if (bar->close_time <= begin) [[unlikely]] continue;  // before the interval came
+            while (!log.has_room()) [[unlikely]] worker->wait_for_room();
+            BarRow& row = log.append();
+            fill_row(row, slot->symbol, static_cast<std::int16_t>(output), *bar, close_before);
+            row.flags = static_cast<std::uint16_t>(row.flags | cut_flag(*bar, begin));
+            slot->kept.put(row);
+            if (bar->revision == 0) worker->metrics_.closed(bar->close_time);
+            if (bar->has_close()) close_before = bar->close;
+        }
+    }
+    void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
+             std::int32_t revision) const {
+        PartialBar flat = flat_bar(range, bars, flags);
+        flat.revision = revision;
+        this->bars(output, &flat, 1, price);
+    }
+    void outside(int, const PartialBar& bar) const { add(worker->counts_.outside, bar.trade_count); }
+};
+
+Worker::Worker(Core& core, std::uint32_t id)
+    : core_(&core),
+      id_(id),
+      name_(std::string("kla-worker-").append(std::to_string(id))),
+      log_(core.options.unacknowledged_rows_max, LOG_SPARE_CHUNKS),
+      generation_(&core.now()),
+      capture_(core.now().plan.levels().size(), core.now().outputs.size()),
+      block_(BLOCK_ROWS),
+      sorter_(BLOCK_ROWS),
+      blocks_(&core.blocks.lend()),
+      closed_(std::make_unique<ClosedBars<PartialBar>>()),
+      waiter_(core.options.wait) {}
+
+Worker::~Worker() { core_->blocks.take_back(*blocks_); }
+
+void Worker::start() {
+    const std::vector<int>& cores = core_->options.cores;
+    const std::optional<int> core =
+        cores.empty() ? std::nullopt : std::optional<int>(cores[id_ % cores.size()]);
+    thread_ = Thread(name_, core, [this] { run(); });
+}
+
+void Worker::join() {
+    thread_.join();
+}
+
+void Worker::post(Command& command) noexcept {
+    command_.store(&command, std::memory_order_release);
+    waiter_.notify();
+}
+
+void Worker::grow(std::size_t slots) {
+    due_.grow(slots);
+    dirty_.grow(slots);
+    owned_.grow(slots);
+    absent_.grow(slots);
+    capture_.grow(slots);
+}
+
+void Worker::run() {
+    try {
+        loop();
+    } catch (const std::exception& error) {
+        core_->failure.set(name_, error.what());
+    } catch (...) {
+        core_->failure.set(name_, "an unknown error");
+    }
+}
+
+void Worker::loop() {
+    while (!stopping_ && !core_->failure.is_set()) {
+        const std::size_t applied = drain_lanes();
+        if (applied == 0) now_ = monotonic_ns();  // else it is that of the last block
+        bool busy = applied != 0;
+        busy |= advance_transfer();
+        busy |= advance_follow();
+        busy |= close_due(CLOSE_TURN);
+        // In proportion to the trades, so that a capture ends soon under full load too.
+        busy |= capture_.advance(core_->slots, CAPTURE_TURN + applied / 8);
+        busy |= tick();
+        publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
+        busy |= run_command();
+        if (busy) waiter_.reset();
+        else waiter_.idle([this] { return has_work(); }, next_deadline());
+    }
+}
+
+std::size_t Worker::drain_lanes() {
+    std::size_t applied = 0;
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        if (!can_park()) [[unlikely]] break;
+        // The limit first: a hole before it shows before the row behind the hole can be taken.
+        const std::uint64_t limit = intake->limit();
+        applied += intake->lane.consume(block_, mark_holes(*intake, limit),
+                                        [this](auto records) { return apply(records); });
+    }
+    return applied;
+}
+
+bool Worker::has_work() const noexcept {
+    if (command_.load(std::memory_order_acquire) != nullptr || capture_.is_open() ||
+        part_ != nullptr || following_ != nullptr) {
+        return true;
+    }
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        if (intake->lane.applied() < intake->limit() || intake->has_hole()) return true;
+    }
+    return false;
+}
+
+MonotonicNs Worker::next_deadline() const noexcept {
+    if (core_->clock->simulated()) return NO_DEADLINE;
+    if (due_.empty()) return NO_DEADLINE;  // nothing that a tick could close
+    return deadline_after(due_.next_due() - core_->clock->now() + core_->close_delay_ns.load());
+}
+
+bool Worker::run_command() {
+    Command* const command = command_.load(std::memory_order_acquire);
+    if (command == nullptr) return false;
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        if (!intake->at_gate()) return true;
+    }
+    for (const std::shared_ptr<Intake>& intake : lanes_) (void)mark_holes(*intake, 0);
+    // A cut is laid through settled ground: everything that the clock has closed is in the log,
+    // and nobody still waits for an older capture.
+    while (close_due(CLOSE_TURN)) {}
+    while (capture_.is_open()) {
+        if (!capture_.advance(core_->slots, CAPTURE_TURN)) wait_for_room();
+    }
+    command->run(*this);
+    log_.publish();
+    for (const std::shared_ptr<Intake>& intake : lanes_) intake->open();
+    command_.store(nullptr, std::memory_order_relaxed);
+    command->finish_one();  // from here on it may be gone
+    return true;
+}
+
+LaneRefused Worker::apply(std::span<const LaneRecord> records) {
+    apply_present(park(records));
+    now_ = monotonic_ns();
+    metrics_.applied(records, now_);
+    return std::exchange(refused_, {});
+}
+
+void Worker::apply_present(std::span<const LaneRecord> records) {
+    while (!records.empty()) {
+        // One, but for records that had to wait for their symbols.
+        const std::uint16_t source = records.front().source;
+        std::size_t count = 1;
+        while (count < records.size() && records[count].source == source) ++count;
+        apply_source(source, records.first(count));
+        records = records.subspan(count);
+    }
+}
+
+void Worker::apply_source(std::uint16_t source, std::span<const LaneRecord> records) {
+    IdCounts seen;
+    for (const BlockSorter::Group& group : sorter_.sort(records, core_->slots)) {
+        SymbolSlot& slot = *group.slot;
+        touch(slot);
+        Trade* const trades = sorter_.trades();
+        Trade* const end = slot.ids.filter(trades + group.begin, trades + group.end, source,
+                                           blocks_, seen);
+        apply_group(slot, trades + group.begin, end);
+    }
+    add(counts_.applied, static_cast<std::int64_t>(records.size()));
+    if ((seen.duplicates | seen.gaps | seen.out_of_order) == 0) [[likely]] return;
+    add(counts_.duplicates, seen.duplicates);
+    refused_.duplicate += static_cast<std::uint64_t>(seen.duplicates);
+    if (SourceCounts* const counts = core_->sources.find(source)) counts->add(seen);
+}
+
+std::uint64_t Worker::mark_holes(Intake& intake, std::uint64_t limit) {
+    while (const LaneHole* const hole = intake.hole()) {
+        if (hole->position > intake.lane.taken()) return std::min(limit, hole->position);
+        // A symbol that is on its way here is another thread's yet.
+        const bool is_all = hole->symbol == LaneHole::ALL_SYMBOLS;
+        const auto index = static_cast<std::uint32_t>(hole->symbol);
+        if (part_ != nullptr && !part_->takes.empty() && (is_all || absent_.contains(index)))
+            return intake.lane.taken();
+        if (!is_all) {
+            mark_hole(core_->slots[index], *hole);
+        } else {
+            for (std::size_t i = owned_.next(0, owned_limit_); i != SlotSet::NONE;
+                 i = owned_.next(i + 1, owned_limit_)) {
+                mark_hole(core_->slots[static_cast<std::uint32_t>(i)], *hole);
+            }
+        }
+        intake.drop_hole();
+    }
+    return limit;
+}
+
+void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {
+    touch(slot);
+    slot.aggregator.mark_incomplete(hole.time_min, hole.time_max);
+    settle(slot);
+}
+
+void Worker::touch(SymbolSlot& slot) {
+    capture_.before_change(slot, [this] { wait_for_room(); });
+    if (!slot.dirty) {
+        slot.dirty = true;
+        dirty_.add(slot.index);
+        if (owned_.insert(slot.index)) take_in(slot);
+    }
+    if (slot.generation != generation_->number) [[unlikely]] follow(slot);
+    if (slot.clock_seen < clock_watermark_) {
+        // Symbols with nothing open are not told of every tick: they hear of all at once.
+        slot.clock_seen = clock_watermark_;
+        slot.aggregator.advance(clock_watermark_, LogSink{this, &slot});
+        settle(slot);
+    }
+}
+
+void Worker::take_in(SymbolSlot& slot) {
+    if (slot.index >= owned_limit_) owned_limit_ = slot.index + 1;
+    slot.aggregator.set_pool(blocks_);
+    if (generation_->options.coverage_start == TIME_NONE)
+        slot.aggregator.cover_from(slot.joined);
+}
+
+void Worker::apply_group(SymbolSlot& slot, const Trade* trade, const Trade* end) {
+    SymbolAggregator<PartialBar>& aggregator = slot.aggregator;
+    slot.count_trades(end - trade);
+    const LogSink sink{this, &slot};
+    while ((trade = aggregator.add_run(trade, end, *closed_, sink)) != end) {
+        const Admission admission = aggregator.add_slow(*trade++, sink);
+        if (admission == Admission::applied) continue;
+        const bool is_late = admission == Admission::late;
+        ++(is_late ? refused_.late : refused_.beyond_horizon);
+        add(is_late ? counts_.late : counts_.beyond_horizon, 1);
+    }
+    settle(slot);
+}
+
+void Worker::settle_plan(SymbolSlot& slot) {
+    Replanned::settle(slot.aggregator, LogSink{this, &slot});
+    settle(slot);
+}
+
+void Worker::settle(SymbolSlot& slot) {
+    if (slot.aggregator.has_news()) {
+        slot.aggregator.hand_out(LogSink{this, &slot}, false);
+        slot.aggregator.mark_given();
+    }
+    due_.update(slot, OpenBars::next_close(slot.aggregator));
+}
+
+bool Worker::tick() {
+    if (core_->clock->simulated() || now_ < next_look_) return false;
+    const TimeNs clock = core_->clock->now();
+    clock_ahead_ = clock - now_;
+    const TimeNs now = clock - core_->close_delay_ns.load();
+    const bool is_due = now >= next_tick_;
+    // Every boundary lies on a whole second, so between two of them a tick could change nothing.
+    if (is_due) clock_watermark_ = floor_to(now, NS_PER_SECOND);
+    if (is_due) next_tick_ = clock_watermark_ + NS_PER_SECOND;
+    // Not only then: the clock may be set, or its delay changed.
+    next_look_ = now_ + std::min(LOOK_NS, next_tick_ - now);
+    return is_due;
+}
+
+void Worker::publish(MonotonicNs now) noexcept {
+    log_.publish();
+    if (!metrics_.has_closed()) [[likely]] return;
+    // Bars close by trades of any time while the clock is simulated: that is no latency.
+    if (core_->clock->simulated()) metrics_.forget();
+    else metrics_.shown(now + clock_ahead_);
+}
+
+bool Worker::close_due(std::size_t count) {
+    bool any = false;
+    while (count-- != 0 && due_.next_due() <= clock_watermark_) {
+        touch(due_.first());
+        any = true;
+    }
+    return any;
+}
+
+void Worker::close_up_to(TimeNs watermark) {
+    if (watermark <= clock_watermark_) return;
+    clock_watermark_ = watermark;
+    while (close_due(CLOSE_TURN)) {}
+}
+
+void Worker::freeze(const SlotSet* pending, bool all) {
+    if (!all) {
+        dirty_.freeze();
+        for (std::size_t i = 0; i < dirty_.frozen(); ++i) {
+            const std::uint32_t slot = dirty_.frozen(i);
+            if (!owned_.contains(slot)) continue;  // moved away since: its new worker has it
+            core_->slots[slot].dirty = false;
+            capture_.want(slot);
+        }
+    }
+    const SlotSet& wanted = all ? owned_ : *pending;
+    for (std::size_t word = 0; word * 64 < owned_limit_; ++word) {
+        std::uint64_t bits = wanted.word(word) & owned_.word(word);
+        for (; bits != 0; bits &= bits - 1)
+            capture_.want(word * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
+    }
+    capture_.begin();
+}
+
+void Worker::seed(SymbolSlot& slot, double price, TimeNs start) {
+    touch(slot);
+    slot.joined = start;
+    slot.aggregator.cover_from(start);
+    slot.aggregator.seed(price, start);
+    settle(slot);
+}
+
+void Worker::detach(SymbolSlot& slot) noexcept {
+    due_.update(slot, TIME_MAX);
+    owned_.erase(slot.index);
+}
+
+void Worker::attach(SymbolSlot& slot) noexcept {
+    due_.update(slot, OpenBars::next_close(slot.aggregator));
+    (void)owned_.insert(slot.index);
+    take_in(slot);
+    // It stands in the list of the worker that it came from, which leaves it out from now on.
+    if (slot.dirty) dirty_.add(slot.index);
+}
+
+void Worker::wait_for_room() {
+    add(counts_.log_waits, 1);
+    log_.publish();
+    core_->failure.check();
+    std::this_thread::yield();
+}
+
+std::size_t Worker::bytes() const noexcept {
+    return log_.bytes() + dirty_.bytes() + owned_.bytes() + capture_.bytes();
+}
+
+}  // namespace klineagg::engine

@@ -1,0 +1,188 @@
+"""Where trades come into an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import _core, errors
+from klineagg._engine_stats import ProducerStats, producer_stats
+from klineagg.aggregation import _as_core
+from klineagg.columns import TradeChunk, _Normaliser
+
+if TYPE_CHECKING:
+    from klineagg.engine import Engine
+
+__all__ = ["Producer", "PushResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What became of the rows of one push: ``offered == queued + rejected + dropped``.
+
+    Attributes:
+        offered: rows that were passed in.
+        queued: rows that are on their way to the workers.
+        rejected: rows that cannot be trades, or that the engine does not take.
+        dropped: rows that found their lane full, with ``policy="drop_newest"``.
+        rejected_rows: row numbers of the rejected ones, int64 ``(rejected,)``, from 0 on, rising;
+            None unless asked for.
+        rejected_reasons: why, by name, one for each of ``rejected_rows``.
+    """
+
+    offered: int
+    queued: int
+    rejected: int
+    dropped: int
+    rejected_rows: NDArray[np.int64] | None = None
+    rejected_reasons: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        parts = [f"{self.queued:,} of {self.offered:,} queued"]
+        parts += [
+            f"{count:,} {name}"
+            for name, count in (("rejected", self.rejected), ("dropped", self.dropped))
+            if count
+        ]
+        return f"<PushResult: {', '.join(parts)}>"
+
+
+class PushOne(Protocol):
+    """The signature of ``Producer.push_one``."""
+
+    def __call__(
+        self,
+        symbol_id: int,
+        price: float,
+        quantity: float,
+        time_ns: int,
+        side: int = 0,
+        trade_id: int = -1,
+        /,
+    ) -> bool:
+        """True when the trade is queued, False when it was rejected or dropped."""
+
+
+class Producer:
+    """A way into an engine, for one feed; made by :meth:`klineagg.Engine.producer`.
+
+    It owns one lane to each worker, so several producers do not wait for each other. Use each of
+    them from one thread at a time; a second thread waits until the first has pushed its batch.
+
+    Attributes:
+        push_one: ``push_one(symbol_id, price, quantity, time_ns, side=0, trade_id=-1)`` queues a
+            single trade, arguments by position only. ``symbol_id`` is what
+            :func:`klineagg.intern` gave; ``side`` above 0: the taker bought. Returns True when
+            the trade is queued, False when it was rejected or dropped; raises as :meth:`push`.
+    """
+
+    __slots__ = ("__weakref__", "_core", "_engine", "_normaliser", "push_one")
+
+    push_one: PushOne
+
+    def __init__(self, engine: Engine, core: _core.Producer, normaliser: _Normaliser) -> None:
+        self._engine = engine  # it lives as long as somebody can push
+        self._core = core
+        self._normaliser = normaliser
+        self.push_one = core.push_one
+
+    @property
+    def name(self) -> str:
+        """Its name, unique within the engine."""
+        return self._core.name
+
+    def push(self, trades: Any, *, return_rejected: bool = False) -> PushResult:
+        """Queues trades; returns before they are in bars (see :meth:`Engine.flush`).
+
+        A bad row is counted and left out, and never stops the batch. With ``policy="block"`` the
+        call waits while lanes are full. The GIL is released.
+
+        Args:
+            trades: as for :func:`klineagg.aggregate`; columns of fitting types are read in place.
+            return_rejected: say which rows were rejected, and why.
+
+        Raises:
+            LaneFullError: ``lane_full``, after the engine's ``push_timeout``: ``fields`` has how
+                many rows were ``queued``, ``rejected`` and ``left``; the latter were not taken.
+            ColumnError, TimeUnitError: the input's shape; nothing of that chunk is queued.
+            EngineError: ``engine_state`` when the engine has stopped, ``worker_failed``,
+                ``forked``.
+        """
+        base = self._normaliser._row
+        total = _Total(return_rejected)
+        for chunk in self._normaliser.chunks(trades):
+            self._engine._reach.check(chunk)
+            total.add(self._core.push(_as_core(chunk), return_rejected), chunk, base)
+        return total.result()
+
+    def stats(self) -> ProducerStats:
+        """Counts of rows, by lane."""
+        return producer_stats(self._core)
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Waits until what was pushed is applied, unless an exception is on its way."""
+        if kind is None and self._engine.state == "running":
+            self._engine.flush()
+
+    def __repr__(self) -> str:
+        if self._engine.state == "forked":
+            return "<Producer, forked>"
+        stats = self.stats()
+        return (
+            f"<Producer {self.name!r}: {stats.offered:,} rows offered, {stats.in_flight:,} in "
+            f"flight, {stats.dropped_total:,} dropped, {sum(stats.rejected.values()):,} rejected>"
+        )
+
+
+@dataclass(slots=True)
+class _Total:
+    """The results of the chunks of one push."""
+
+    return_rejected: bool
+    offered: int = 0
+    queued: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    rows: list[NDArray[np.int64]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, pushed: Mapping[str, Any], chunk: TradeChunk, base: int) -> None:
+        self.offered += pushed["offered"]
+        self.queued += pushed["queued"]
+        self.rejected += pushed["rejected"]
+        self.dropped += pushed["dropped"]
+        if self.return_rejected:
+            self.rows.append(pushed["rows"] + (chunk.first_row - base))
+            self.reasons += [_core.ENGINE_REJECT_REASONS[k] for k in pushed["reasons"].tolist()]
+        if pushed["left"]:
+            text = f"{pushed['left']:,} rows found no room in their lanes within the timeout"
+            raise errors.make(
+                "lane_full",
+                text,
+                queued=self.queued,
+                rejected=self.rejected,
+                dropped=self.dropped,
+                left=pushed["left"],
+            )
+
+    def result(self) -> PushResult:
+        if not self.return_rejected:
+            return PushResult(self.offered, self.queued, self.rejected, self.dropped)
+        none: NDArray[np.int64] = np.empty(0, np.int64)
+        rows = np.concatenate([none, *self.rows])
+        return PushResult(
+            self.offered, self.queued, self.rejected, self.dropped, rows, tuple(self.reasons)
+        )

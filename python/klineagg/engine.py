@@ -1,0 +1,389 @@
+"""The live engine: trades in from any number of producers, bars out to any number of consumers."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from klineagg import _core, errors
+from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
+from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of, span_ns
+from klineagg._engine_producer import Producer, PushResult
+from klineagg._engine_snapshot import (
+    ClosedBars,
+    PendingSnapshot,
+    Snapshot,
+    SnapshotId,
+    View,
+    watermark_of,
+)
+from klineagg._engine_stats import (
+    EngineCounts,
+    EngineStats,
+    LaneStats,
+    ProducerStats,
+    engine_stats,
+)
+from klineagg._engine_workers import Workers
+from klineagg._options import _is_integer, time_ns
+from klineagg.aggregation import _bars
+from klineagg.bars import Bars
+from klineagg.columns import _Normaliser
+from klineagg.intervals import IntervalLike, parse_intervals
+
+if TYPE_CHECKING:
+    from klineagg.conditions import ConditionTable
+
+__all__ = [
+    "Engine",
+    "EngineCounts",
+    "EngineStats",
+    "LaneStats",
+    "Producer",
+    "ProducerStats",
+    "PushResult",
+    "SimulatedClock",
+    "Snapshot",
+    "SnapshotId",
+    "SystemClock",
+    "View",
+]
+
+
+class Engine(Workers):
+    """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
+
+    Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
+    them. An engine runs from :meth:`start` to :meth:`stop`; as a context manager it does both.
+    All methods may be called from several threads. It cannot be used in a forked child.
+
+    Args:
+        intervals: ``"1m,5m,1h"``, or a sequence of texts, timedeltas and
+            :class:`~klineagg.Interval`.
+        workers: threads, 1 to 64, that symbols are spread over.
+        cores: the core of each worker, to be pinned to; None: not pinned.
+        wait: how an idle worker waits: ``"spin"`` (a core of its own), ``"backoff"``, or
+            ``"park"`` (sleeps until it is woken).
+        policy: what happens when a lane is full: ``"block"`` the producer, or
+            ``"drop_newest"``, ``"drop_oldest"`` rows, counted.
+        push_timeout: how long ``"block"`` waits (``"10s"``, timedelta, ns).
+        lane_capacity: rows that wait in one lane, 1 to 2**28.
+        lateness: how far behind a symbol's newest trade another may come.
+        late: what happens to trades behind that, and to those behind the clock: ``"amend"``: merged
+            into their closed bars, which come out again with a higher revision; ``"drop"``.
+        amend_horizon: how old a bar may be amended; None: any, and memory grows with every bar.
+        gaps: ``"runs"``: one row for each stretch of bars without trades (cut at UTC days);
+            ``"flat"``: one row for each such bar; ``"none"``.
+        close_delay: how long after its end the clock closes a bar.
+        max_ahead: trades stamped further past the clock are rejected; None: none.
+        clock: None: the system's; or a :class:`SimulatedClock`, which :meth:`advance` moves.
+        lease: after this time without an ack a snapshot's rows go into the next one.
+        admit_unknown: take trades of symbols that :meth:`add_symbol` was not told of.
+        allow_nonpositive_prices: some futures trade at or below zero.
+        last_prices: last known price by symbol: seeds GENESIS bars at ``coverage_start``.
+        coverage_start: marks bars that it cuts as PARTIAL; by default the clock's time when there
+            are ``last_prices``, else none.
+        unacknowledged_max: closed rows kept for consumers, for each worker.
+        on_bound: beyond that ``"lose"`` the oldest (the next snapshot says how many), or
+            ``"block"`` the workers until somebody acknowledges.
+
+    Raises:
+        IntervalError, OptionError: the arguments (codes KLA-1xx).
+
+    >>> with Engine("1m", clock=SimulatedClock()) as engine:
+    ...     with engine.producer("feed") as feed:
+    ...         feed.push(trades)
+    ...     engine.advance("2024-01-01T00:02")
+    ...     with engine.take("lake") as snapshot:
+    ...         save(snapshot.closed)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        intervals: IntervalLike | Iterable[IntervalLike],
+        *,
+        workers: int = 1,
+        cores: Sequence[int] | None = None,
+        wait: str = "backoff",
+        policy: str = "block",
+        push_timeout: Any = "10s",
+        lane_capacity: int = 65_536,
+        lateness: Any = 0,
+        late: str = "amend",
+        amend_horizon: Any = "1h",
+        gaps: str = "runs",
+        close_delay: Any = 0,
+        max_ahead: Any = "1m",
+        clock: SimulatedClock | SystemClock | None = None,
+        lease: Any = "30s",
+        admit_unknown: bool = True,
+        allow_nonpositive_prices: bool = False,
+        last_prices: Mapping[str | int, float] | None = None,
+        coverage_start: Any = None,
+        unacknowledged_max: int = 2**21,
+        on_bound: str = "lose",
+    ) -> None:
+        self._clock = as_clock(clock)
+        self._intervals = parse_intervals(intervals)
+        options = core_options(
+            clock=self._clock, workers=workers, cores=cores, wait=wait, policy=policy,
+            push_timeout=push_timeout, lane_capacity=lane_capacity, lateness=lateness, late=late,
+            amend_horizon=amend_horizon, gaps=gaps, close_delay=close_delay, max_ahead=max_ahead,
+            lease=lease, admit_unknown=admit_unknown,
+            allow_nonpositive_prices=allow_nonpositive_prices, last_prices=last_prices,
+            coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
+            on_bound=on_bound,
+        )  # fmt: skip
+        self._nonpositive = bool(allow_nonpositive_prices)
+        self._reach = Reach.of(self._intervals, self._clock)
+        self._core = _core.Engine(self._reach.in_core(self._intervals), self._clock._core, options)
+        self._producers: dict[str, _core.Producer] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        # Also at interpreter exit: threads that outlive it would run into what is torn down.
+        self._close = weakref.finalize(self, _close, self._core)
+
+    # -- life ------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """``"created"``, ``"running"``, ``"stopped"``, ``"failed"``, or ``"forked"`` in a child."""
+        return self._core.state
+
+    @property
+    def intervals(self) -> tuple[str, ...]:
+        """Names of the intervals, in the order of the rows."""
+        return tuple(str(each.name) for each in self._intervals)
+
+    @property
+    def clock(self) -> SimulatedClock | SystemClock:
+        """The clock that closes bars."""
+        return self._clock
+
+    def start(self) -> Engine:
+        """Starts the workers; returns the engine itself.
+
+        Raises:
+            EngineError: ``engine_state`` when it was started before, ``core_unavailable``.
+        """
+        self._core.start()
+        return self
+
+    def flush(self) -> None:
+        """Waits until everything that was pushed before is applied.
+
+        Raises:
+            EngineError: ``engine_state`` unless it runs, ``worker_failed``.
+        """
+        self._core.flush()
+
+    def drain(self) -> None:
+        """Applies all that was pushed and stops taking more; snapshots can still be taken."""
+        self._core.stop()
+
+    def stop(self) -> None:
+        """Applies all that was pushed, then ends the workers. Again: does nothing.
+
+        What consumers have not acknowledged can still be taken.
+
+        Raises:
+            EngineError: ``worker_failed``.
+        """
+        self._core.stop()
+
+    def __enter__(self) -> Engine:
+        return self.start() if self.state == "created" else self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            _close(self._core)  # its own failure would hide the exception
+
+    # -- trades in -------------------------------------------------------------------------------
+
+    def producer(
+        self,
+        name: str | None = None,
+        *,
+        source: int = 0,
+        columns: Mapping[str, str | None] | None = None,
+        unit: str | None = None,
+        symbol: str | int | None = None,
+        side: str | None = None,
+        conditions: ConditionTable | str | None = None,
+    ) -> Producer:
+        """A new way in for trades.
+
+        Args:
+            name: for statistics, unique; by default ``"producer-1"`` and so on.
+            source: number of the feed within which trade ids are unique, 0 to 65,535.
+            columns: how to read what is pushed, as in :func:`klineagg.aggregate`.
+            unit: likewise.
+            symbol: likewise.
+            side: likewise.
+            conditions: likewise.
+
+        Raises:
+            OptionError: ``invalid_option``.
+            EngineError: ``engine_state`` when the engine has stopped, ``worker_failed``.
+        """
+        if not _is_integer(source) or not 0 <= source < 2**16:
+            text = f"source={source!r} is not an integer in 0 ... 65535"
+            raise errors.make("invalid_option", text, option="source", value=source)
+        normaliser = _Normaliser(columns, unit, side, conditions, symbol)
+        with self._lock:
+            if name is None:
+                free = (f"producer-{number}" for number in self._numbers)
+                name = next(each for each in free if each not in self._producers)
+            if not isinstance(name, str) or not name or name in self._producers:
+                text = f"name={name!r} is not the name of a new producer"
+                raise errors.make("invalid_option", text, option="name", value=name)
+            core = self._producers[name] = self._core.producer(name, int(source))
+        return Producer(self, core, normaliser)
+
+    def add_symbol(
+        self, symbol: str | int, last_price: float | None = None, *, start: Any = None
+    ) -> bool:
+        """Makes a symbol known before its first trade.
+
+        Args:
+            symbol: name, or id from :func:`klineagg.intern`.
+            last_price: seeds GENESIS bars: flat at this price until somebody trades.
+            start: where its coverage begins; by default the clock's time.
+
+        Returns:
+            False when it has traded already, and the price came too late.
+
+        Raises:
+            OptionError: ``invalid_option``.
+            EngineError: ``worker_failed``.
+        """
+        price = 1.0 if last_price is None else last_price
+        ((symbol_id, seed),) = seeds_of({symbol: price}, self._nonpositive).items()
+        start_ns = coverage_start_ns(start, "start", self._clock)
+        return self._core.add_symbol(symbol_id, None if last_price is None else seed, start_ns)
+
+    def advance(self, time: Any) -> None:
+        """Moves the simulated clock to ``time`` and closes what it passes.
+
+        What was pushed before is applied before; what is pushed later comes after.
+
+        Raises:
+            EngineError: ``clock_backwards``, ``worker_failed``, or ``engine_state`` when the clock
+                is the system's.
+            OptionError: ``invalid_option``.
+        """
+        self._core.advance(time_ns(time, "time"))
+
+    # -- bars out --------------------------------------------------------------------------------
+
+    def take(self, consumer: str, *, lease: Any = None) -> Snapshot:
+        """Freezes what a consumer has not acknowledged: closed bars, and changed open ones.
+
+        Args:
+            consumer: any name; each has its own place. A new one gets all open bars, and the
+                closed ones that are still kept.
+            lease: in place of the engine's.
+
+        Returns:
+            A snapshot at one moment for all symbols. Acknowledge it, or use it with ``with``.
+
+        Raises:
+            SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
+            EngineError: ``worker_failed``, ``forked``.
+        """
+        return self._taker(consumer, lease)()
+
+    def take_async(self, consumer: str, *, lease: Any = None) -> PendingSnapshot:
+        """As :meth:`take`, to be awaited: the event loop goes on meanwhile.
+
+        ``snapshot = await engine.take_async("lake")``, or
+        ``async with engine.take_async("lake") as snapshot:``.
+        """
+        return PendingSnapshot(self._taker(consumer, lease))
+
+    def _taker(self, consumer: str, lease: Any) -> Callable[[], Snapshot]:
+        if not isinstance(consumer, str) or not consumer:
+            text = f"consumer={consumer!r} is not a name"
+            raise errors.make("invalid_option", text, option="consumer", value=consumer)
+        lease_ns = None if lease is None else span_ns(lease, "lease")
+        core, intervals = self._core, self._intervals
+        return lambda: Snapshot(core.take(consumer, lease_ns), consumer, intervals)
+
+    def closed(self, consumer: str = "closed", *, poll: float = 0.05) -> ClosedBars:
+        """Closed bars as they come: ``for bars in engine.closed():``, or ``async for``.
+
+        Each turn yields the bars closed since the turn before, with their newest revisions. They
+        are acknowledged when the loop comes back for more, and are yielded again, by another
+        loop of the same consumer, when it does not. The loop ends when the engine has stopped and
+        all is handed out.
+
+        Args:
+            consumer: whose place to begin at.
+            poll: seconds between looks when there is nothing.
+        """
+        return ClosedBars(self, consumer, poll)
+
+    def view(self) -> View:
+        """The open bars of every symbol at one moment; disturbs no consumer.
+
+        Raises:
+            EngineError: ``worker_failed``, ``forked``.
+        """
+        result, watermark = self._core.view()
+        return View(_bars(result, self._intervals, None), watermark_of(watermark))
+
+    def bars(self, symbol: str | int, interval: str | None = None) -> Bars:
+        """The open bars of one symbol, for a quick look.
+
+        Args:
+            symbol: name or id.
+            interval: one of the engine's; None: all of them.
+
+        Raises:
+            ResultError: ``no_such_series`` when it has none.
+        """
+        return self.view().open[symbol, slice(None) if interval is None else interval]
+
+    # -- how it is doing -------------------------------------------------------------------------
+
+    def counts(self) -> EngineCounts:
+        """Rows by what became of them."""
+        return self.stats().counts
+
+    def stats(self) -> EngineStats:
+        """Counts, loads and lanes.
+
+        Raises:
+            EngineError: ``forked``.
+        """
+        with self._lock:
+            producers = list(self._producers.values())
+        return engine_stats(self._core, producers)
+
+    def __repr__(self) -> str:
+        names = ",".join(self.intervals)
+        state = self.state
+        if state == "forked":
+            return f"<Engine {names}: forked>"
+        counts, workers = self.counts(), self.workers
+        return (
+            f"<Engine {names}: {state}, {workers} worker{'s' * (workers > 1)}, "
+            f"{counts.accepted:,} trades, {counts.in_flight:,} in flight>"
+        )
+
+
+def _close(core: _core.Engine) -> None:
+    with suppress(errors.EngineError):  # a failure was told to everybody who asked
+        core.close()

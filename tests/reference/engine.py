@@ -1,0 +1,104 @@
+"""A live engine as a list of what has come: trades, and advances of the clock.
+
+It knows no workers, lanes or snapshots. What is closed and what is open is worked out anew from
+everything so far, whenever somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from reference.bars import CLOSED, GAP, INCOMPLETE, REVISED, Row, series
+from reference.intervals import Interval
+from reference.results import _revisions
+from reference.trades import Admission, Arrival, Options, Trade, fault
+
+
+class Engine:
+    """The closed and open bars of a stream; every gap bar is a row of its own."""
+
+    def __init__(self, intervals: Sequence[Interval], options: Options) -> None:
+        self.intervals = intervals
+        self.options = options
+        self.clock: int | None = None
+        self.symbols: dict[str, Admission] = {symbol: Admission() for symbol in options.last_prices}
+        self.rejected: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.accepted = 0
+
+    def push(self, trade: Trade) -> None:
+        reason = fault(trade, self.options)
+        if reason is not None:
+            self.rejected[reason] += 1
+            return
+        symbol = self.symbols.setdefault(trade.symbol, Admission())
+        arrival = Arrival(trade, self.watermark(symbol))
+        horizon = self.options.amend_horizon
+        symbol.newest = max(trade.time, trade.time if symbol.newest is None else symbol.newest)
+        if arrival.late and self.options.late == "drop":
+            self.dropped["late"] += 1
+            return
+        if arrival.late and horizon is not None and arrival.later_than(horizon):
+            self.dropped["beyond_horizon"] += 1
+            arrival.beyond = True
+        else:
+            self.accepted += 1
+        symbol.arrivals.append(arrival)
+
+    def advance(self, time: int) -> None:
+        self.clock = time
+
+    def watermark(self, symbol: Admission) -> int | None:
+        """Raised by the symbol's trades and by the clock."""
+        by_trades = None if symbol.newest is None else symbol.newest - (self.options.lateness or 0)
+        known = [time for time in (by_trades, self.clock) if time is not None]
+        return max(known, default=None)
+
+    def closed(self) -> list[Row]:
+        """Closed bars, in their newest revision, up to the last one with trades.
+
+        The gap bars behind it are those of a run that still grows.
+        """
+        out = []
+        for rows in self._series():
+            ended = [row for row in rows if row["flags"] & CLOSED]
+            while ended and ended[-1]["flags"] & GAP:
+                ended.pop()
+            out += ended
+        return self._without_gaps(out)
+
+    def open(self) -> list[Row]:
+        """Bars with trades, or a seed, that are not closed; gaps among them show when they are."""
+        rows = [row for rows in self._series() for row in rows]
+        return [row for row in rows if not row["flags"] & (CLOSED | GAP)]
+
+    def _without_gaps(self, rows: list[Row]) -> list[Row]:
+        return [row for row in rows if self.options.gaps != "none" or not row["flags"] & GAP]
+
+    def _series(self) -> list[list[Row]]:
+        return [
+            self._rows(symbol, interval)
+            for interval in self.intervals
+            for symbol in sorted(self.symbols)
+        ]
+
+    def _rows(self, name: str, interval: Interval) -> list[Row]:
+        symbol = self.symbols[name]
+        bars_of = partial(
+            series,
+            name,
+            interval,
+            start=self.options.coverage[0],
+            seed=self.options.last_prices.get(name),
+        )
+        rows = bars_of(symbol.kept, watermark=self.watermark(symbol))
+        revisions, incomplete = _revisions(interval, bars_of, symbol, self.options.amend_horizon)
+        for row in rows:
+            row["revision"] = revisions[row["open_time"]]
+            if row["revision"]:
+                row["flags"] |= REVISED
+            if row["open_time"] in incomplete:
+                row["flags"] |= INCOMPLETE
+        return rows
