@@ -88,6 +88,7 @@ const char* state_name(const EngineHandle& self) {
     switch (self->state()) {
         case EngineState::created: return "created";
         case EngineState::running: return "running";
+        case EngineState::draining: return "draining";
         case EngineState::stopped: return "stopped";
         case EngineState::failed: break;
     }

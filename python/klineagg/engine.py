@@ -152,7 +152,9 @@ class Engine(Workers):
 
     @property
     def state(self) -> str:
-        """``"created"``, ``"running"``, ``"stopped"``, ``"failed"``, or ``"forked"`` in a child."""
+        """``"created"``, ``"running"``, ``"draining"``, ``"stopped"``, ``"failed"``, or
+        ``"forked"`` in a child.
+        """
         return self._core.state
 
     @property

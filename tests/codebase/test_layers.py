@@ -68,7 +68,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     ),
     (
         "engine",
-        frozenset({"engine", "engine/producer", "engine/snapshotter", "engine/worker"}),
+        frozenset({"engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker"}),
     ),
 )  # fmt: skip
 

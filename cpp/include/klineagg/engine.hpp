@@ -16,11 +16,12 @@
 #include "klineagg/engine/producer.hpp"
 #include "klineagg/engine/reconfigure.hpp"
 #include "klineagg/engine/snapshotter.hpp"
+#include "klineagg/engine/stats.hpp"
 #include "klineagg/engine/transfer.hpp"
 
 namespace klineagg {
 
-enum class EngineState : std::uint8_t { created, running, stopped, failed };
+enum class EngineState : std::uint8_t { created, running, stopped, failed, draining };
 
 struct EngineCounts {
     std::int64_t applied = 0;
@@ -54,6 +55,9 @@ public:
     Engine& operator=(const Engine&) = delete;
 
     void start();
+    /// Takes no more trades (push throws Error(engine_state)) and applies all that was pushed.
+    /// Snapshots, the clock and everything else go on until stop().
+    void drain();
     /// Applies all that was pushed, then stops the workers. Snapshots can still be taken.
     void stop();
     [[nodiscard]] EngineState state() const noexcept;
@@ -114,6 +118,9 @@ public:
 
     [[nodiscard]] const RollupPlan& plan() const noexcept { return core_->now().plan; }
     [[nodiscard]] EngineCounts counts() const noexcept;
+    /// Any thread, at any time; takes no part in what the workers do.
+    [[nodiscard]] EngineStats stats() const;
+    [[nodiscard]] EngineMemory memory() const;
     /// What the trade ids of a source tell, over all its producers and symbols.
     [[nodiscard]] engine::IdCounts id_counts(std::uint16_t source) const noexcept;
     /// Memory of kept bars and seen ids, in use or ready.
@@ -150,6 +157,8 @@ private:
     [[nodiscard]] TimeNs clock_watermark() const noexcept;
     std::vector<engine::Worker*> worker_list() const;
     std::vector<engine::Worker*> log_list() const;
+    TimeNs hold_clocks();
+    void keep_metrics_of(const engine::Worker& worker);
     void finish_captures();
     void prepare_captures(const engine::SlotSet* pending);
     std::shared_ptr<const BarTable> collect_open();
@@ -164,6 +173,12 @@ private:
     mutable std::mutex control_;  // cuts, one at a time; never taken by a worker or a producer
     std::vector<std::shared_ptr<Producer>> producers_;
     std::atomic<EngineState> state_{EngineState::created};
+    std::atomic<bool> draining_{false};
+    // Of takes, which have `control_`; in a place of its own for its size.
+    std::unique_ptr<engine::Histogram> snapshot_latency_ = std::make_unique<engine::Histogram>();
+    engine::LaneRefused retired_refused_;  // of workers that are gone, as retired_counts_
+    engine::HistogramSnapshot retired_ingest_;
+    engine::HistogramSnapshot retired_close_;
     std::vector<std::int64_t> loads_seen_;  // by slot: trades at the last rebalance
     TimeNs highest_watermark_ = TIME_NONE;  // that all workers were told
     std::shared_ptr<engine::Command> following_;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 
+#include "handover.hpp"
 #include "option_error.hpp"
 
 namespace klineagg {
@@ -84,7 +85,9 @@ Engine::~Engine() {
 }
 
 EngineState Engine::state() const noexcept {
-    return core_->failure.is_set() ? EngineState::failed : state_.load();
+    if (core_->failure.is_set()) return EngineState::failed;
+    const EngineState state = state_.load();
+    return state == EngineState::running && draining_.load() ? EngineState::draining : state;
 }
 
 void Engine::start() {
@@ -95,6 +98,17 @@ void Engine::start() {
     keeper_ = std::thread([this] { keep(); });
     for (const auto& worker : workers_) worker->start();
     state_.store(EngineState::running);
+}
+
+void Engine::drain() {
+    const std::lock_guard lock(control_);
+    check_running();
+    draining_.store(true);
+    for (const auto& producer : producers_) producer->retire();
+    // A producer that is in the middle of a batch ends at its next block.
+    for (const auto& producer : producers_) producer->wait_until_outside(core_->failure);
+    engine::Nothing command;
+    cut(command);
 }
 
 void Engine::stop() {
@@ -147,7 +161,10 @@ std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_
         throw Error(ErrorCode::engine_state, "the engine has stopped");
     (void)core_->sources.make(source);
     auto made = std::make_shared<Producer>(core_, name, source, worker_list());
-    producers_.push_back(made);
+    {
+        const std::lock_guard lists(lists_);
+        producers_.push_back(made);
+    }
     SwapLanes command;
     command.lists.resize(workers_.size());
     for (const auto& producer : producers_) {
@@ -221,7 +238,7 @@ void Engine::keep() {
     while (keeping_.load()) {
         try {
             bool busy = core_->slots.prepare(SPARE_SLOTS);
-            busy = core_->blocks.refill() || busy;
+            busy = core_->blocks.refill(core_->slots.used()) || busy;
             const std::int32_t newest = core_->newest_symbol.load(std::memory_order_relaxed);
             if (newest >= 0) core_->routes.prepare(newest);
             {

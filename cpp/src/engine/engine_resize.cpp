@@ -226,6 +226,7 @@ void Engine::drop_read_logs() {
         }
         snapshotter_->drop_log(i, log.end());
         retired_counts_ += counts_of(*logs_[i]);
+        keep_metrics_of(*logs_[i]);
         logs_.erase(logs_.begin() + static_cast<std::ptrdiff_t>(i));
     }
 }

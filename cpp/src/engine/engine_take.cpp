@@ -18,6 +18,7 @@ namespace {
 struct Freeze final : Command {
     void run(Worker& worker) override {
         worker.close_up_to(watermark);
+        worker.release_clock();
         worker.freeze(pending, all);
         log_ends[worker.id()] = worker.log().next();
         watermarks[worker.id()] = worker.clock_watermark();
@@ -29,7 +30,39 @@ struct Freeze final : Command {
     std::vector<TimeNs> watermarks;
 };
 
+/// With a system's clock each worker ticks by itself: who looked later may be a second ahead.
+struct HoldClocks final : Command {
+    void run(Worker& worker) override {
+        worker.hold_clock();
+        watermarks[worker.id()] = worker.clock_watermark();
+    }
+    std::vector<TimeNs> watermarks;
+};
+
+/// How long it took, also when it throws.
+class Stopwatch {
+public:
+    explicit Stopwatch(engine::Histogram& to)
+        : to_(&to), start_(engine::monotonic_ns()) {}
+    ~Stopwatch() { to_->record(engine::monotonic_ns() - start_); }
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+
+private:
+    engine::Histogram* to_;
+    engine::MonotonicNs start_;
+};
+
 }  // namespace
+
+TimeNs Engine::hold_clocks() {
+    if (core_->clock->simulated() || workers_.size() == 1) return clock_watermark();
+    HoldClocks hold;
+    hold.watermarks.resize(workers_.size(), TIME_NONE);
+    run_on_workers(hold);
+    return std::max(clock_watermark(),
+                    *std::max_element(hold.watermarks.begin(), hold.watermarks.end()));
+}
 
 void Engine::finish_captures() {
     engine::Pause pause;
@@ -67,14 +100,15 @@ std::shared_ptr<const BarTable> Engine::collect_open() {
 Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease) {
     const std::lock_guard lock(control_);
     core_->failure.check();
+    const Stopwatch watch(*snapshot_latency_);
     const TimeNs now = core_->clock->now();
     Freeze freeze;
     freeze.log_ends.resize(workers_.size());
     freeze.watermarks.resize(workers_.size(), TIME_NONE);
-    freeze.watermark = clock_watermark();
     freeze.pending = &snapshotter_->prepare(consumer, now);
     try {
         prepare_captures(freeze.pending);
+        freeze.watermark = hold_clocks();
         cut(freeze);
         highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
         auto state = std::make_unique<Snapshot::State>();
@@ -108,12 +142,13 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
 View Engine::view() {
     const std::lock_guard lock(control_);
     core_->failure.check();
+    const Stopwatch watch(*snapshot_latency_);
     Freeze freeze;
     freeze.log_ends.resize(workers_.size());
     freeze.watermarks.resize(workers_.size(), TIME_NONE);
-    freeze.watermark = clock_watermark();
     freeze.all = true;
     prepare_captures(nullptr);
+    freeze.watermark = hold_clocks();
     cut(freeze);
     highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
     View view;

@@ -100,10 +100,6 @@ void Producer::install(Lanes& lanes) noexcept {
         stages_.push_back(std::move(lanes.stages.back()));  // in room that was reserved
         lanes.stages.pop_back();
     }
-    std::size_t capacity = 2 * STAGE_ROWS;
-    for (const std::shared_ptr<Intake>& intake : intakes_)
-        capacity = std::min(capacity, intake->lane.capacity());
-    stage_rows_ = std::clamp<std::size_t>(capacity / 2, 1, STAGE_ROWS);
     commit();  // the new lanes' places on the board
 }
 
@@ -206,10 +202,14 @@ void Producer::push_rows(const TradeColumns& trades, const Rows& rows, PushResul
     const TimeNs ahead = ahead_limit();
     std::size_t to = 0;
     for (std::size_t from = 0; from < trades.size; from = to) {
-        to = std::min(trades.size, from + stage_rows_);  // which may change from block to block
+        to = std::min(trades.size, from + stage_rows_);
         // Where a test of the whole block cannot vouch for it, each row is judged on its own.
         const bool plain = !Rows::SCALED && !core_->options.allow_nonpositive_prices &&
                            amounts_plain(local, from, to);
+        if (retired_.load(std::memory_order_relaxed)) [[unlikely]] {
+            result.timed_out_rows = trades.size - from;
+            return;
+        }
         const std::size_t rejected_before = rejected == nullptr ? 0 : rejected->size();
         const std::size_t rejects_before = result.rejected;
         Section section(*this);
@@ -259,7 +259,8 @@ bool Producer::wait_for_room(Section& section) {
         bool has_room = false;
         const std::uint64_t routes = core_->route_version.load(std::memory_order_relaxed);
         section.leave();
-        while (!has_room && !lane.is_closed() && !core_->failure.is_set() &&
+        while (!has_room && !retired_.load(std::memory_order_relaxed) && !lane.is_closed() &&
+               !core_->failure.is_set() &&
                engine::monotonic_ns() < deadline) {
             has_room = lane.wait_for_room(
                 rows, std::min(deadline, engine::deadline_after(WAIT_STEP_NS)));
@@ -348,7 +349,7 @@ PushResult Producer::push(const TradeColumns& trades, std::vector<RejectedRow>* 
     PushResult result;
     result.offered = trades.size;
     const Turn turn(*this);
-    if (retired_.load(std::memory_order_relaxed))
+    if (retired_.load(std::memory_order_seq_cst))
         throw Error(ErrorCode::engine_state, "the engine of producer '" + name_ + "' has stopped");
     core_->failure.check();
     timeout_ns_ = timeout.value_or(core_->options.block_timeout_ns);

@@ -74,8 +74,6 @@ PushOne Producer::push_in_section(std::int32_t symbol, const Trade& trade, std::
 }
 
 PushOne Producer::push_one(std::int32_t symbol, const Trade& trade, std::uint8_t* reason) {
-    if (retired_.load(std::memory_order_relaxed)) [[unlikely]]
-        throw Error(ErrorCode::engine_state, "the engine of producer '" + name_ + "' has stopped");
     core_->failure.check();
     int outside = OUTSIDE;
     if (!section_.compare_exchange_strong(outside, PUSHING, std::memory_order_seq_cst)) [[unlikely]]
@@ -87,6 +85,9 @@ PushOne Producer::push_one(std::int32_t symbol, const Trade& trade, std::uint8_t
     // A batch that waits for room is outside of its section and has the lanes all the same. It
     // says so before it enters one: seen here, or it waits for this section to end.
     if (taken_.load(std::memory_order_seq_cst)) [[unlikely]] return PushOne::full;
+    // In here, so that whoever retires a producer finds it either inside or refusing.
+    if (retired_.load(std::memory_order_seq_cst)) [[unlikely]]
+        throw Error(ErrorCode::engine_state, "the engine of producer '" + name_ + "' has stopped");
     std::uint8_t why = 0;
     const PushOne outcome = push_in_section(symbol, trade, why);
     if (outcome == PushOne::rejected) [[unlikely]] {

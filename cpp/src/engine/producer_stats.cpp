@@ -63,6 +63,22 @@ ProducerStats Producer::stats() const {
     return stats;
 }
 
+void Producer::wait_until_outside(const engine::Failure& failure) const {
+    engine::Pause pause;
+    while (taken_.load() || section_.load() == PUSHING) {
+        failure.check();
+        pause();
+    }
+}
+
+std::size_t Producer::bytes() const {
+    const std::lock_guard lock(all_);
+    std::size_t bytes = sizeof *this + stages_.size() * sizeof(Stage);
+    for (const std::shared_ptr<Intake>& intake : all_intakes_)
+        bytes += sizeof *intake - sizeof intake->lane + intake->lane.memory_bytes();
+    return bytes;
+}
+
 bool Producer::flush(std::optional<DurationNs> timeout) const {
     struct Target {
         std::shared_ptr<Intake> intake;

@@ -38,12 +38,21 @@ void SpareBlocks::give(void* block) noexcept {
     shown_taken_.store(--taken_, std::memory_order_relaxed);
 }
 
-bool SpareBlocks::refill() {
+bool SpareBlocks::refill(std::size_t symbols) {
     const std::int64_t taken = shown_taken_.load(std::memory_order_relaxed);
-    // Four times what was taken since the last look: the next one may be late.
     const auto grown = static_cast<std::size_t>(std::max<std::int64_t>(taken - last_taken_, 0));
     last_taken_ = taken;
-    target_ = std::clamp(std::max(4 * grown, target_ - target_ / 8), SPARES_MIN, SPARES_MAX);
+    // Bars close in bursts that come again, at every minute and hour: what one of them took is held
+    // ready for the next, and forgotten over minutes only.
+    const MonotonicNs now = monotonic_ns();
+    if (now - forgot_at_ >= NS_PER_SECOND) {
+        target_ -= target_ / 128;
+        forgot_at_ = now;
+    }
+    // A boundary that many intervals share may close several bars of each symbol, and the first
+    // such burst comes unannounced.
+    target_ = std::clamp(std::max(2 * grown, target_), SPARES_MIN + SPARES_EACH * symbols,
+                         SPARES_MAX + SPARES_EACH * symbols);
     const std::int64_t spare = put_ - taken;
     // While the worker has not fetched the last ones, it has enough.
     if (spare >= static_cast<std::int64_t>(target_ / 2) ||
@@ -66,7 +75,7 @@ SpareBlocks& BlockStore::lend() {
         return *entry.pool;
     }
     pools_.push_back({std::make_unique<SpareBlocks>(), true});
-    (void)pools_.back().pool->refill();
+    (void)pools_.back().pool->refill(0);
     return *pools_.back().pool;
 }
 
@@ -75,11 +84,21 @@ void BlockStore::take_back(SpareBlocks& pool) {
     for (Entry& entry : pools_) entry.lent = entry.lent && entry.pool.get() != &pool;
 }
 
-bool BlockStore::refill() {
+bool BlockStore::refill(std::size_t symbols) {
     const std::lock_guard lock(mutex_);
     bool busy = false;
-    for (Entry& entry : pools_) busy = (entry.lent && entry.pool->refill()) || busy;
+    std::size_t lent = 0;
+    for (const Entry& entry : pools_) lent += entry.lent ? 1 : 0;
+    for (Entry& entry : pools_)
+        busy = (entry.lent && entry.pool->refill(symbols / lent)) || busy;
     return busy;
+}
+
+std::int64_t BlockStore::misses() const {
+    const std::lock_guard lock(mutex_);
+    std::int64_t total = 0;
+    for (const Entry& entry : pools_) total += entry.pool->misses();
+    return total;
 }
 
 std::size_t BlockStore::bytes() const {

@@ -88,8 +88,10 @@ std::uint32_t SlotTable::claim() {
 
 std::size_t SlotTable::bytes() const noexcept {
     const std::size_t levels = generation_->plan.levels().size();
-    // The slot and the levels behind it; kept history is counted apart.
-    const std::size_t each = sizeof(SymbolSlot) + (levels - 1) * OpenBars::LEVEL_BYTES;
+    // The slot and the levels behind it; what their histories keep is counted apart.
+    const bool amends = generation_->options.late == LatePolicy::amend;
+    const std::size_t each = sizeof(SymbolSlot) + (levels - 1) * OpenBars::LEVEL_BYTES +
+                             (amends ? levels * sizeof(History) : 0);
     return CHUNKS_MAX * sizeof(std::atomic<Chunk*>) + made() * each;
 }
 

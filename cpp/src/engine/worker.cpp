@@ -280,7 +280,7 @@ void Worker::settle(SymbolSlot& slot) {
 }
 
 bool Worker::tick() {
-    if (core_->clock->simulated() || now_ < next_look_) return false;
+    if (core_->clock->simulated() || now_ < next_look_ || clock_held_) return false;
     const TimeNs clock = core_->clock->now();
     clock_ahead_ = clock - now_;
     const TimeNs now = clock - core_->close_delay_ns.load();
@@ -364,7 +364,9 @@ void Worker::wait_for_room() {
 }
 
 std::size_t Worker::bytes() const noexcept {
-    return log_.bytes() + dirty_.bytes() + owned_.bytes() + capture_.bytes();
+    return sizeof *this - sizeof log_ - sizeof capture_ + due_.bytes() + dirty_.bytes() +
+           owned_.bytes() + absent_.bytes() + sorter_.bytes() + sizeof *closed_ +
+           block_.capacity() * sizeof block_[0];
 }
 
 }  // namespace klineagg::engine

@@ -48,6 +48,11 @@ public:
 
     [[nodiscard]] Trade* trades() noexcept { return trades_.data(); }
 
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return slots_.capacity() * sizeof slots_[0] + trades_.capacity() * sizeof trades_[0] +
+               groups_.capacity() * sizeof groups_[0];
+    }
+
 private:
     std::vector<SymbolSlot*> slots_;
     std::vector<Trade> trades_;

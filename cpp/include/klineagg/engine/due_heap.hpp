@@ -36,6 +36,8 @@ public:
         }
     }
 
+    [[nodiscard]] std::size_t bytes() const noexcept { return entries_.bytes(); }
+
 private:
     struct Entry {
         TimeNs due;

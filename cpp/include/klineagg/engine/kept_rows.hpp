@@ -41,8 +41,9 @@ public:
     }
     /// The same rows with room for more outputs. Throws std::bad_alloc.
     [[nodiscard]] KeptRows grown(std::size_t outputs) const;
-    [[nodiscard]] std::size_t bytes() const noexcept {
-        return rings_.size() * (sizeof(Ring) + count_ * sizeof(BarRow));
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of(rings_.size(), count_); }
+    [[nodiscard]] static std::size_t bytes_of(std::size_t outputs, std::size_t count) noexcept {
+        return count == 0 ? 0 : outputs * (sizeof(Ring) + count * sizeof(BarRow));
     }
 
 private:

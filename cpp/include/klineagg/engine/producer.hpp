@@ -138,7 +138,12 @@ public:
     /// Of a producer that is held: whether rows of a slot wait for room.
     [[nodiscard]] bool has_staged(std::uint32_t slot) const noexcept;
     [[nodiscard]] std::size_t staged_rows() const noexcept;
+    /// From its next block on it takes no more rows.
     void retire() noexcept { retired_.store(true); }
+    /// Until no thread is in a push. Throws Error(worker_failed).
+    void wait_until_outside(const engine::Failure& failure) const;
+    /// Memory of its lanes and of what it stages.
+    [[nodiscard]] std::size_t bytes() const;
 
 private:
     static constexpr int OUTSIDE = 0;
@@ -178,7 +183,7 @@ private:
     std::array<std::uint32_t, ENGINE_REJECT_REASONS> block_rejects_{};  // not counted yet
     std::vector<engine::Worker*> workers_;
     std::vector<std::shared_ptr<engine::Intake>> intakes_;  // by worker
-    std::size_t stage_rows_;  // at most half of a lane
+    std::size_t stage_rows_;  // at most half of a lane, also of the smallest to come
     std::vector<std::unique_ptr<Stage>> stages_;  // never fewer than there are lanes
     engine::CutBoard board_;
     engine::CutBoard::Positions positions_{};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "klineagg/block_pool.hpp"
+#include "klineagg/engine/clock.hpp"
 
 namespace klineagg::engine {
 
@@ -26,9 +27,9 @@ public:
 
     // --- The keeper ---
 
-    /// Makes blocks until enough for a while are ready. True when it made any. Throws
-    /// std::bad_alloc.
-    bool refill();
+    /// Makes blocks until enough for a while are ready, of a worker with about so many symbols.
+    /// True when it made any. Throws std::bad_alloc.
+    bool refill(std::size_t symbols = 0);
 
     // --- Anybody ---
 
@@ -51,6 +52,7 @@ private:
 
     static constexpr std::size_t SPARES_MIN = 512;
     static constexpr std::size_t SPARES_MAX = 65536;
+    static constexpr std::size_t SPARES_EACH = 2;  // for each symbol
     static constexpr std::size_t MISS_BLOCKS = 64;
 
     /// A chain of new blocks.
@@ -68,6 +70,7 @@ private:
     alignas(128) std::int64_t put_ = 0;
     std::int64_t last_taken_ = 0;
     std::size_t target_ = SPARES_MIN;
+    MonotonicNs forgot_at_ = 0;
 
     std::mutex making_;  // a worker that finds nothing makes blocks itself
     std::vector<std::unique_ptr<Block[]>> slabs_;
@@ -81,8 +84,9 @@ public:
     [[nodiscard]] SpareBlocks& lend();
     void take_back(SpareBlocks& pool);
     /// Of the keeper: refills all that are lent.
-    bool refill();
+    bool refill(std::size_t symbols = 0);
     [[nodiscard]] std::size_t bytes() const;
+    [[nodiscard]] std::int64_t misses() const;
 
 private:
     struct Entry {

@@ -105,6 +105,10 @@ public:
         return made_.load(std::memory_order_acquire);
     }
     [[nodiscard]] std::size_t bytes() const noexcept;
+    /// Of the rows that keep_bars holds.
+    [[nodiscard]] std::size_t kept_bytes() const noexcept {
+        return made() * KeptRows::bytes_of(generation_->outputs.size(), keep_bars_);
+    }
 
 private:
     using Chunk = std::vector<SymbolSlot, detail::HugeAllocator<SymbolSlot>>;

@@ -55,6 +55,7 @@ public:
     [[nodiscard]] Capture& capture() noexcept { return capture_; }
     [[nodiscard]] const DirtyTable& dirty() const noexcept { return dirty_; }
     [[nodiscard]] const WorkerCounts& counts() const noexcept { return counts_; }
+    [[nodiscard]] std::uint64_t wake_ups() const noexcept { return waiter_.wake_count(); }
     [[nodiscard]] const WorkerMetrics& metrics() const noexcept { return metrics_; }
     [[nodiscard]] std::size_t bytes() const noexcept;
 
@@ -68,6 +69,10 @@ public:
     bool advance_follow();
     /// Raises the clock's watermark and closes all that lies behind it.
     void close_up_to(TimeNs watermark);
+    /// Until release_clock() the watermark rises by commands alone, so that all workers stand at
+    /// one instant.
+    void hold_clock() noexcept { clock_held_ = true; }
+    void release_clock() noexcept { clock_held_ = false; }
     /// The clock as it stands: the watermark that all symbols have by it.
     [[nodiscard]] TimeNs clock_watermark() const noexcept { return clock_watermark_; }
     /// Freezes the list of changed slots and wants these and the `pending` ones captured; with
@@ -153,6 +158,7 @@ private:
     MonotonicNs next_look_ = 0;   // at the engine's clock
     TimeNs clock_watermark_ = TIME_NONE;
     TimeNs next_tick_ = TIME_NONE;
+    bool clock_held_ = false;
     bool stopping_ = false;
     std::atomic<bool> retired_{false};
     std::atomic<Command*> command_{nullptr};
