@@ -6,7 +6,7 @@ if(NOT Catch2_FOUND)
     "apt-get install catch2; on macOS: brew install catch2")
 endif()
 
-file(GLOB test_sources CONFIGURE_DEPENDS cpp/tests/*_test.cpp cpp/tests/engine/*_test.cpp)
+file(GLOB test_sources CONFIGURE_DEPENDS cpp/tests/*_test.cpp cpp/tests/*/*_test.cpp)
 if(NOT KLINEAGG_BOOST_FOUND)
   list(FILTER test_sources EXCLUDE REGEX "/boost_test\\.cpp$")
 endif()

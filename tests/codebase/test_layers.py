@@ -68,7 +68,9 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     ),
     (
         "engine",
-        frozenset({"engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker"}),
+        frozenset(
+            {"engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker"}
+        ),
     ),
 )  # fmt: skip
 
