@@ -22,8 +22,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
                 "detail/huge_pool", "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
-                "engine/thread", "engine/wait", "error", "exact_sum", "factorize", "fixed_grid",
-                "interval", "symbol_table", "time", "trade", "trade_columns",
+                "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",
+                "factorize", "fixed_grid", "interval", "symbol_table", "time", "trade", "trade_columns",
             }
         ),
     ),

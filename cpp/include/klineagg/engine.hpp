@@ -8,7 +8,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -153,7 +152,9 @@ private:
     void stop_unused(const Workers& workers);
     void run_on_workers(engine::Command& command);
     void run_on(const Workers& workers, engine::Command& command);
-    void keep();
+    bool keep();
+    void start_keeper();
+    void join_threads();
     [[nodiscard]] TimeNs clock_watermark() const noexcept;
     std::vector<engine::Worker*> worker_list() const;
     std::vector<engine::Worker*> log_list() const;
@@ -183,8 +184,6 @@ private:
     TimeNs highest_watermark_ = TIME_NONE;  // that all workers were told
     std::shared_ptr<engine::Command> following_;
     std::shared_ptr<engine::Handover> handover_;  // the last one: workers may be at it after a failure
-    std::atomic<bool> keeping_{false};
-    std::thread keeper_;
 };
 
 }  // namespace klineagg

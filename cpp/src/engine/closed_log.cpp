@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace klineagg::engine {
 
@@ -9,10 +10,9 @@ ClosedLog::ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks)
     : rows_max_(rows_max), spare_chunks_(std::max<std::uint64_t>(spare_chunks, 1)) {
     // A chunk that is partly acknowledged and one that is being filled come on top of the bound.
     const std::uint64_t chunks = rows_max_ / CHUNK_ROWS + 2 + spare_chunks_;
-    const std::uint64_t places = std::bit_ceil(chunks);
-    mask_ = places - 1;
-    slots_ = std::make_unique<std::atomic<Chunk*>[]>(places);
-    bytes_.store(places * sizeof(std::atomic<Chunk*>));
+    rings_.push_back(std::make_unique<Ring>(std::bit_ceil(chunks)));
+    ring_.store(rings_.back().get());
+    bytes_.store((rings_.back()->mask + 1) * sizeof(std::atomic<Chunk*>));
     (void)refill();
 }
 
@@ -21,24 +21,51 @@ ClosedLog::~ClosedLog() {
     for (Chunk* chunk : free_) delete chunk;
 }
 
-bool ClosedLog::refill() {
+void ClosedLog::grow() {
+    const Ring& old = *rings_.back();
+    auto next = std::make_unique<Ring>(2 * (old.mask + 1));
+    for (std::uint64_t chunk = trimmed_; chunk < ready_.load(); ++chunk)
+        next->slots[chunk & next->mask].store(slot(chunk).load());
+    bytes_.fetch_add((next->mask + 1) * sizeof(std::atomic<Chunk*>), std::memory_order_relaxed);
+    rings_.push_back(std::move(next));
+    ring_.store(rings_.back().get(), std::memory_order_release);
+}
+
+ClosedLog::Chunk* ClosedLog::make_chunk() {
+    constexpr std::size_t PAGE = 4096;
+    free_.reserve(made_ + 1);  // so that taking one back never allocates
+    // Not make_unique<Chunk>(): zeroing rows that will be written anyway would double the memory
+    // traffic. But its pages are asked of the system here and not by the writer.
+    auto* const chunk = new Chunk;
+    auto* const bytes = reinterpret_cast<volatile char*>(chunk);
+    for (std::size_t at = 0; at < sizeof *chunk; at += PAGE) bytes[at] = 0;
+    ++made_;
+    bytes_.fetch_add(sizeof *chunk, std::memory_order_relaxed);
+    return chunk;
+}
+
+bool ClosedLog::refill(bool beyond_bound) {
     const std::uint64_t limit = rows_max_ / CHUNK_ROWS + 2;
     const std::uint64_t filled = (end() + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    const std::uint64_t taken = filled - std::exchange(last_filled_, filled);
+    // A machine that is busy lets the keeper wait: what went since its last turn will go again.
+    if (taken == 0 && spares_ > spare_chunks_) --spares_;
+    spares_ = std::max(spares_, std::clamp(2 * taken, spare_chunks_, SPARES_MAX));
+    std::uint64_t target = filled + spares_;
     // While readers hold all that the bound allows there are no spares: the writer waits.
-    const std::uint64_t target = std::min(filled + spare_chunks_, trimmed_ + limit + spare_chunks_);
+    if (!beyond_bound) target = std::min(target, trimmed_ + limit + spare_chunks_);
     std::uint64_t ready = ready_.load(std::memory_order_relaxed);
     const bool behind = ready < target;
     for (; ready < target; ++ready) {
+        if (ready - trimmed_ > rings_.back()->mask) grow();
+        Chunk* chunk = nullptr;
         if (free_.empty()) {
-            // Not made_unique<Chunk>(): zeroing rows that will be written anyway would double the
-            // memory traffic.
-            free_.reserve(made_ + 1);  // so that taking one back never allocates
-            free_.push_back(new Chunk);
-            ++made_;
-            bytes_.fetch_add(sizeof(Chunk), std::memory_order_relaxed);
+            chunk = make_chunk();
+        } else {
+            chunk = free_.back();
+            free_.pop_back();
         }
-        slot(ready).store(free_.back(), std::memory_order_release);
-        free_.pop_back();
+        slot(ready).store(chunk, std::memory_order_release);
         ready_.store(ready + 1, std::memory_order_release);
     }
     return behind;
@@ -52,7 +79,7 @@ void ClosedLog::trim(std::uint64_t index) noexcept {
     for (; trimmed_ < chunks; ++trimmed_) {
         free_.push_back(slot(trimmed_).load(std::memory_order_relaxed));
         // A burst must not keep its memory for ever.
-        if (free_.size() > 2 * spare_chunks_) {
+        if (free_.size() > 2 * spares_) {
             delete free_.back();
             free_.pop_back();
             --made_;

@@ -2,7 +2,6 @@
 #include "klineagg/engine.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 
 #include "handover.hpp"
@@ -66,6 +65,7 @@ Engine::Engine(RollupPlan plan, EngineOptions options)
         workers_.push_back(std::make_shared<Worker>(*core_, i));
     logs_ = workers_;
     watch_growth(workers_);
+    core_->keeper.set_turn([this] { return keep(); });
     core_->slots.prepare(SPARE_SLOTS);
     for (const auto& [symbol, price] : core_->options.last_prices)
         add_symbol(symbol, price, core_->options.aggregator.coverage_start);
@@ -77,9 +77,7 @@ Engine::~Engine() {
     } catch (const std::exception&) {
         // A failed engine has said so before; its threads are joined below.
     }
-    for (const auto& worker : workers_) worker->join();
-    keeping_.store(false);
-    if (keeper_.joinable()) keeper_.join();
+    join_threads();
     for (const auto& producer : producers_) producer->retire();
     core_->slots.on_growth({});
 }
@@ -94,8 +92,7 @@ void Engine::start() {
     const std::lock_guard lock(control_);
     if (state_.load() != EngineState::created)
         throw Error(ErrorCode::engine_state, "the engine was started before");
-    keeping_.store(true);
-    keeper_ = std::thread([this] { keep(); });
+    start_keeper();
     for (const auto& worker : workers_) worker->start();
     state_.store(EngineState::running);
 }
@@ -123,11 +120,19 @@ void Engine::stop() {
             cut(command);
         } catch (...) {
             state_.store(EngineState::stopped);
+            join_threads();
             throw;
         }
         state_.store(EngineState::stopped);
     }
+    join_threads();
+}
+
+void Engine::join_threads() {
+    // After a failure the others look at it, for which they have to be awake.
+    for (const auto& worker : workers_) worker->notify();
     for (const auto& worker : workers_) worker->join();
+    core_->keeper.stop();
 }
 
 void Engine::check_running() const {
@@ -230,30 +235,24 @@ std::vector<std::int64_t> Engine::worker_loads() const {
     return loads;
 }
 
-void Engine::keep() {
-    // Polling, because a worker that called for memory would make a system call to do it.
-    constexpr auto SHORTEST = std::chrono::microseconds(200);
-    constexpr auto LONGEST = std::chrono::microseconds(20'000);
-    auto pause = SHORTEST;
-    while (keeping_.load()) {
-        try {
-            bool busy = core_->slots.prepare(SPARE_SLOTS);
-            busy = core_->blocks.refill(core_->slots.used()) || busy;
-            const std::int32_t newest = core_->newest_symbol.load(std::memory_order_relaxed);
-            if (newest >= 0) core_->routes.prepare(newest);
-            {
-                // A log's place in the list is what the consumers know it by.
-                const std::lock_guard lock(lists_);
-                busy = snapshotter_->keep(log_list()) || busy;
-            }
-            drop_read_logs();
-            pause = busy ? SHORTEST : std::min(LONGEST, pause * 2);
-        } catch (const std::exception& error) {
-            core_->failure.set("kla-keeper", error.what());
-            return;
-        }
-        std::this_thread::sleep_for(pause);
-    }
+bool Engine::keep() {
+    bool busy = core_->slots.prepare(SPARE_SLOTS);
+    busy = core_->blocks.refill(core_->slots.used()) || busy;
+    const std::int32_t newest = core_->newest_symbol.load(std::memory_order_relaxed);
+    if (newest >= 0) core_->routes.prepare(newest);
+    // A log's place in the list is what the consumers know it by.
+    const std::lock_guard lock(lists_);
+    return snapshotter_->keep(log_list()) || busy;
+}
+
+void Engine::start_keeper() {
+    const auto all_parked = [this] {
+        const std::lock_guard lock(lists_);
+        return std::all_of(workers_.begin(), workers_.end(),
+                           [](const auto& worker) { return worker->is_parked(); });
+    };
+    core_->keeper.start([this] { drop_read_logs(); }, all_parked,
+                        [this](const char* cause) { core_->failure.set("kla-keeper", cause); });
 }
 
 }  // namespace klineagg

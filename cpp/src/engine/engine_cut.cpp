@@ -3,12 +3,14 @@
 
 #include <algorithm>
 
+#include "cut_wait.hpp"
 #include "handover.hpp"
 #include "pause.hpp"
 
 namespace klineagg {
 
 using engine::Command;
+using engine::CutWait;
 using engine::Worker;
 
 namespace {
@@ -30,6 +32,7 @@ void Engine::run_on(const Workers& workers, Command& command) {
         for (const auto& worker : workers) worker->log().publish();
         return;
     }
+    const CutWait waiting(*core_);
     command.expect(static_cast<std::uint32_t>(workers.size()));
     for (const auto& worker : workers) worker->post(command);
     engine::Pause pause;

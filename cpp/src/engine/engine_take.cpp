@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "klineagg/engine/open_table.hpp"
+#include "cut_wait.hpp"
 #include "klineagg/engine/table_builder.hpp"
 #include "pause.hpp"
 #include "snapshot_state.hpp"
@@ -106,6 +107,7 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
     freeze.log_ends.resize(workers_.size());
     freeze.watermarks.resize(workers_.size(), TIME_NONE);
     freeze.pending = &snapshotter_->prepare(consumer, now);
+    const engine::CutWait waiting(*core_);  // until the workers have captured what is open
     try {
         prepare_captures(freeze.pending);
         freeze.watermark = hold_clocks();
@@ -124,6 +126,7 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
                 builder.add(log.row(row));
         }
         state->closed = std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
+        snapshotter_->finish_reading(consumer);  // the table is a copy
         state->open = collect_open();
         state->core = core_;
         state->snapshotter = snapshotter_;
@@ -131,7 +134,6 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         state->id = begun.id;
         state->rows_lost = begun.rows_lost;
         state->watermark = *std::min_element(freeze.watermarks.begin(), freeze.watermarks.end());
-        snapshotter_->finish_reading(consumer);
         return Snapshot(std::move(state));
     } catch (...) {
         snapshotter_->abandon(consumer);
@@ -147,6 +149,7 @@ View Engine::view() {
     freeze.log_ends.resize(workers_.size());
     freeze.watermarks.resize(workers_.size(), TIME_NONE);
     freeze.all = true;
+    const engine::CutWait waiting(*core_);
     prepare_captures(nullptr);
     freeze.watermark = hold_clocks();
     cut(freeze);

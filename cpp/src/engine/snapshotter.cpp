@@ -28,8 +28,6 @@ const SlotSet& Snapshotter::prepare(const std::string& name, TimeNs now) {
         }
         give_back(consumer);
     }
-    // The freeze reads it: nobody changes it until begin() or abandon().
-    consumer.reading = true;
     const std::size_t slots = core_->slots.made();
     consumer.pending.grow(slots);
     if (std::exchange(consumer.is_new, false)) {
@@ -67,7 +65,11 @@ Snapshotter::Begun Snapshotter::begin(const std::string& name, TimeNs now, Durat
         }
     }
     begun.begins = consumer.cursors;
-    begun.ends = consumer.ends = ends;
+    begun.ends = ends;
+    consumer.ends = ends;
+    for (std::size_t log = 0; log < workers.size(); ++log)
+        consumer.ends[log] = std::max(ends[log], consumer.cursors[log]);  // lost since the cut
+    consumer.reading = true;
     for (std::size_t word = 0; word * 64 < slots; ++word) {
         consumer.outstanding_slots.set_word(word, consumer.pending.word(word));
         consumer.pending.set_word(word, 0);
@@ -168,7 +170,10 @@ bool Snapshotter::keep(const std::vector<Worker*>& workers) {
                 from = std::max(from, log.begin() + log.rows_over());
             log.trim(from);
         }
-        if (!workers[i]->is_retired()) busy = log.refill() || busy;
+        // A cut comes behind rows that are not in the log yet, and what it is for may be to read
+        // the log: the bound must not hold it up.
+        const bool beyond_bound = reading || core_->cuts_waited_for.load() != 0;
+        if (!workers[i]->is_retired()) busy = log.refill(beyond_bound) || busy;
     }
     return busy;
 }

@@ -46,19 +46,16 @@ void sleep_until(MonotonicNs deadline, DurationNs at_most) noexcept {
 }  // namespace
 
 Waiter::Waiter(WaitKind kind)
-    : kind_(kind), remote_fence_(kind == WaitKind::park && register_remote_fence()) {}
+    : kind_(kind), remote_fence_(kind != WaitKind::spin && register_remote_fence()) {}
 
 void Waiter::back_off(MonotonicNs deadline) noexcept {
-    const std::uint32_t step = rounds_ - SPIN_ROUNDS;
+    const std::uint32_t step = rounds_++ - SPIN_ROUNDS;
     if (step < YIELD_ROUNDS) {
-        ++rounds_;
         std::this_thread::yield();
         return;
     }
     const std::uint32_t doublings = step - YIELD_ROUNDS;
-    const DurationNs pause = std::min(SLEEP_NS_MIN << doublings, WAIT_SLEEP_NS_MAX);
-    if (pause < WAIT_SLEEP_NS_MAX) ++rounds_;
-    sleep_until(deadline, pause);
+    sleep_until(deadline, std::min(SLEEP_NS_MIN << doublings, WAIT_SLEEP_NS_MAX));
 }
 
 void Waiter::announce() noexcept {

@@ -113,7 +113,7 @@ void Worker::loop() {
         publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
         busy |= run_command();
         if (busy) waiter_.reset();
-        else waiter_.idle([this] { return has_work(); }, next_deadline());
+        else if (waiter_.idle([this] { return has_work(); }, next_deadline())) core_->keeper.call();
     }
 }
 
@@ -131,7 +131,7 @@ std::size_t Worker::drain_lanes() {
 
 bool Worker::has_work() const noexcept {
     if (command_.load(std::memory_order_acquire) != nullptr || capture_.is_open() ||
-        part_ != nullptr || following_ != nullptr) {
+        part_ != nullptr || following_ != nullptr || core_->failure.is_set()) {
         return true;
     }
     for (const std::shared_ptr<Intake>& intake : lanes_) {
@@ -360,6 +360,7 @@ void Worker::wait_for_room() {
     add(counts_.log_waits, 1);
     log_.publish();
     core_->failure.check();
+    core_->keeper.help();  // of an engine that does not run: there is nobody else to do it
     std::this_thread::yield();
 }
 

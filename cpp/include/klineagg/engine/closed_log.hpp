@@ -53,9 +53,11 @@ public:
 
     // --- The keeper, one thread at a time ---
 
-    /// Takes back the chunks below `index` and holds `spare_chunks` ready. True when it made
-    /// any: the writer is busy. Throws std::bad_alloc.
-    bool refill();
+    /// Holds spares ready: `spare_chunks`, or more where the writer was faster; with
+    /// `beyond_bound` also when readers hold all that they may. True when it put any in place:
+    /// the writer is busy. Throws std::bad_alloc.
+    bool refill(bool beyond_bound = false);
+    /// Takes back the chunks below `index`.
     void trim(std::uint64_t index) noexcept;
     /// Rows beyond the bound: how many the slowest readers have to give up.
     [[nodiscard]] std::uint64_t rows_over() const noexcept;
@@ -66,17 +68,32 @@ private:
         BarRow rows[CHUNK_ROWS];
     };
 
+    // Where the chunks are, by number modulo its size. A larger one takes its place when more
+    // chunks are held than were meant to; readers may look at the old one still.
+    struct Ring {
+        explicit Ring(std::uint64_t size)
+            : mask(size - 1), slots(std::make_unique<std::atomic<Chunk*>[]>(size)) {}
+        std::uint64_t mask;
+        std::unique_ptr<std::atomic<Chunk*>[]> slots;
+    };
+    static constexpr std::uint64_t SPARES_MAX = 512;
+
     [[nodiscard]] std::atomic<Chunk*>& slot(std::uint64_t chunk) const noexcept {
-        return slots_[chunk & mask_];
+        const Ring& ring = *ring_.load(std::memory_order_acquire);
+        return ring.slots[chunk & ring.mask];
     }
+    void grow();
+    [[nodiscard]] Chunk* make_chunk();
 
     std::uint64_t rows_max_;
     std::uint64_t spare_chunks_;
-    std::uint64_t mask_;
-    std::unique_ptr<std::atomic<Chunk*>[]> slots_;
+    std::vector<std::unique_ptr<Ring>> rings_;  // the last one is in use
+    std::atomic<const Ring*> ring_{nullptr};
     std::vector<Chunk*> free_;     // the keeper's
     std::uint64_t trimmed_ = 0;    // the keeper's: chunks below are taken back
     std::uint64_t made_ = 0;       // chunks in existence
+    std::uint64_t spares_ = 0;     // the keeper's: to be held ready, by what the writer took lately
+    std::uint64_t last_filled_ = 0;
     std::atomic<std::size_t> bytes_{0};
 
     alignas(128) std::atomic<std::uint64_t> ready_{0};  // chunks in place, from the first ever

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "klineagg/engine/keeper.hpp"
 #include "klineagg/engine/options.hpp"
 #include "klineagg/engine/route_table.hpp"
 #include "klineagg/engine/spare_blocks.hpp"
@@ -56,6 +57,8 @@ struct Core {
     RouteTable routes;
     Failure failure;
     std::atomic<bool> stopping{false};  // from here on nobody waits for consumers
+    std::atomic<int> cuts_waited_for{0};  // meanwhile workers may write beyond the logs' bound
+    Keeper keeper;
     std::atomic<std::uint32_t> workers{0};
     std::atomic<std::uint64_t> route_version{0};  // rises when symbols move
     std::atomic<std::int32_t> newest_symbol{-1};  // whose route was made last

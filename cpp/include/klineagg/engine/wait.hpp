@@ -10,7 +10,7 @@ namespace klineagg::engine {
 
 enum class WaitKind : std::uint8_t {
     spin,     // for a core of its own: answers at once, uses the core to the full
-    backoff,  // spins, then yields, then sleeps for up to WAIT_SLEEP_NS_MAX
+    backoff,  // spins, then yields, then sleeps for up to WAIT_SLEEP_NS_MAX, and after 10 ms parks
     park,     // spins for a moment, then sleeps until it is notified or the deadline has come
 };
 
@@ -49,25 +49,30 @@ public:
     /// One step of waiting: returns after a moment, or when there may be work, or at `deadline`,
     /// to be called again as long as nothing was found. `has_work` is asked right before the
     /// thread falls asleep for longer.
+    /// True when it slept parked.
     template <class HasWork>
-    void idle(HasWork&& has_work, MonotonicNs deadline = NO_DEADLINE) {
+    bool idle(HasWork&& has_work, MonotonicNs deadline = NO_DEADLINE) {
         if (rounds_ < SPIN_ROUNDS) {
             if (kind_ != WaitKind::spin) ++rounds_;
             for (int i = 0; i < SPIN_PAUSES; ++i) spin_pause();
-        } else if (kind_ == WaitKind::backoff) {
-            back_off(deadline);
-        } else {
-            announce();
-            if (!has_work()) sleep(deadline);
-            withdraw();
+            return false;
         }
+        if (kind_ == WaitKind::backoff && rounds_ < PARK_ROUNDS) {
+            back_off(deadline);
+            return false;
+        }
+        announce();
+        const bool sleeps = !has_work();
+        if (sleeps) sleep(deadline);
+        withdraw();
+        return sleeps;
     }
 
     // --- Any thread ---
 
     /// Costs one load of a line that nobody writes as long as nobody is parked; no system call.
     void notify() noexcept {
-        if (kind_ != WaitKind::park) return;
+        if (kind_ == WaitKind::spin) return;
         if (remote_fence_) {
             // The parking thread's own fence reaches every core: see announce().
             std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -78,6 +83,10 @@ public:
         wake();
     }
 
+    /// It sleeps until it is notified or its deadline has come, or is about to.
+    [[nodiscard]] bool is_parked() const noexcept {
+        return parked_.load(std::memory_order_acquire) != 0;
+    }
     /// How often `notify()` had to call a parked thread: each is a system call of the notifier.
     [[nodiscard]] std::uint64_t wake_count() const noexcept {
         return wakes_.load(std::memory_order_relaxed);
@@ -87,6 +96,8 @@ private:
     static constexpr int SPIN_PAUSES = 16;
     static constexpr std::uint32_t SPIN_ROUNDS = 64;
     static constexpr std::uint32_t YIELD_ROUNDS = 16;
+    static constexpr std::uint32_t SLEEP_ROUNDS = 24;  // of backing off: 10 ms
+    static constexpr std::uint32_t PARK_ROUNDS = SPIN_ROUNDS + YIELD_ROUNDS + SLEEP_ROUNDS;
 
     void back_off(MonotonicNs deadline) noexcept;
     void announce() noexcept;

@@ -46,6 +46,7 @@ public:
     // --- Anybody ---
 
     void notify() noexcept { waiter_.notify(); }
+    [[nodiscard]] bool is_parked() const noexcept { return waiter_.is_parked(); }
     [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] ClosedLog& log() noexcept { return log_; }
