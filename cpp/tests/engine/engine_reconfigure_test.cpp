@@ -248,7 +248,7 @@ TEST_CASE("rules change, and bars that begin later are made by the new ones", "[
         change.lateness_ns = chance(rng, 50) ? 0 : NS_PER_MINUTE;
         (void)engine.reconfigure(change);
         (void)producer->push(table.view(half, table.size()));
-        const TimeNs end = table.time.back() + NS_PER_DAY;
+        const TimeNs end = table.time.back() + 2 * NS_PER_HOUR;
         engine.advance(end);
         Series closed;
         take_into(engine, closed);
