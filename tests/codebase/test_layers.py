@@ -23,7 +23,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/huge_pool", "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
                 "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",
-                "factorize", "fixed_grid", "interval", "symbol_table", "time", "trade", "trade_columns",
+                "factorize", "fixed_grid", "interval", "symbol_table", "time", "trade",
+                "trade_columns",
             }
         ),
     ),
