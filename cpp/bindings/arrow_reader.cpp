@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "gil.hpp"
 #include "klineagg/error.hpp"
 
 namespace py = pybind11;
@@ -54,7 +55,7 @@ std::unique_ptr<Reader> Reader::open(const py::object& source) {
 Reader::~Reader() {
     if (!stream_.filled()) return;
     // A producer may wait for its own threads, and they for the GIL.
-    const py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     stream_.reset();
 }
 
@@ -63,7 +64,7 @@ void Reader::open_stream(const py::capsule& capsule) {
     auto schema = std::make_shared<Owned<Schema>>();
     int code = 0;
     {
-        const py::gil_scoped_release unlocked;
+        const GilReleased unlocked;
         code = stream_->get_schema(&*stream_, &**schema);
     }
     if (code != 0) fail(code);
@@ -78,7 +79,7 @@ void Reader::open_pair(const py::capsule& schema, const py::capsule& array) {
 Owned<Array> Reader::pull() {
     // The GIL first, the mutex second: a thread that waits for the mutex must not hold the GIL,
     // since the one inside the producer may need it.
-    const py::gil_scoped_release unlocked;
+    const GilReleased unlocked;
     const std::lock_guard lock(mutex_);
     Owned<Array> array;
     if (single_.filled()) {

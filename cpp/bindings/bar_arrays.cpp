@@ -4,10 +4,13 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "klineagg/error.hpp"
 
 namespace py = pybind11;
 
@@ -63,6 +66,39 @@ py::dict bar_arrays_of(std::shared_ptr<const BarTable> table) {
         out["partials"] = frozen(py::array(record, {rows}, {}, from.columns().partials, base));
     }
     return out;
+}
+
+BarTable bar_table_of(const py::dict& columns, const py::tuple& series) {
+    using Symbols = py::array_t<std::int32_t, py::array::c_style>;
+    using Intervals = py::array_t<std::int16_t, py::array::c_style>;
+    using Rows = py::array_t<std::int64_t, py::array::c_style>;
+    const auto symbol = py::cast<Symbols>(series[0]);
+    const auto interval = py::cast<Intervals>(series[1]);
+    const auto begin = py::cast<Rows>(series[2]);
+    const auto end = py::cast<Rows>(series[3]);
+    const auto rows = static_cast<std::int64_t>(py::len(columns["symbol"]));
+    BarTable table(rows, false);
+    const auto copy = [&](const char* name, auto* data) {
+        const auto array = py::cast<py::array>(columns[name]);
+        constexpr auto size = static_cast<py::ssize_t>(sizeof *data);
+        if (array.itemsize() != size || array.ndim() != 1)
+            throw Error(ErrorCode::column_type, std::string("column '") + name + "' has another type",
+                        {{"column", name}});
+        if (array.shape(0) != rows)
+            throw Error(ErrorCode::column_length,
+                        std::string("column '") + name + "' has another length", {{"column", name}});
+        const auto* from = static_cast<const char*>(array.data());
+        for (std::int64_t row = 0; row < rows; ++row, from += array.strides(0))
+            std::memcpy(data + row, from, sizeof *data);
+    };
+#define KLINEAGG_COPY(type, name) copy(#name, table.columns().name);
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_COPY)
+#undef KLINEAGG_COPY
+    std::vector<BarSeries> list;
+    for (py::ssize_t i = 0; i < symbol.shape(0); ++i)
+        list.push_back({symbol.at(i), interval.at(i), begin.at(i), end.at(i)});
+    table.set_series(std::move(list));
+    return table;
 }
 
 }  // namespace klineagg

@@ -9,109 +9,21 @@
 #include <string>
 #include <vector>
 
+#include "bar_arrays.hpp"
+#include "gil.hpp"
 #include "klineagg/activity.hpp"
 #include "klineagg/batch.hpp"
 #include "klineagg/merge.hpp"
 #include "register.hpp"
+#include "trade_arrays.hpp"
 
 namespace py = pybind11;
 
 namespace klineagg {
 namespace {
 
-[[noreturn]] void wrong_column(const char* name, const std::string& reason) {
-    throw Error(ErrorCode::column_type, std::string("column '") + name + "' " + reason,
-                {{"column", name}});
-}
-
-/// `kinds`: the NumPy kinds that fit ('b' bool, 'i' signed, 'u' unsigned, 'f' float).
-StridedColumn column_of(const py::handle& value, const char* name, const std::string& kinds,
-                        py::ssize_t itemsize, std::size_t& rows) {
-    if (value.is_none()) return {};
-    const auto array = py::cast<py::array>(value);
-    const py::dtype dtype = array.dtype();
-    if (kinds.find(dtype.kind()) == std::string::npos || dtype.itemsize() != itemsize)
-        wrong_column(name, "has dtype " + py::cast<std::string>(py::str(dtype)));
-    if (array.ndim() != 1) wrong_column(name, "is not one-dimensional");
-    const auto size = static_cast<std::size_t>(array.shape(0));
-    if (rows != size && rows != SIZE_MAX) {
-        throw Error(ErrorCode::column_length,
-                    std::string("column '") + name + "' has " + std::to_string(size) +
-                        " rows, others have " + std::to_string(rows),
-                    {{"column", name}});
-    }
-    rows = size;
-    return {static_cast<const char*>(array.data()), array.strides(0)};
-}
-
-TradeColumns columns_of(const py::dict& chunk) {
-    TradeColumns columns;
-    std::size_t rows = SIZE_MAX;
-    const auto column = [&](const char* name, const char* kinds, py::ssize_t itemsize) {
-        return column_of(chunk[name], name, kinds, itemsize, rows);
-    };
-    columns.symbol = column("symbol", "i", 4);
-    columns.time = column("time", "i", 8);
-    columns.price = column("price", "f", 8);
-    columns.quantity = column("quantity", "f", 8);
-    columns.side = column("side", "biu", 1);
-    columns.trade_id = column("trade_id", "i", 8);
-    columns.last_trade_id = column("last_trade_id", "i", 8);
-    columns.flags = column("flags", "u", 1);
-    if (columns.last_trade_id.present() && !columns.trade_id.present())
-        wrong_column("last_trade_id", "needs the first id in 'trade_id'");
-    columns.size = rows;
-    columns.time_scale_ns = py::cast<std::int64_t>(chunk["time_scale"]);
-    if (columns.time_scale_ns < 1) wrong_column("time", "has no positive unit");
-    columns.side_is_maker = py::cast<bool>(chunk["side_is_maker"]);
-    return columns;
-}
-
-bool is_time(const std::string& name) { return name.size() > 5 && name.ends_with("_time"); }
-
-/// Read-only arrays over the table's memory, which lives as long as any of them.
 py::dict to_python(BarTable&& result) {
-    auto* owner = new BarTable(std::move(result));
-    const py::capsule base(owner, [](void* table) { delete static_cast<BarTable*>(table); });
-    const auto rows = static_cast<py::ssize_t>(owner->rows());
-    const BarColumns& from = owner->columns();
-    const auto freeze = [](py::array array) {
-        py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
-        return array;
-    };
-    py::dict columns;
-    const auto add = [&](const char* name, auto* data) {
-        using Value = std::remove_pointer_t<decltype(data)>;
-        const py::dtype dtype =
-            is_time(name) ? py::dtype("datetime64[ns]") : py::dtype::of<Value>();
-        columns[name] = freeze(py::array(dtype, {rows}, {}, data, base));
-    };
-#define KLINEAGG_ADD(type, name) add(#name, from.name);
-    KLINEAGG_BAR_COLUMNS(KLINEAGG_ADD)
-#undef KLINEAGG_ADD
-
-    const std::vector<BarSeries>& series = owner->series();
-    const auto count = static_cast<py::ssize_t>(series.size());
-    py::array_t<std::int32_t> symbol(count);
-    py::array_t<std::int16_t> interval(count);
-    py::array_t<std::int64_t> begin(count), end(count);
-    for (py::ssize_t i = 0; i < count; ++i) {
-        const BarSeries& each = series[static_cast<std::size_t>(i)];
-        symbol.mutable_at(i) = each.symbol;
-        interval.mutable_at(i) = each.interval;
-        begin.mutable_at(i) = each.begin;
-        end.mutable_at(i) = each.end;
-    }
-    py::dict out;
-    out["columns"] = columns;
-    out["series"] = py::make_tuple(symbol, interval, begin, end);
-    out["outside"] = owner->outside_trades;
-    out["partials"] = py::none();
-    if (from.partials != nullptr) {
-        const py::dtype record("V" + std::to_string(sizeof(PartialBar)));
-        out["partials"] = freeze(py::array(record, {rows}, {}, from.partials, base));
-    }
-    return out;
+    return bar_arrays_of(std::make_shared<const BarTable>(std::move(result)));
 }
 
 py::dict report_of(const BatchReport& report) {
@@ -134,10 +46,10 @@ template <class Aggregator>
 py::dict run(Aggregator& aggregator, const std::vector<py::dict>& chunks, bool finish) {
     std::vector<TradeColumns> batches;
     batches.reserve(chunks.size());
-    for (const py::dict& chunk : chunks) batches.push_back(columns_of(chunk));
+    for (const py::dict& chunk : chunks) batches.push_back(trade_columns_of(chunk));
     BarTable table;
     {
-        const py::gil_scoped_release release;
+        const GilReleased released;
         table = aggregator.run(batches, finish);
     }
     return to_python(std::move(table));
@@ -162,7 +74,7 @@ py::dict merge_python(const std::vector<py::tuple>& results) {
     }
     BarTable table;
     {
-        const py::gil_scoped_release release;
+        const GilReleased released;
         table = merge_results(parts);
     }
     return to_python(std::move(table));

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "gil.hpp"
 #include "klineagg/csv.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
@@ -80,13 +81,13 @@ public:
         }
         const auto size = static_cast<std::size_t>(view.size * view.itemsize);
         const std::string_view bytes(static_cast<const char*>(view.ptr), size);
-        const py::gil_scoped_release unlocked;
+        const GilReleased unlocked;
         const std::lock_guard<std::mutex> guard(mutex_);
         parser_.feed(bytes);
     }
 
     void finish() {
-        const py::gil_scoped_release unlocked;
+        const GilReleased unlocked;
         const std::lock_guard<std::mutex> guard(mutex_);
         parser_.finish();
     }
@@ -94,7 +95,7 @@ public:
     py::tuple take() {
         CsvBatch batch;
         {
-            const py::gil_scoped_release unlocked;
+            const GilReleased unlocked;
             const std::lock_guard<std::mutex> guard(mutex_);
             batch = parser_.take();
         }

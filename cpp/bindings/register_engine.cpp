@@ -14,6 +14,10 @@
 
 #include "bar_arrays.hpp"
 #include "engine_handles.hpp"
+#include "engine_options.hpp"
+#include "engine_stats.hpp"
+#include "gil.hpp"
+#include "interpreter_exit.hpp"
 #include "register.hpp"
 
 namespace py = pybind11;
@@ -26,58 +30,10 @@ using engine::LanePolicy;
 using engine::SimulatedClock;
 using engine::SystemClock;
 using engine::WaitKind;
-using Release = py::call_guard<py::gil_scoped_release>;
-
-/// Options by name, where the names are those of EngineOptions.
-class OptionReader {
-public:
-    explicit OptionReader(const py::dict& options) : options_(options) {}
-
-    template <class T>
-    void read(const char* name, T& to) {
-        if (!options_.contains(name)) return;
-        to = py::cast<T>(options_[name]);
-        ++read_;
-    }
-    void check_all_read() const {
-        if (read_ != options_.size())
-            throw Error(ErrorCode::internal, "the core does not know all of the engine's options");
-    }
-
-private:
-    const py::dict& options_;
-    std::size_t read_ = 0;
-};
-
-EngineOptions options_of(const py::dict& given) {
-    EngineOptions options;
-    OptionReader reader(given);
-    reader.read("lateness_ns", options.aggregator.lateness_ns);
-    reader.read("late", options.aggregator.late);
-    reader.read("amend_horizon_ns", options.aggregator.amend_horizon_ns);
-    reader.read("gaps", options.aggregator.gaps);
-    reader.read("coverage_start", options.aggregator.coverage_start);
-    reader.read("workers", options.workers);
-    reader.read("cores", options.cores);
-    reader.read("wait", options.wait);
-    reader.read("policy", options.policy);
-    reader.read("lane_capacity", options.lane_capacity);
-    reader.read("block_timeout_ns", options.block_timeout_ns);
-    reader.read("close_delay_ns", options.close_delay_ns);
-    reader.read("max_ahead_ns", options.max_ahead_ns);
-    reader.read("lease_ns", options.lease_ns);
-    reader.read("admit_unknown", options.admit_unknown);
-    reader.read("allow_nonpositive_prices", options.allow_nonpositive_prices);
-    reader.read("unacknowledged_rows_max", options.unacknowledged_rows_max);
-    reader.read("on_bound", options.on_bound);
-    reader.read("last_prices", options.last_prices);
-    reader.check_all_read();
-    return options;
-}
 
 std::unique_ptr<EngineHandle> make_engine(const std::vector<Interval>& intervals,
                                           std::shared_ptr<Clock> clock, const py::dict& given) {
-    EngineOptions options = options_of(given);
+    EngineOptions options = engine_options_of(given);
     options.clock = std::move(clock);
     return std::make_unique<EngineHandle>(
         std::make_shared<Engine>(RollupPlan(intervals), std::move(options)));
@@ -111,21 +67,52 @@ void close_engine(EngineHandle& self) {
     if (!self.is_foreign()) self->stop();
 }
 
-py::dict counts_of(const EngineHandle& self) {
-    const EngineCounts counts = self->counts();
+py::list names_of(const EngineHandle& self) {
+    py::list names;
+    for (const Interval& interval : self->intervals()) names.append(interval.name());
+    return names;
+}
+
+py::dict reconfigure(EngineHandle& self, const py::dict& given, DurationNs timeout_ns) {
+    const ConfigChange change = config_change_of(given);
+    ConfigReport report;
+    Engine& engine = self.get();
+    {
+        const GilReleased released;
+        report = engine.reconfigure(change, timeout_ns);
+    }
+    py::list changed;
+    for (const ConfigReport::Value& value : report.changed)
+        changed.append(py::make_tuple(value.option, value.before, value.after));
     py::dict out;
-    out["applied"] = counts.applied;
-    out["late"] = counts.late;
-    out["beyond_horizon"] = counts.beyond_horizon;
-    out["outside"] = counts.outside;
-    out["log_waits"] = counts.log_waits;
+    out["changed"] = changed;
+    out["added"] = report.added;
+    out["removed"] = report.removed;
+    out["has_new_base"] = report.has_new_base;
     return out;
+}
+
+py::dict bars(EngineHandle& self, std::int32_t symbol, int output) {
+    std::shared_ptr<const BarTable> table;
+    Engine& engine = self.get();
+    {
+        const GilReleased released;
+        table = engine.bars(symbol, output);
+    }
+    return bar_arrays_of(std::move(table));
+}
+
+std::size_t warm_start(EngineHandle& self, const py::dict& columns, const py::tuple& series) {
+    const BarTable table = bar_table_of(columns, series);
+    Engine& engine = self.get();
+    const GilReleased released;
+    return engine.warm_start(table);
 }
 
 py::tuple view_of(EngineHandle& self) {
     View view;
     {
-        const py::gil_scoped_release release;
+        const GilReleased released;
         view = self->view();
     }
     return py::make_tuple(bar_arrays_of(std::move(view.open)), view.watermark);
@@ -160,51 +147,75 @@ void register_engine(py::module_& module) {
 
     py::class_<EngineHandle>(module, "Engine", "See klineagg.Engine.")
         .def(py::init(&make_engine), py::arg("intervals"), py::arg("clock"), py::arg("options"))
-        .def("start", [](EngineHandle& self) { self->start(); }, Release())
-        .def("stop", [](EngineHandle& self) { self->stop(); }, Release())
-        .def("close", &close_engine, Release(), "Stops it, unless in a forked child.")
+        .def("start", [](EngineHandle& self) { self->start(); }, ReleaseGil())
+        .def("stop", [](EngineHandle& self) { self->stop(); }, ReleaseGil())
+        .def("close", &close_engine, ReleaseGil(), "Stops it, unless in a forked child.")
         .def_property_readonly("state", &state_name)
         .def("producer",
-             [](EngineHandle& self, const std::string& name, std::uint16_t source) {
-                 return std::make_unique<ProducerHandle>(self->producer(name, source));
+             [](EngineHandle& self, const std::string& name, std::uint16_t source,
+                DurationNs timeout_ns) {
+                 return std::make_unique<ProducerHandle>(self->producer(name, source), timeout_ns);
              },
-             py::arg("name"), py::arg("source"), Release())
-        .def("flush", [](EngineHandle& self) { self->flush(); }, Release())
+             py::arg("name"), py::arg("source"), py::arg("timeout_ns"), ReleaseGil())
+        .def("flush", [](EngineHandle& self) { self->flush(); }, ReleaseGil())
         .def("advance", [](EngineHandle& self, TimeNs now) { self->advance(now); },
-             py::arg("now"), Release())
+             py::arg("now"), ReleaseGil())
         .def("take",
              [](EngineHandle& self, const std::string& consumer,
                 std::optional<DurationNs> lease_ns) {
                  return std::make_unique<SnapshotHandle>(
                      std::make_shared<Snapshot>(self->take(consumer, lease_ns)));
              },
-             py::arg("consumer"), py::arg("lease_ns"), Release())
+             py::arg("consumer"), py::arg("lease_ns"), ReleaseGil())
         .def("view", &view_of, "(open bars, watermark)")
         .def("add_symbol",
              [](EngineHandle& self, std::int32_t symbol, std::optional<double> last_price,
                 TimeNs start) { return self->add_symbol(symbol, last_price, start); },
-             py::arg("symbol"), py::arg("last_price"), py::arg("start"), Release())
+             py::arg("symbol"), py::arg("last_price"), py::arg("start"), ReleaseGil())
         .def("move",
              [](EngineHandle& self, const std::vector<std::pair<std::int32_t, std::uint32_t>>& to,
                 DurationNs timeout_ns) { return self->move(to, timeout_ns); },
-             py::arg("symbols"), py::arg("timeout_ns"), Release())
-        .def("rebalance", [](EngineHandle& self) { return self->rebalance(); }, Release())
+             py::arg("symbols"), py::arg("timeout_ns"), ReleaseGil())
+        .def("rebalance", [](EngineHandle& self) { return self->rebalance(); }, ReleaseGil())
         .def("resize",
              [](EngineHandle& self, int workers, DurationNs timeout_ns) {
                  self->resize(workers, timeout_ns);
              },
-             py::arg("workers"), py::arg("timeout_ns"), Release())
+             py::arg("workers"), py::arg("timeout_ns"), ReleaseGil())
         .def("rebuild",
              [](EngineHandle& self, int worker, DurationNs timeout_ns) {
                  self->rebuild(worker, timeout_ns);
              },
-             py::arg("worker"), py::arg("timeout_ns"), Release())
+             py::arg("worker"), py::arg("timeout_ns"), ReleaseGil())
         .def("remove_symbol", &remove_symbol, py::arg("symbol"), py::arg("open_bars_too"),
-             py::arg("timeout_ns"), Release(),
+             py::arg("timeout_ns"), ReleaseGil(),
              "'removed', or why not: 'unknown', 'in_flight', 'open_bars'.")
         .def("worker_count", [](const EngineHandle& self) { return self->worker_count(); })
-        .def("counts", &counts_of)
+        .def("drain", [](EngineHandle& self) { self->drain(); }, ReleaseGil())
+        .def("interval_names", &names_of, "By the numbers that rows name, all there ever were.")
+        .def("reconfigure", &reconfigure, py::arg("change"), py::arg("timeout_ns"))
+        .def("bars", &bars, py::arg("symbol"), py::arg("output"))
+        .def("warm_start", &warm_start, py::arg("columns"), py::arg("series"))
+        .def("stats",
+             [](const EngineHandle& self) {
+                 EngineStats stats;
+                 const Engine& engine = self.get();
+                 {
+                     const GilReleased released;
+                     stats = engine.stats();
+                 }
+                 py::dict out = stats_to_python(stats);
+                 out["outside_sessions"] = engine.counts().outside;
+                 py::dict sources;
+                 for (const ProducerStats& producer : stats.producers)
+                     sources[py::int_(producer.source)] = ids_to_python(engine.id_counts(producer.source));
+                 out["sources"] = sources;
+                 return out;
+             })
+        .def("memory", [](const EngineHandle& self) { return memory_to_python(self->memory()); })
         .def("worker_loads", [](const EngineHandle& self) { return self->worker_loads(); });
+    module.def("begin_exit", [] { InterpreterExit::get().begin(); },
+               "Before engines are stopped at exit: other threads end with them.");
     module.attr("TIME_NONE") = TIME_NONE;
     module.attr("HORIZON_UNLIMITED") = HORIZON_UNLIMITED;
 }

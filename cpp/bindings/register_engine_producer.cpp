@@ -3,11 +3,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine_handles.hpp"
+#include "engine_stats.hpp"
+#include "in_pieces.hpp"
 #include "register.hpp"
 #include "trade_arrays.hpp"
 
@@ -15,6 +18,9 @@ namespace py = pybind11;
 
 namespace klineagg {
 namespace {
+
+// Some 30 ms of work between two looks for Ctrl-C.
+constexpr std::size_t PIECE_ROWS = std::size_t{1} << 20U;
 
 py::dict result_of(const PushResult& result, const std::vector<RejectedRow>* rejected) {
     py::dict out;
@@ -39,44 +45,76 @@ py::dict result_of(const PushResult& result, const std::vector<RejectedRow>* rej
     return out;
 }
 
-py::dict push(ProducerHandle& self, const py::dict& chunk, bool return_rejected) {
+StridedColumn behind(const StridedColumn& column, std::size_t rows) {
+    if (!column.present()) return column;
+    return {column.data + static_cast<std::ptrdiff_t>(rows) * column.stride, column.stride};
+}
+
+TradeColumns slice_of(const TradeColumns& columns, std::size_t begin, std::size_t rows) {
+    TradeColumns slice = columns;
+    slice.size = rows;
+    for (StridedColumn* const column :
+         {&slice.symbol, &slice.time, &slice.price, &slice.quantity, &slice.side, &slice.trade_id,
+          &slice.last_trade_id, &slice.flags}) {
+        *column = behind(*column, begin);
+    }
+    return slice;
+}
+
+/// A push that takes the GIL now and then, so that Ctrl-C ends it: between blocks of rows. The
+/// rows of `result` are then those that were taken.
+class PushInPieces {
+public:
+    PushInPieces(Producer& producer, const TradeColumns& columns,
+                 std::vector<RejectedRow>* rejected, DurationNs timeout_ns)
+        : producer_(&producer), columns_(&columns), rejected_(rejected), timeout_ns_(timeout_ns) {}
+
+    PushResult run() {
+        // The timeout is for each wait: it begins again when some rows were taken.
+        while (settled_ < columns_->size && wait_for_some()) continue;
+        total_.offered = columns_->size;
+        total_.timed_out_rows = columns_->size - settled_;
+        return total_;
+    }
+
+private:
+    bool wait_for_some() {
+        return in_pieces(timeout_ns_, [this](DurationNs piece_ns) { return push_some(piece_ns); });
+    }
+    bool push_some(DurationNs timeout_ns) {
+        const std::size_t rows = std::min(PIECE_ROWS, columns_->size - settled_);
+        const std::size_t rejected_before = rejected_ == nullptr ? 0 : rejected_->size();
+        const PushResult done =
+            producer_->push(slice_of(*columns_, settled_, rows), rejected_, timeout_ns);
+        for (std::size_t i = rejected_before; rejected_ != nullptr && i < rejected_->size(); ++i)
+            (*rejected_)[i].row += settled_;
+        total_.queued += done.queued;
+        total_.rejected += done.rejected;
+        total_.dropped += done.dropped;
+        settled_ += done.settled_rows();
+        return done.settled_rows() != 0;
+    }
+
+    Producer* producer_;
+    const TradeColumns* columns_;
+    std::vector<RejectedRow>* rejected_;
+    DurationNs timeout_ns_;
+    std::size_t settled_ = 0;
+    PushResult total_;
+};
+
+py::dict push(const ProducerHandle& self, const py::dict& chunk, bool return_rejected,
+              std::optional<DurationNs> timeout_ns) {
     const TradeColumns columns = trade_columns_of(chunk);
     std::vector<RejectedRow> rejected;
-    PushResult result;
-    Producer& producer = self.get();
-    {
-        const py::gil_scoped_release release;
-        result = producer.push(columns, return_rejected ? &rejected : nullptr);
-    }
-    return result_of(result, return_rejected ? &rejected : nullptr);
+    std::vector<RejectedRow>* const asked = return_rejected ? &rejected : nullptr;
+    PushInPieces work(self.get(), columns, asked, timeout_ns.value_or(self.timeout_ns.load()));
+    return result_of(work.run(), asked);
 }
 
-py::dict rejected_of(const ProducerHandle& self) {
-    const auto counts = self->rejected();
-    py::dict out;
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-        if (counts[i] != 0) out[py::str(std::string(engine_reason_name(i)))] = counts[i];
-    }
-    return out;
-}
-
-py::list lanes_of(const ProducerHandle& self) {
-    py::list out;
-    for (const auto& intake : self->intakes()) {
-        const engine::LaneCounts counts = intake->lane.counts();
-        py::dict lane;
-        lane["offered"] = counts.offered;
-        lane["pushed"] = counts.pushed;
-        lane["applied"] = counts.applied;
-        lane["dropped_oldest"] = counts.dropped_oldest;
-        lane["dropped_newest"] = counts.dropped_newest;
-        lane["in_flight"] = counts.in_flight;
-        lane["backpressure_events"] = counts.backpressure_events;
-        lane["blocked_ns"] = counts.blocked_ns;
-        lane["queue_fill_ratio"] = counts.fill_ratio;
-        out.append(lane);
-    }
-    return out;
+bool flush(const ProducerHandle& self, std::optional<DurationNs> timeout_ns) {
+    const Producer& producer = self.get();
+    return in_pieces(timeout_ns, [&](DurationNs piece_ns) { return producer.flush(piece_ns); });
 }
 
 // --- push_one: a plain C function, since the arguments of a pybind11 one cost more than the push
@@ -106,20 +144,8 @@ bool read_trade(PyObject* const* args, Py_ssize_t count, std::int32_t& symbol, T
     return true;
 }
 
-/// gil_scoped_release without its bookkeeping, which a single trade would feel.
-class GilReleased {
-public:
-    GilReleased() : state_(PyEval_SaveThread()) {}
-    ~GilReleased() { PyEval_RestoreThread(state_); }
-    GilReleased(const GilReleased&) = delete;
-    GilReleased& operator=(const GilReleased&) = delete;
-
-private:
-    PyThreadState* state_;
-};
-
-/// True when the trade is in its lane; waits for room without the GIL.
-bool queue_one(Producer& producer, const std::int32_t& symbol, const Trade& trade) {
+/// Waits for room, without the GIL. True when the trade is in its lane.
+bool wait_with_one(const ProducerHandle& handle, const std::int32_t& symbol, const Trade& trade) {
     const std::int8_t side = trade.taker_buy ? 1 : -1;
     TradeColumns columns;
     columns.size = 1;
@@ -129,11 +155,8 @@ bool queue_one(Producer& producer, const std::int32_t& symbol, const Trade& trad
     columns.quantity = {reinterpret_cast<const char*>(&trade.quantity), sizeof trade.quantity};
     columns.side = {reinterpret_cast<const char*>(&side), sizeof side};
     columns.trade_id = {reinterpret_cast<const char*>(&trade.id), sizeof trade.id};
-    PushResult result;
-    {
-        const GilReleased released;
-        result = producer.push(columns);
-    }
+    const PushResult result =
+        PushInPieces(handle.get(), columns, nullptr, handle.timeout_ns.load()).run();
     if (result.timed_out_rows != 0)
         throw Error(ErrorCode::lane_full, "no lane had room for the trade within the timeout");
     return result.queued == 1;
@@ -152,8 +175,12 @@ PyObject* push_one(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     try {
         // The descriptor has checked the type of `self`; a cast by pybind11 looks it up again.
         void* const held = reinterpret_cast<py::detail::instance*>(self)->simple_value_holder[0];
-        return PyBool_FromLong(
-            queue_one(static_cast<ProducerHandle*>(held)->get(), symbol, trade) ? 1 : 0);
+        const auto& handle = *static_cast<const ProducerHandle*>(held);
+        // It never waits, so the GIL is kept: to give it up would cost more than the push.
+        const PushOne outcome = handle.get().push_one(symbol, trade);
+        if (outcome == PushOne::full) [[unlikely]]
+            return PyBool_FromLong(wait_with_one(handle, symbol, trade) ? 1 : 0);
+        return PyBool_FromLong(outcome == PushOne::queued ? 1 : 0);
     } catch (...) {
         py::detail::try_translate_exceptions();
         return nullptr;
@@ -173,9 +200,14 @@ void register_engine_producer(py::module_& module) {
     producer
         .def_property_readonly("name",
                                [](const ProducerHandle& self) { return self->name(); })
-        .def("push", &push, py::arg("chunk"), py::arg("return_rejected"))
-        .def("rejected", &rejected_of, "Rejected rows by reason.")
-        .def("lanes", &lanes_of, "Counts of each lane, by worker.");
+        .def_property(
+            "timeout_ns", [](const ProducerHandle& self) { return self.timeout_ns.load(); },
+            [](ProducerHandle& self, DurationNs timeout_ns) { self.timeout_ns.store(timeout_ns); },
+            "How long a call that names no timeout waits for room.")
+        .def("push", &push, py::arg("chunk"), py::arg("return_rejected"), py::arg("timeout_ns"))
+        .def("flush", &flush, py::arg("timeout_ns"),
+             "Whether all that was pushed before is applied.")
+        .def("stats", [](const ProducerHandle& self) { return stats_to_python(self->stats()); });
     auto* const type = reinterpret_cast<PyTypeObject*>(producer.ptr());
     producer.attr("push_one") =
         py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &push_one_method));

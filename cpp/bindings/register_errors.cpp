@@ -5,6 +5,7 @@
 #include <exception>
 #include <string>
 
+#include "interpreter_exit.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
 
@@ -23,6 +24,10 @@ py::str text_of(const std::string& bytes) {
 }
 
 void raise_in_python(const Error& error) {
+    if (error.code() == ErrorCode::engine_state && InterpreterExit::get().ends_this_thread()) {
+        PyErr_SetNone(PyExc_SystemExit);
+        return;
+    }
     py::dict fields;
     for (const auto& [key, value] : error.fields()) fields[text_of(key)] = text_of(value);
     const py::object make = py::module_::import("klineagg.errors").attr("make");

@@ -6,6 +6,7 @@
 
 #include "bar_arrays.hpp"
 #include "engine_handles.hpp"
+#include "gil.hpp"
 #include "register.hpp"
 
 namespace py = pybind11;
@@ -13,7 +14,6 @@ namespace py = pybind11;
 namespace klineagg {
 
 void register_snapshot(py::module_& module) {
-    using Release = py::call_guard<py::gil_scoped_release>;
     py::class_<SnapshotHandle>(module, "Snapshot", "See klineagg.Snapshot.")
         .def("closed", [](const SnapshotHandle& self) { return bar_arrays_of(self->share_closed()); })
         .def("open", [](const SnapshotHandle& self) { return bar_arrays_of(self->share_open()); })
@@ -26,8 +26,8 @@ void register_snapshot(py::module_& module) {
                                [](const SnapshotHandle& self) { return self->watermark(); })
         .def_property_readonly("rows_lost",
                                [](const SnapshotHandle& self) { return self->rows_lost(); })
-        .def("ack", [](SnapshotHandle& self) { self->ack(); }, Release())
-        .def("nack", [](SnapshotHandle& self) { self->nack(); }, Release());
+        .def("ack", [](SnapshotHandle& self) { self->ack(); }, ReleaseGil())
+        .def("nack", [](SnapshotHandle& self) { self->nack(); }, ReleaseGil());
 }
 
 }  // namespace klineagg

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._core_tables import time_range
 from klineagg._engine_clock import SimulatedClock, SystemClock
 from klineagg._options import (
     MAX_LATENESS_NS,
@@ -16,17 +17,26 @@ from klineagg._options import (
     TIME_MIN_NS,
     TIME_NONE,
     Options,
-    _choice,
-    _invalid,
-    _is_integer,
+    choice,
     duration_ns,
+    invalid,
+    is_integer,
     time_ns,
 )
-from klineagg.aggregation import _time_range
 from klineagg.columns import TradeChunk
 from klineagg.intervals import Interval
+from klineagg.symbols import intern
 
-__all__ = ["Reach", "core_options", "coverage_start_ns", "seeds_of", "span_ns"]
+__all__ = [
+    "Reach",
+    "core_options",
+    "count",
+    "coverage_start_ns",
+    "horizon_ns",
+    "seeds_of",
+    "span_ns",
+    "symbol_id",
+]
 
 WORKERS_MAX: Final = 64
 LANE_CAPACITY_MAX: Final = 2**28
@@ -37,8 +47,23 @@ def span_ns(value: Any, option: str, *, most: int = MAX_LATENESS_NS) -> int:
     """A length of time of 0 up to ``most`` nanoseconds."""
     ns = duration_ns(value, option)
     if not 0 <= ns <= most:
-        raise _invalid(option, value, "in 0 ... 366 days")
+        raise invalid(option, value, "in 0 ... 366 days")
     return ns
+
+
+def horizon_ns(value: Any, option: str) -> int:
+    """As :func:`span_ns`; None: without end."""
+    return int(_core.HORIZON_UNLIMITED) if value is None else span_ns(value, option)
+
+
+def symbol_id(symbol: str | int) -> int:
+    """The id of a symbol that is given by its name or its id."""
+    if isinstance(symbol, str):
+        return int(intern(symbol)[0])
+    if not is_integer(symbol) or not 0 <= symbol < 2**31:
+        text = f"symbol={symbol!r} is neither a name nor an id"
+        raise errors.make("invalid_option", text, option="symbol", value=symbol)
+    return int(symbol)
 
 
 def core_options(
@@ -63,19 +88,20 @@ def core_options(
     coverage_start: Any,
     unacknowledged_max: int,
     on_bound: str,
+    keep_bars: int,
 ) -> dict[str, Any]:
     """The arguments of :class:`klineagg.Engine` as the core's options."""
-    _choice(late, "late", ("drop", "amend"))
-    _choice(gaps, "gaps", ("none", "runs", "flat"))
-    _choice(wait, "wait", ("spin", "backoff", "park"))
-    _choice(policy, "policy", ("block", "drop_newest", "drop_oldest"))
-    _choice(on_bound, "on_bound", ("lose", "block"))
+    choice(late, "late", ("drop", "amend"))
+    choice(gaps, "gaps", ("none", "runs", "flat"))
+    choice(wait, "wait", ("spin", "backoff", "park"))
+    choice(policy, "policy", ("block", "drop_newest", "drop_oldest"))
+    choice(on_bound, "on_bound", ("lose", "block"))
     for name, value in (
         ("admit_unknown", admit_unknown),
         ("allow_nonpositive_prices", allow_nonpositive_prices),
     ):
         if not isinstance(value, (bool, np.bool_)):
-            raise _invalid(name, value, "True or False")
+            raise invalid(name, value, "True or False")
     seeds = seeds_of(last_prices, bool(allow_nonpositive_prices))
     start_ns = TIME_NONE
     if seeds or coverage_start is not None:
@@ -83,35 +109,31 @@ def core_options(
     options: dict[str, Any] = {
         "lateness_ns": span_ns(lateness, "lateness"),
         "late": getattr(_core.LatePolicy, late),
+        "amend_horizon_ns": horizon_ns(amend_horizon, "amend_horizon"),
         "gaps": getattr(_core.GapMode, gaps),
         "coverage_start": start_ns,
-        "workers": _count(workers, "workers", 1, WORKERS_MAX),
+        "workers": count(workers, "workers", 1, WORKERS_MAX),
         "cores": _cores(cores, workers),
         "wait": getattr(_core.WaitKind, wait),
         "policy": getattr(_core.LanePolicy, policy),
         "block_timeout_ns": span_ns(push_timeout, "push_timeout"),
-        "lane_capacity": _count(lane_capacity, "lane_capacity", 1, LANE_CAPACITY_MAX),
+        "lane_capacity": count(lane_capacity, "lane_capacity", 1, LANE_CAPACITY_MAX),
         "close_delay_ns": span_ns(close_delay, "close_delay"),
+        "max_ahead_ns": horizon_ns(max_ahead, "max_ahead"),
         "lease_ns": span_ns(lease, "lease"),
         "admit_unknown": bool(admit_unknown),
         "allow_nonpositive_prices": bool(allow_nonpositive_prices),
         "last_prices": seeds,
-        "unacknowledged_rows_max": _count(unacknowledged_max, "unacknowledged_max", 1, 2**40),
+        "unacknowledged_rows_max": count(unacknowledged_max, "unacknowledged_max", 1, 2**40),
         "on_bound": getattr(_core.BoundPolicy, on_bound),
+        "keep_bars": count(keep_bars, "keep_bars", 0, 2**24),
     }
-    if amend_horizon is not None:
-        options["amend_horizon_ns"] = span_ns(amend_horizon, "amend_horizon")
-    else:
-        options["amend_horizon_ns"] = _core.HORIZON_UNLIMITED
-    options["max_ahead_ns"] = (
-        _core.HORIZON_UNLIMITED if max_ahead is None else span_ns(max_ahead, "max_ahead")
-    )
     return options
 
 
-def _count(value: Any, option: str, least: int, most: int) -> int:
-    if not _is_integer(value) or not least <= value <= most:
-        raise _invalid(option, value, f"an integer in {least} ... {most}")
+def count(value: Any, option: str, least: int, most: int) -> int:
+    if not is_integer(value) or not least <= value <= most:
+        raise invalid(option, value, f"an integer in {least} ... {most}")
     return int(value)
 
 
@@ -119,8 +141,8 @@ def _cores(cores: Sequence[int] | None, workers: int) -> list[int]:
     if cores is None:
         return []
     if isinstance(cores, str) or not isinstance(cores, Sequence) or len(cores) != workers:
-        raise _invalid("cores", cores, f"a list of {workers} cores, one for each worker")
-    return [_count(core, "cores", 0, 2**20) for core in cores]
+        raise invalid("cores", cores, f"a list of {workers} cores, one for each worker")
+    return [count(core, "cores", 0, 2**20) for core in cores]
 
 
 def seeds_of(
@@ -159,6 +181,10 @@ class Reach:
         start, end = now - 2 * _YEAR_NS, now + 20 * _YEAR_NS
         return cls(max(start, TIME_MIN_NS), min(end, TIME_MAX_NS), matters)
 
+    def with_more(self, intervals: Sequence[Interval]) -> Reach:
+        """The same times, for other intervals."""
+        return replace(self, matters=any(each.tz is not None for each in intervals))
+
     def in_core(self, intervals: Sequence[Interval]) -> list[_core.Interval]:
         """The core's intervals, right for every time in reach."""
         whole = TIME_MIN_NS, TIME_MAX_NS  # of a table of sessions: it is there already
@@ -173,7 +199,7 @@ class Reach:
         Raises:
             OptionError: ``invalid_option``.
         """
-        times = _time_range(chunk) if self.matters and len(chunk) else ()
+        times = time_range(chunk) if self.matters and len(chunk) else ()
         if times and not (self.start_ns <= times[0] and times[1] < self.end_ns):
             first, last = np.datetime64(self.start_ns, "ns"), np.datetime64(self.end_ns, "ns")
             text = f"trades lie outside {first} ... {last}, where wall clocks are worked out"

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import _core, errors
+from klineagg._core_tables import core_columns
+from klineagg._engine_options import span_ns
 from klineagg._engine_stats import ProducerStats, producer_stats
-from klineagg.aggregation import _as_core
-from klineagg.columns import TradeChunk, _Normaliser
+from klineagg.columns import Normaliser, TradeChunk
 
 if TYPE_CHECKING:
     from klineagg.engine import Engine
@@ -85,7 +86,7 @@ class Producer:
 
     push_one: PushOne
 
-    def __init__(self, engine: Engine, core: _core.Producer, normaliser: _Normaliser) -> None:
+    def __init__(self, engine: Engine, core: _core.Producer, normaliser: Normaliser) -> None:
         self._engine = engine  # it lives as long as somebody can push
         self._core = core
         self._normaliser = normaliser
@@ -96,33 +97,55 @@ class Producer:
         """Its name, unique within the engine."""
         return self._core.name
 
-    def push(self, trades: Any, *, return_rejected: bool = False) -> PushResult:
+    def push(
+        self, trades: Any, *, return_rejected: bool = False, timeout: Any = None
+    ) -> PushResult:
         """Queues trades; returns before they are in bars (see :meth:`Engine.flush`).
 
         A bad row is counted and left out, and never stops the batch. With ``policy="block"`` the
-        call waits while lanes are full. The GIL is released.
+        call waits while lanes are full. The GIL is released; Ctrl-C ends it between blocks of rows,
+        of which :meth:`stats` then knows.
 
         Args:
             trades: as for :func:`klineagg.aggregate`; columns of fitting types are read in place.
             return_rejected: say which rows were rejected, and why.
+            timeout: how long to wait for room in full lanes (``"1s"``, timedelta, ns), in place of
+                the engine's ``push_timeout``; it begins again whenever some rows were taken.
 
         Raises:
-            LaneFullError: ``lane_full``, after the engine's ``push_timeout``: ``fields`` has how
-                many rows were ``queued``, ``rejected`` and ``left``; the latter were not taken.
+            LaneFullError: ``lane_full``, after the timeout: ``fields`` has how many rows were
+                ``queued``, ``rejected``, ``dropped``, and of this chunk ``left``; the latter were
+                not taken, and are the last ones.
             ColumnError, TimeUnitError: the input's shape; nothing of that chunk is queued.
             EngineError: ``engine_state`` when the engine has stopped, ``worker_failed``,
                 ``forked``.
         """
         base = self._normaliser._row
         total = _Total(return_rejected)
+        timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         for chunk in self._normaliser.chunks(trades):
             self._engine._reach.check(chunk)
-            total.add(self._core.push(_as_core(chunk), return_rejected), chunk, base)
+            pushed = self._core.push(core_columns(chunk), return_rejected, timeout_ns)
+            total.add(pushed, chunk, base)
         return total.result()
+
+    def flush(self, *, timeout: Any = None) -> bool:
+        """Waits until everything that this producer pushed before is applied. Ctrl-C ends it.
+
+        Args:
+            timeout: how long (``"1s"``, timedelta, ns); None: as long as it takes.
+
+        Returns:
+            False when the timeout was over first.
+
+        Raises:
+            EngineError: ``worker_failed``, ``forked``.
+        """
+        return self._core.flush(None if timeout is None else span_ns(timeout, "timeout"))
 
     def stats(self) -> ProducerStats:
         """Counts of rows, by lane."""
-        return producer_stats(self._core)
+        return producer_stats(self._core.stats())
 
     def __enter__(self) -> Producer:
         return self
@@ -135,7 +158,7 @@ class Producer:
     ) -> None:
         """Waits until what was pushed is applied, unless an exception is on its way."""
         if kind is None and self._engine.state == "running":
-            self._engine.flush()
+            self.flush()
 
     def __repr__(self) -> str:
         if self._engine.state == "forked":

@@ -12,12 +12,11 @@ import numpy as np
 
 from klineagg import _core
 from klineagg._options import TIME_NONE
-from klineagg.aggregation import _bars
 from klineagg.bars import Bars
-from klineagg.intervals import Interval
 
 if TYPE_CHECKING:
-    from klineagg.engine import Engine
+    from klineagg._core import Result
+    from klineagg._engine_readers import Readers
 
 __all__ = ["ClosedBars", "PendingSnapshot", "Snapshot", "SnapshotId", "View"]
 
@@ -64,14 +63,14 @@ class Snapshot:
     )  # fmt: skip
 
     def __init__(
-        self, core: _core.Snapshot, consumer: str, intervals: tuple[Interval, ...]
+        self, core: _core.Snapshot, consumer: str, bars_of: Callable[[Result], Bars]
     ) -> None:
         self._core = core
         self._state = "outstanding"
         self.consumer: Final = consumer
         self.id: Final = SnapshotId(*core.id)
-        self.closed: Final[Bars] = _bars(core.closed(), intervals, None)
-        self.open: Final[Bars] = _bars(core.open(), intervals, None)
+        self.closed: Final[Bars] = bars_of(core.closed())
+        self.open: Final[Bars] = bars_of(core.open())
         self.watermark: Final = watermark_of(core.watermark)
         self.rows_lost: Final[int] = core.rows_lost
 
@@ -183,7 +182,7 @@ class ClosedBars:
 
     __slots__ = ("_consumer", "_engine", "_poll_s")
 
-    def __init__(self, engine: Engine, consumer: str, poll_s: float) -> None:
+    def __init__(self, engine: Readers, consumer: str, poll_s: float) -> None:
         self._engine = engine
         self._consumer = consumer
         self._poll_s = poll_s

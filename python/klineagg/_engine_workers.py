@@ -6,21 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from klineagg import _core, errors
-from klineagg._engine_options import WORKERS_MAX, span_ns
-from klineagg._options import _is_integer
-from klineagg.symbols import intern
+from klineagg._engine_options import WORKERS_MAX, span_ns, symbol_id
+from klineagg._options import is_integer
 
 __all__ = ["Workers"]
-
-
-def symbol_id(symbol: str | int) -> int:
-    """The id of a symbol that is given by its name or its id."""
-    if isinstance(symbol, str):
-        return int(intern(symbol)[0])
-    if not _is_integer(symbol) or not 0 <= symbol < 2**31:
-        text = f"symbol={symbol!r} is neither a name nor an id"
-        raise errors.make("invalid_option", text, option="symbol", value=symbol)
-    return int(symbol)
 
 
 class Workers:
@@ -72,7 +61,7 @@ class Workers:
             OptionError: ``invalid_option``; then, and after the next, nothing has changed.
             EngineError: ``engine_state``, as in :meth:`rebalance`.
         """
-        if not _is_integer(workers) or not 1 <= workers <= WORKERS_MAX:
+        if not is_integer(workers) or not 1 <= workers <= WORKERS_MAX:
             text = f"workers={workers!r} is not an integer in 1 ... {WORKERS_MAX}"
             raise errors.make("invalid_option", text, option="workers", value=workers)
         self._core.resize(int(workers), span_ns(timeout, "timeout"))
@@ -108,7 +97,7 @@ class Workers:
         )
 
     def _number(self, worker: int) -> int:
-        if not _is_integer(worker) or not 0 <= worker < self.workers:
+        if not is_integer(worker) or not 0 <= worker < self.workers:
             text = f"there is no worker {worker!r}"
             raise errors.make("invalid_option", text, option="worker", value=worker)
         return int(worker)

@@ -28,18 +28,18 @@ _AMOUNT_MAX: Final = 2.0**100
 BY: Final = ("time", "tick", "volume", "value")
 
 
-def _invalid(option: str, value: object, wanted: str) -> errors.KlineaggError:
+def invalid(option: str, value: object, wanted: str) -> errors.KlineaggError:
     return errors.make(
         "invalid_option", f"{option}={value!r} is not {wanted}", option=option, value=value
     )
 
 
-def _is_integer(value: object) -> bool:
+def is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
-    return _is_integer(value) or isinstance(value, (float, np.floating))
+    return is_integer(value) or isinstance(value, (float, np.floating))
 
 
 def time_ns(value: Any, option: str) -> int:
@@ -49,7 +49,7 @@ def time_ns(value: Any, option: str) -> int:
         try:
             return time_ns(datetime.fromisoformat(value.replace("Z", "+00:00")), option)
         except ValueError:
-            raise _invalid(option, value, "a time such as '2024-01-01T00:00'") from None
+            raise invalid(option, value, "a time such as '2024-01-01T00:00'") from None
     if isinstance(value, datetime):
         with suppress(OverflowError):  # the first and the last day of the calendar, elsewhere
             if value.tzinfo is not None:
@@ -57,12 +57,12 @@ def time_ns(value: Any, option: str) -> int:
             ns = _exact_ns(np.datetime64(value))
     elif isinstance(value, np.datetime64):
         ns = _exact_ns(value)
-    elif _is_integer(value):
+    elif is_integer(value):
         ns = int(value)
     else:
-        raise _invalid(option, value, "a time (datetime64, datetime, ISO text, or ns)")
+        raise invalid(option, value, "a time (datetime64, datetime, ISO text, or ns)")
     if ns is None or not TIME_MIN_NS <= ns < TIME_MAX_NS:
-        raise _invalid(option, value, "a time from 1900 up to 2200")
+        raise invalid(option, value, "a time from 1900 up to 2200")
     return ns
 
 
@@ -78,10 +78,10 @@ def duration_ns(value: Any, option: str) -> int:
         with suppress(errors.IntervalError):
             interval = _core.Interval.parse(value)
             ns = int(interval.period) if interval.kind == "fixed" and not interval.phase else None
-    elif _is_integer(value):
+    elif is_integer(value):
         ns = int(value)
     if ns is None:
-        raise _invalid(option, value, "a duration such as '5s', a timedelta, or ns")
+        raise invalid(option, value, "a duration such as '5s', a timedelta, or ns")
     return ns
 
 
@@ -92,9 +92,9 @@ def _exact_ns(value: np.datetime64 | np.timedelta64) -> int | None:
     return int(in_ns.astype(np.int64)) if in_ns.astype(value.dtype) == value else None
 
 
-def _choice(value: str, option: str, choices: tuple[str, ...]) -> str:
+def choice(value: str, option: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise _invalid(option, value, "one of " + ", ".join(map(repr, choices)))
+        raise invalid(option, value, "one of " + ", ".join(map(repr, choices)))
     return value
 
 
@@ -118,23 +118,23 @@ class Options:
     core: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _choice(self.late, "late", ("raise", "drop", "amend"))
-        _choice(self.gaps, "gaps", ("none", "runs", "flat"))
-        _choice(self.on_bad, "on_bad", ("raise", "count"))
-        _choice(self.by, "by", BY)
+        choice(self.late, "late", ("raise", "drop", "amend"))
+        choice(self.gaps, "gaps", ("none", "runs", "flat"))
+        choice(self.on_bad, "on_bad", ("raise", "count"))
+        choice(self.by, "by", BY)
         for name in ("include_open", "allow_nonpositive_prices", "partials"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise _invalid(name, getattr(self, name), "True or False")
-        if not _is_integer(self.threads) or not 1 <= self.threads <= THREADS_MAX:
-            raise _invalid("threads", self.threads, f"an integer in 1 ... {THREADS_MAX}")
+                raise invalid(name, getattr(self, name), "True or False")
+        if not is_integer(self.threads) or not 1 <= self.threads <= THREADS_MAX:
+            raise invalid("threads", self.threads, f"an integer in 1 ... {THREADS_MAX}")
         if self.partials and self.gaps != "none":
-            raise _invalid("partials", True, "possible with gaps: merge first, then fill them")
+            raise invalid("partials", True, "possible with gaps: merge first, then fill them")
         if (self.by != "time") != (self.threshold is not None):
-            raise _invalid("threshold", self.threshold, f"what by={self.by!r} needs")
+            raise invalid("threshold", self.threshold, f"what by={self.by!r} needs")
         if self.threshold is not None and not (
             _is_number(self.threshold) and 0 < self.threshold <= _AMOUNT_MAX
         ):
-            raise _invalid("threshold", self.threshold, "a positive number")
+            raise invalid("threshold", self.threshold, "a positive number")
         object.__setattr__(self, "core", self._for_time() if self.by == "time" else {})
         if self.by != "time":
             self._check_activity()
@@ -147,28 +147,28 @@ class Options:
             # Not by comparing alone: arrays and tables have no truth value of their own.
             same = value is default or (isinstance(value, (str, np.bool_)) and value == default)
             if not same:
-                raise _invalid(name, value, f"possible with by={self.by!r}")
+                raise invalid(name, value, f"possible with by={self.by!r}")
 
     def _for_time(self) -> dict[str, Any]:
         lateness_ns = STRICT_ORDER
         if self.lateness is not None:
             lateness_ns = duration_ns(self.lateness, "lateness")
             if not 0 <= lateness_ns <= MAX_LATENESS_NS:
-                raise _invalid("lateness", self.lateness, "in 0 ... 366 days")
+                raise invalid("lateness", self.lateness, "in 0 ... 366 days")
         elif self.late != "raise":
-            raise _invalid("late", self.late, "possible without a lateness; pass lateness=0")
+            raise invalid("late", self.late, "possible without a lateness; pass lateness=0")
         horizon = {}
         if self.amend_horizon is not None:
             if self.late != "amend":
-                raise _invalid("amend_horizon", self.amend_horizon, "possible without late='amend'")
+                raise invalid("amend_horizon", self.amend_horizon, "possible without late='amend'")
             horizon["amend_horizon_ns"] = duration_ns(self.amend_horizon, "amend_horizon")
             if not 0 <= horizon["amend_horizon_ns"] <= MAX_LATENESS_NS:
-                raise _invalid("amend_horizon", self.amend_horizon, "in 0 ... 366 days")
+                raise invalid("amend_horizon", self.amend_horizon, "in 0 ... 366 days")
         start, end = self._coverage()
         start_ns = TIME_NONE if start is None else time_ns(start, "coverage")
         end_ns = TIME_NONE if end is None else time_ns(end, "coverage")
         if start is not None and end is not None and start_ns > end_ns:
-            raise _invalid("coverage", self.coverage, "a start before an end")
+            raise invalid("coverage", self.coverage, "a start before an end")
         return {
             "lateness_ns": lateness_ns,
             "late": getattr(_core.LatePolicy, {"raise": "raise_"}.get(self.late, self.late)),
@@ -190,19 +190,19 @@ class Options:
         try:
             start, end = () if isinstance(self.coverage, str) else self.coverage
         except (TypeError, ValueError):
-            raise _invalid("coverage", self.coverage, "a pair (start, end)") from None
+            raise invalid("coverage", self.coverage, "a pair (start, end)") from None
         return start, end
 
     def _seeds(self) -> dict[int, float]:
         prices = {} if self.last_prices is None else self.last_prices
         if not isinstance(prices, Mapping):
-            raise _invalid("last_prices", prices, "a mapping of symbols to prices")
+            raise invalid("last_prices", prices, "a mapping of symbols to prices")
         seeds = {}
         for symbol, price in prices.items():
-            if not isinstance(symbol, str) and not (_is_integer(symbol) and 0 <= symbol < 2**31):
-                raise _invalid("last_prices", {symbol: price}, "of a symbol or its id")
+            if not isinstance(symbol, str) and not (is_integer(symbol) and 0 <= symbol < 2**31):
+                raise invalid("last_prices", {symbol: price}, "of a symbol or its id")
             if not self._is_price(price):
-                raise _invalid("last_prices", {symbol: price}, "a price")
+                raise invalid("last_prices", {symbol: price}, "a price")
             id_ = int(intern(symbol)[0]) if isinstance(symbol, str) else int(symbol)
             seeds[id_] = float(price)
         return seeds

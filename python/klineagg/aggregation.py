@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klineagg import _core, errors
+from klineagg._core_tables import PARTIAL_DTYPE, bars_of, core_columns, time_range
 from klineagg._follow import follow
 from klineagg._options import TIME_MAX_NS, TIME_MIN_NS, Options
 from klineagg.bars import Bars
@@ -17,10 +17,9 @@ from klineagg.columns import TradeChunk, iter_chunks
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
 from klineagg.progress import ProgressOption, check_option
 from klineagg.report import Report
-from klineagg.symbols import names_of
 
 if TYPE_CHECKING:
-    from klineagg._core import Result, TradeColumns
+    from klineagg._core import Result
     from klineagg.conditions import ConditionTable
 
 __all__ = ["PARTIAL_DTYPE", "Aggregator", "aggregate", "merge"]
@@ -31,36 +30,6 @@ _QUARTER_HOUR_NS: Final = 900 * 10**9
 # A wall clock's table reaches this far beyond the trades seen, so that a stream seldom needs
 # a longer one.
 _TABLE_AHEAD_NS: Final = 10 * _YEAR_NS
-
-PARTIAL_DTYPE: Final = np.dtype(
-    {
-        "names": [
-            "close_time", "high", "low", "close", "last_time", "last_key_id", "last_id",
-            "trade_count", "sums_hi", "sums_lo", "open_time", "open", "first_time", "first_id",
-            "open_key_time", "open_key_id", "close_key_time", "close_key_id", "run_length",
-            "revision", "flags", "version", "sum_form", "keys_split", "sums_rest",
-        ],
-        "formats": [
-            "<i8", "<f8", "<f8", "<f8", "<i8", "<i8", "<i8",
-            "<i8", ("<f8", 4), ("<f8", 4), "<i8", "<f8", "<i8", "<i8",
-            "<i8", "<i8", "<i8", "<i8", "<i4",
-            "<i4", "<u2", "<u2", "u1", "u1", ("<u8", 12),
-        ],
-        "offsets": [
-            0, 8, 16, 24, 32, 40, 48,
-            56, 64, 96, 128, 136, 144, 152,
-            160, 168, 176, 184, 192,
-            196, 200, 202, 204, 205, 208,
-        ],
-        "itemsize": 320,
-    }
-)  # fmt: skip
-"""The layout of a partial bar (version 1): a bar that can still be merged exactly.
-
-``sums_hi + sums_lo`` are the exact sums (volume, quote volume and their taker-buy parts) while
-``sum_form`` is 0; else ``sums_hi``, ``sums_lo`` and ``sums_rest`` hold four 320-bit integers in
-units of 2**-152. Equal bars have equal bytes.
-"""
 
 
 def aggregate(
@@ -284,7 +253,7 @@ class Aggregator:
             # Each result counts its own trades, so that reports add up when results are put
             # together.
             self._told = self.report
-            bars = _bars(result, self._names, self._told.since(before))
+            bars = bars_of(result, self._names, self._told.since(before))
         except BaseException:
             # An interrupt may come when the core is through. Going on would leave a hole that
             # nobody sees.
@@ -296,7 +265,7 @@ class Aggregator:
     def _follow(self, chunks: list[TradeChunk], *, finish: bool) -> Result:
         core = self._core
         result: Result = follow(
-            lambda: core.run([_as_core(chunk) for chunk in chunks], finish),
+            lambda: core.run([core_columns(chunk) for chunk in chunks], finish),
             rows=2 * sum(map(len, chunks)),  # the core passes over them twice
             passed=lambda: int(core.rows_passed),
             cancel=core.cancel,
@@ -313,7 +282,7 @@ class Aggregator:
 
     def _cover(self, chunks: list[TradeChunk], *, finish: bool) -> None:
         """Makes the tables of wall clocks reach as far as the trades do."""
-        times = [ns for chunk in chunks for ns in _time_range(chunk)]
+        times = [ns for chunk in chunks for ns in time_range(chunk)]
         for name in ("coverage_start", "coverage_end"):
             time = int(self._options.core[name])
             if TIME_MIN_NS <= time < TIME_MAX_NS:
@@ -362,7 +331,7 @@ def merge(*results: Bars) -> Bars:
     for bars in results:
         if bars.report is not None:
             report = bars.report if report is None else report + bars.report
-    return _bars(_core.merge_results(parts), names, report)
+    return bars_of(_core.merge_results(parts), names, report)
 
 
 def _needs_table(interval: Interval) -> bool:
@@ -380,45 +349,3 @@ def _as_core_interval(
     if core.kind == "fixed" and _QUARTER_HOUR_NS % core.period == 0:
         return core
     return _core.Interval.table(interval.name, *interval.table_for(*table_range))
-
-
-def _time_range(chunk: TradeChunk) -> tuple[int, ...]:
-    """The first and last good time of a chunk in ns; bad ones are found by the core."""
-    unit = chunk.time_scale
-    time = chunk.time
-    low, high = int(time.min()), int(time.max())
-    if low < TIME_MIN_NS // unit or high > TIME_MAX_NS // unit:
-        time = time[(time >= TIME_MIN_NS // unit) & (time <= TIME_MAX_NS // unit)]
-        if not len(time):
-            return ()
-        low, high = int(time.min()), int(time.max())
-    return low * unit, high * unit
-
-
-def _as_core(chunk: TradeChunk) -> TradeColumns:
-    return {
-        "symbol": chunk.symbol,
-        "time": chunk.time,
-        "price": chunk.price,
-        "quantity": chunk.quantity,
-        "side": chunk.side,
-        "trade_id": chunk.trade_id,
-        "last_trade_id": chunk.last_trade_id,
-        "flags": chunk.flags,
-        "time_scale": chunk.time_scale,
-        "side_is_maker": chunk.side_rule == "maker",
-    }
-
-
-def _bars(result: Result, names: Sequence[Any], report: Report | None) -> Bars:
-    symbol, interval, begin, end = result["series"]
-    offsets: NDArray[np.int64] = np.append(begin, end[-1:] if len(end) else [0])
-    partials = result["partials"]
-    return Bars(
-        result["columns"],
-        symbols=names_of(symbol.tolist()),
-        intervals=names,
-        series=(interval, symbol, offsets),
-        report=report,
-        partials=None if partials is None else partials.view(PARTIAL_DTYPE),
-    )

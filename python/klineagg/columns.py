@@ -116,10 +116,10 @@ def iter_chunks(
         OptionError: an argument with a value that it cannot have.
         FileError: ``stream_failed`` when a producer of Arrow data fails.
     """
-    return _Normaliser(columns, unit, side, conditions, symbol).chunks(trades)
+    return Normaliser(columns, unit, side, conditions, symbol).chunks(trades)
 
 
-class _Normaliser:
+class Normaliser:
     """What has to be remembered from one batch to the next."""
 
     def __init__(

@@ -2,60 +2,65 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from klineagg import _core, errors
+from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
-from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of, span_ns
+from klineagg._engine_metrics import metrics_text
+from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of
 from klineagg._engine_producer import Producer, PushResult
-from klineagg._engine_snapshot import (
-    ClosedBars,
-    PendingSnapshot,
-    Snapshot,
-    SnapshotId,
-    View,
-    watermark_of,
-)
+from klineagg._engine_readers import Readers
+from klineagg._engine_snapshot import Snapshot, SnapshotId, View
 from klineagg._engine_stats import (
     EngineCounts,
+    EngineMemory,
     EngineStats,
     LaneStats,
+    Latency,
     ProducerStats,
+    SourceStats,
+    WorkerStats,
     engine_stats,
+    memory_stats,
 )
 from klineagg._engine_workers import Workers
-from klineagg._options import _is_integer, time_ns
-from klineagg.aggregation import _bars
-from klineagg.bars import Bars
-from klineagg.columns import _Normaliser
+from klineagg._options import is_integer, time_ns
+from klineagg.columns import Normaliser
 from klineagg.intervals import IntervalLike, parse_intervals
 
 if TYPE_CHECKING:
     from klineagg.conditions import ConditionTable
 
 __all__ = [
+    "ConfigReport",
     "Engine",
     "EngineCounts",
+    "EngineMemory",
     "EngineStats",
     "LaneStats",
+    "Latency",
     "Producer",
     "ProducerStats",
     "PushResult",
     "SimulatedClock",
     "Snapshot",
     "SnapshotId",
+    "SourceStats",
     "SystemClock",
     "View",
+    "WorkerStats",
 ]
 
 
-class Engine(Workers):
+class Engine(Readers, Changes, Workers):
     """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
 
     Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
@@ -91,6 +96,8 @@ class Engine(Workers):
         unacknowledged_max: closed rows kept for consumers, for each worker.
         on_bound: beyond that ``"lose"`` the oldest (the next snapshot says how many), or
             ``"block"`` the workers until somebody acknowledges.
+        keep_bars: closed rows of each symbol and interval that are held for :meth:`bars`, beside
+            those kept for consumers.
 
     Raises:
         IntervalError, OptionError: the arguments (codes KLA-1xx).
@@ -127,6 +134,7 @@ class Engine(Workers):
         coverage_start: Any = None,
         unacknowledged_max: int = 2**21,
         on_bound: str = "lose",
+        keep_bars: int = 0,
     ) -> None:
         self._clock = as_clock(clock)
         self._intervals = parse_intervals(intervals)
@@ -137,29 +145,28 @@ class Engine(Workers):
             lease=lease, admit_unknown=admit_unknown,
             allow_nonpositive_prices=allow_nonpositive_prices, last_prices=last_prices,
             coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
-            on_bound=on_bound,
+            on_bound=on_bound, keep_bars=keep_bars,
         )  # fmt: skip
         self._nonpositive = bool(allow_nonpositive_prices)
         self._reach = Reach.of(self._intervals, self._clock)
-        self._core = _core.Engine(self._reach.in_core(self._intervals), self._clock._core, options)
+        built = self._reach.in_core(self._intervals)
+        self._core = _core.Engine(built, self._clock._core, options)
+        self._outputs = list(self._intervals)  # by the number that rows bear; it only grows
+        self._core_intervals = dict(zip(self.intervals, built, strict=True))
+        self._timeout_ns: int = options["block_timeout_ns"]
         self._producers: dict[str, _core.Producer] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        # Also at interpreter exit: threads that outlive it would run into what is torn down.
+        self._changing = threading.Lock()
         self._close = weakref.finalize(self, _close, self._core)
+        self._close.atexit = False  # see _stop_all
+        _engines.add(self)
 
     # -- life ------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> str:
-        """``"created"``, ``"running"``, ``"draining"``, ``"stopped"``, ``"failed"``, or
-        ``"forked"`` in a child.
-        """
-        return self._core.state
-
-    @property
     def intervals(self) -> tuple[str, ...]:
-        """Names of the intervals, in the order of the rows."""
+        """Names of the intervals."""
         return tuple(str(each.name) for each in self._intervals)
 
     @property
@@ -185,8 +192,14 @@ class Engine(Workers):
         self._core.flush()
 
     def drain(self) -> None:
-        """Applies all that was pushed and stops taking more; snapshots can still be taken."""
-        self._core.stop()
+        """Takes no more trades, and applies all that was pushed; again: does nothing.
+
+        The clock, snapshots and everything else go on until :meth:`stop`.
+
+        Raises:
+            EngineError: ``engine_state`` unless it runs, ``worker_failed``.
+        """
+        self._core.drain()
 
     def stop(self) -> None:
         """Applies all that was pushed, then ends the workers. Again: does nothing.
@@ -240,10 +253,10 @@ class Engine(Workers):
             OptionError: ``invalid_option``.
             EngineError: ``engine_state`` when the engine has stopped, ``worker_failed``.
         """
-        if not _is_integer(source) or not 0 <= source < 2**16:
+        if not is_integer(source) or not 0 <= source < 2**16:
             text = f"source={source!r} is not an integer in 0 ... 65535"
             raise errors.make("invalid_option", text, option="source", value=source)
-        normaliser = _Normaliser(columns, unit, side, conditions, symbol)
+        normaliser = Normaliser(columns, unit, side, conditions, symbol)
         with self._lock:
             if name is None:
                 free = (f"producer-{number}" for number in self._numbers)
@@ -251,7 +264,7 @@ class Engine(Workers):
             if not isinstance(name, str) or not name or name in self._producers:
                 text = f"name={name!r} is not the name of a new producer"
                 raise errors.make("invalid_option", text, option="name", value=name)
-            core = self._producers[name] = self._core.producer(name, int(source))
+            core = self._producers[name] = self._core.producer(name, int(source), self._timeout_ns)
         return Producer(self, core, normaliser)
 
     def add_symbol(
@@ -288,76 +301,6 @@ class Engine(Workers):
         """
         self._core.advance(time_ns(time, "time"))
 
-    # -- bars out --------------------------------------------------------------------------------
-
-    def take(self, consumer: str, *, lease: Any = None) -> Snapshot:
-        """Freezes what a consumer has not acknowledged: closed bars, and changed open ones.
-
-        Args:
-            consumer: any name; each has its own place. A new one gets all open bars, and the
-                closed ones that are still kept.
-            lease: in place of the engine's.
-
-        Returns:
-            A snapshot at one moment for all symbols. Acknowledge it, or use it with ``with``.
-
-        Raises:
-            SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
-            EngineError: ``worker_failed``, ``forked``.
-        """
-        return self._taker(consumer, lease)()
-
-    def take_async(self, consumer: str, *, lease: Any = None) -> PendingSnapshot:
-        """As :meth:`take`, to be awaited: the event loop goes on meanwhile.
-
-        ``snapshot = await engine.take_async("lake")``, or
-        ``async with engine.take_async("lake") as snapshot:``.
-        """
-        return PendingSnapshot(self._taker(consumer, lease))
-
-    def _taker(self, consumer: str, lease: Any) -> Callable[[], Snapshot]:
-        if not isinstance(consumer, str) or not consumer:
-            text = f"consumer={consumer!r} is not a name"
-            raise errors.make("invalid_option", text, option="consumer", value=consumer)
-        lease_ns = None if lease is None else span_ns(lease, "lease")
-        core, intervals = self._core, self._intervals
-        return lambda: Snapshot(core.take(consumer, lease_ns), consumer, intervals)
-
-    def closed(self, consumer: str = "closed", *, poll: float = 0.05) -> ClosedBars:
-        """Closed bars as they come: ``for bars in engine.closed():``, or ``async for``.
-
-        Each turn yields the bars closed since the turn before, with their newest revisions. They
-        are acknowledged when the loop comes back for more, and are yielded again, by another
-        loop of the same consumer, when it does not. The loop ends when the engine has stopped and
-        all is handed out.
-
-        Args:
-            consumer: whose place to begin at.
-            poll: seconds between looks when there is nothing.
-        """
-        return ClosedBars(self, consumer, poll)
-
-    def view(self) -> View:
-        """The open bars of every symbol at one moment; disturbs no consumer.
-
-        Raises:
-            EngineError: ``worker_failed``, ``forked``.
-        """
-        result, watermark = self._core.view()
-        return View(_bars(result, self._intervals, None), watermark_of(watermark))
-
-    def bars(self, symbol: str | int, interval: str | None = None) -> Bars:
-        """The open bars of one symbol, for a quick look.
-
-        Args:
-            symbol: name or id.
-            interval: one of the engine's; None: all of them.
-
-        Raises:
-            ResultError: ``no_such_series`` when it has none.
-        """
-        return self.view().open[symbol, slice(None) if interval is None else interval]
-
     # -- how it is doing -------------------------------------------------------------------------
 
     def counts(self) -> EngineCounts:
@@ -365,14 +308,33 @@ class Engine(Workers):
         return self.stats().counts
 
     def stats(self) -> EngineStats:
-        """Counts, loads and lanes.
+        """Counts, latencies, loads and lanes; takes no part in what the workers do.
 
         Raises:
             EngineError: ``forked``.
         """
-        with self._lock:
-            producers = list(self._producers.values())
-        return engine_stats(self._core, producers)
+        return engine_stats(self._core)
+
+    def memory(self) -> EngineMemory:
+        """Bytes by part; snapshots that are held are not the engine's any more.
+
+        Raises:
+            EngineError: ``forked``.
+        """
+        return memory_stats(self._core)
+
+    def metrics_text(self, **labels: str) -> str:
+        """:meth:`stats` and :meth:`memory` in the OpenMetrics text format, which Prometheus reads.
+
+        Serve it as ``application/openmetrics-text; version=1.0.0; charset=utf-8``.
+
+        Args:
+            labels: put on every sample, for example ``instance="feed-1"``.
+
+        Raises:
+            EngineError: ``forked``.
+        """
+        return metrics_text(self.stats(), self.memory(), labels)
 
     def __repr__(self) -> str:
         names = ",".join(self.intervals)
@@ -384,6 +346,20 @@ class Engine(Workers):
             f"<Engine {names}: {state}, {workers} worker{'s' * (workers > 1)}, "
             f"{counts.accepted:,} trades, {counts.in_flight:,} in flight>"
         )
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """At interpreter exit: worker threads that outlive it would run into what is torn down.
+
+    Daemon threads that push or wait end quietly, as by SystemExit.
+    """
+    _core.begin_exit()
+    for engine in list(_engines):
+        _close(engine._core)
 
 
 def _close(core: _core.Engine) -> None:

@@ -119,7 +119,6 @@ def test_an_exit_while_other_threads_push_and_wait() -> None:
     assert said == "end"
 
 
-@pytest.mark.xfail(strict=False, reason="rows staged by a push that ran out of memory stay behind")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
 def test_an_engine_without_memory_fails_in_one_way_and_never_hangs() -> None:
     said = run(

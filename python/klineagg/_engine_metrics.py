@@ -1,0 +1,156 @@
+"""The numbers of an engine as text for Prometheus and everything that reads OpenMetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from math import isnan
+
+from klineagg._engine_stats import EngineMemory, EngineStats, Latency, ProducerStats
+
+__all__ = ["metrics_text"]
+
+Labels = Mapping[str, object]
+Sample = tuple[str, Labels, float]
+
+_STATES = ("created", "running", "draining", "stopped", "failed", "forked")
+
+
+class _Text:
+    """Families of samples, one after the other, each with its type, unit and help."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._lines: list[str] = []
+
+    def family(
+        self, name: str, kind: str, text: str, samples: Iterable[Sample], unit: str = ""
+    ) -> None:
+        """``samples``: what follows the name, labels, value."""
+        name = f"klineagg_{name}"
+        self._lines.append(f"# TYPE {name} {kind}")
+        if unit:
+            self._lines.append(f"# UNIT {name} {unit}")
+        self._lines.append(f"# HELP {name} {text}")
+        for suffix, labels, value in samples:
+            self._lines.append(f"{name}{suffix}{self._told(labels)} {_number(value)}")
+
+    def end(self) -> str:
+        return "\n".join([*self._lines, "# EOF", ""])
+
+    def _told(self, labels: Labels) -> str:
+        pairs = {**self._labels, **labels}.items()
+        told = ",".join(f'{name}="{_escaped(str(value))}"' for name, value in pairs)
+        return f"{{{told}}}" if told else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "NaN" if isnan(value) else repr(value)
+
+
+def _summary(latency: Latency, labels: Labels) -> Iterable[Sample]:
+    quantiles = {
+        "0.5": latency.p50_ns,
+        "0.95": latency.p95_ns,
+        "0.99": latency.p99_ns,
+        "0.999": latency.p999_ns,
+    }
+    for quantile, ns in quantiles.items():
+        yield "", {**labels, "quantile": quantile}, ns / 1e9
+    yield "_sum", labels, latency.mean_ns * latency.count / 1e9 if latency.count else 0.0
+    yield "_count", labels, latency.count
+
+
+def _rows(text: _Text, producers: Iterable[ProducerStats]) -> None:
+    stats = [({"producer": each.name, "source": each.source}, each) for each in producers]
+    text.family(
+        "rows_offered", "counter", "Rows passed in.",
+        [("_total", labels, each.offered) for labels, each in stats],
+    )  # fmt: skip
+    text.family(
+        "rows_accepted", "counter", "Rows that are in bars.",
+        [("_total", labels, each.accepted) for labels, each in stats],
+    )  # fmt: skip
+    for name, what in (
+        ("rejected", "Rows that cannot be trades."),
+        ("dropped", "Good rows that are in no bar."),
+    ):
+        samples: list[Sample] = [
+            ("_total", {**labels, "reason": reason}, count)
+            for labels, each in stats
+            for reason, count in getattr(each, name).items()
+        ]
+        text.family(f"rows_{name}", "counter", what, samples)
+    text.family(
+        "rows_in_flight", "gauge", "Rows on their way.",
+        [("", labels, each.in_flight) for labels, each in stats],
+    )  # fmt: skip
+
+
+def _lanes(text: _Text, producers: Iterable[ProducerStats]) -> None:
+    lanes = [
+        ({"producer": each.name, "worker": lane.worker}, lane)
+        for each in producers
+        for lane in each.lanes
+    ]
+    text.family(
+        "lane_fill_ratio", "gauge", "Rows that wait in a lane, of its capacity.",
+        [("", labels, lane.queue_fill_ratio) for labels, lane in lanes], unit="ratio",
+    )  # fmt: skip
+    text.family(
+        "lane_dropped_rows", "counter", "Rows that a full lane dropped.",
+        [("_total", labels, lane.dropped_total) for labels, lane in lanes],
+    )  # fmt: skip
+    text.family(
+        "lane_backpressure_events", "counter", "Pushes that found less room than they needed.",
+        [("_total", labels, lane.backpressure_events) for labels, lane in lanes],
+    )  # fmt: skip
+    text.family(
+        "lane_blocked_seconds", "counter", "Time spent waiting for room.",
+        [("_total", labels, lane.blocked_ns / 1e9) for labels, lane in lanes], unit="seconds",
+    )  # fmt: skip
+
+
+def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> str:
+    """Counters, gauges and latencies in the OpenMetrics text format; ``labels`` go on every one."""
+    text = _Text(labels)
+    states: list[Sample] = [
+        ("", {"klineagg_state": name}, int(name == stats.state)) for name in _STATES
+    ]
+    text.family("state", "stateset", "What the engine does.", states)
+    _rows(text, stats.producers)
+    _lanes(text, stats.producers)
+    for name, what in (
+        ("ingest", "From push to applied."),
+        ("close", "From a bar's end to its row being there."),
+        ("snapshot", "Of take and view."),
+    ):
+        latency: Latency = getattr(stats, name)
+        text.family(f"{name}_latency_seconds", "summary", what, _summary(latency, {}), "seconds")
+    workers = [({"worker": each.name}, each) for each in stats.workers]
+    text.family(
+        "worker_rows", "counter", "Rows that a worker is done with.",
+        [("_total", labels_, each.applied) for labels_, each in workers],
+    )  # fmt: skip
+    text.family(
+        "worker_wake_ups", "counter", "System calls to wake a worker.",
+        [("_total", labels_, each.wake_ups) for labels_, each in workers],
+    )  # fmt: skip
+    for name in ("duplicates", "gaps", "out_of_order"):
+        samples: list[Sample] = [
+            ("_total", {"source": source}, getattr(each, name))
+            for source, each in stats.sources.items()
+        ]
+        text.family(f"trade_id_{name}", "counter", f"Trade ids: {name.replace('_', ' ')}.", samples)
+    parts: list[Sample] = [
+        ("", {"part": each.name}, getattr(memory, each.name)) for each in fields(memory)[:-2]
+    ]
+    text.family("memory_bytes", "gauge", "Memory by part.", parts, unit="bytes")
+    text.family("symbols", "gauge", "Symbols known.", [("", {}, memory.symbol_count)])
+    return text.end()
