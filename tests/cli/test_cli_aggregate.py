@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,8 +91,8 @@ def test_last_prices(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[s
     prices = ["--last-price", "BTCUSDT=41999.5", "--last-price", "A=B=2e-3"]
     assert run("aggregate", dump, "-o", target, "-q", *since, *prices) == 0
     bars = read_bars(target)
-    options = {"coverage": ("2023-12-31T23:58", None), "gaps": "flat"}
-    seeds = {"BTCUSDT": 41999.5, "A=B": 2e-3}
+    options: dict[str, Any] = {"coverage": ("2023-12-31T23:58", None), "gaps": "flat"}
+    seeds: dict[str | int, float] = {"BTCUSDT": 41999.5, "A=B": 2e-3}
     columns = make_trades(1500).columns()
     assert bars.equals(klineagg.aggregate(columns, "1m", last_prices=seeds, **options))
     assert bars.close[:2].tolist() == [41999.5, 41999.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ def test_a_second_interrupt_waits_for_the_work_too() -> None:
 
 
 def check_lost(aggregator: Aggregator) -> None:
-    for further in (lambda: aggregator.update(trades(10)), aggregator.finish):
+    calls: list[Callable[[], object]] = [lambda: aggregator.update(trades(10)), aggregator.finish]
+    for further in calls:
         with pytest.raises(errors.OptionError, match="bars are lost") as caught:
             further()
         assert caught.value.name == "invalid_option"

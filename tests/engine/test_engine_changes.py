@@ -1,0 +1,183 @@
+"""Configurations that change while trades flow, bars that are kept, and warm starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import Bars, SimulatedClock, errors
+from klineagg.bars import BarFlag
+from klineagg.engine import Engine
+
+T0 = np.datetime64("2024-01-01T00:00:00", "ns")
+SECOND = np.timedelta64(1, "s")
+
+
+def trades(*seconds: float, symbol: str = "BTC", price: float = 100.0) -> dict[str, Any]:
+    return {
+        "symbol": [symbol] * len(seconds),
+        "time": T0 + (np.array(seconds) * 1e9).astype("timedelta64[ns]"),
+        "price": [price] * len(seconds),
+        "quantity": [1.0] * len(seconds),
+    }
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine("1m,1h", clock=SimulatedClock(T0), max_ahead=None, keep_bars=3) as made:
+        yield made
+
+
+def test_an_interval_comes_and_goes(engine: Engine) -> None:
+    producer = engine.producer()
+    producer.push(trades(*range(0, 7200, 30)))
+    report = engine.reconfigure(add="5m")
+    assert report
+    assert (report.added, report.removed, dict(report.changed)) == (("5m",), (), {})
+    assert repr(report) == "<ConfigReport: interval 5m added>"
+    assert engine.intervals == ("1m", "1h", "5m")
+    producer.push(trades(*range(7200, 14_400, 30)))
+    with engine.take("lake") as snapshot:
+        fives = snapshot.closed["BTC", "5m"]
+        assert set(fives.trade_count[1:].tolist()) == {10}
+        assert snapshot.closed["BTC", "1h"].trade_count.tolist() == [120] * 3
+    report = engine.reconfigure(remove="1h")
+    assert report.removed == ("1h",)
+    assert set(engine.intervals) == {"1m", "5m"}
+    producer.push(trades(*range(14_400, 18_100, 30)))
+    with engine.take("lake") as snapshot:
+        present = {name for _, name, _ in snapshot.closed.series()}
+        assert present == {"1m", "5m"}
+    again = engine.reconfigure(intervals="1h,1m,5m")
+    assert again.added == ("1h",)
+    assert engine.bars("BTC", "1h", 1).intervals[int(engine.bars("BTC", "1h").interval[0])] == "1h"
+
+
+def test_rules_change_and_the_report_says_how(engine: Engine) -> None:
+    report = engine.reconfigure(
+        lateness="5s", gaps="flat", close_delay=250_000_000, lease="10s", policy="drop_newest",
+        lane_capacity=4096, push_timeout="2s", amend_horizon=None,
+    )  # fmt: skip
+    assert dict(report.changed) == {
+        "lateness": (0, 5_000_000_000),
+        "amend_horizon": (3_600_000_000_000, None),
+        "gaps": ("runs", "flat"),
+        "close_delay": (0, 250_000_000),
+        "lease": (30_000_000_000, 10_000_000_000),
+        "policy": ("block", "drop_newest"),
+        "lane_capacity": (65_536, 4096),
+        "push_timeout": (10_000_000_000, 2_000_000_000),
+    }
+    assert "close_delay 0 ns -> 250 ms" in repr(report)
+    assert "gaps 'runs' -> 'flat'" in repr(report)
+    same = engine.reconfigure(lateness="5s", gaps="flat", intervals="1m,1h")
+    assert not same
+    assert repr(same) == "<ConfigReport: nothing changed>"
+    producer = engine.producer()
+    producer.push(trades(0, 200, 196))  # within the lateness
+    engine.flush()
+    assert engine.counts().accepted == 3
+    assert producer.stats().lanes[0].capacity == 4096
+    assert producer.stats().lanes[0].policy == "drop_newest"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"add": "1m"},
+        {"add": "7q"},
+        {"remove": "2h"},
+        {"remove": ["1m", "1h"]},
+        {"intervals": ""},
+        {"gaps": "some", "lateness": "1s"},
+        {"policy": "drop", "add": "5m"},
+        {"lane_capacity": 8, "add": "5m", "gaps": "flat"},
+        {"lease": 0, "add": "5m"},
+        {"lateness": -1},
+        {"add": "1s", "lateness": "1s"},  # a finer base
+    ],
+)
+def test_a_bad_value_changes_nothing(engine: Engine, wrong: dict[str, Any]) -> None:
+    engine.producer().push(trades(1, 61))
+    with pytest.raises((errors.OptionError, errors.IntervalError)):
+        engine.reconfigure(**wrong)
+    assert engine.intervals == ("1m", "1h")
+    assert not engine.reconfigure(
+        intervals="1m,1h", lateness=0, gaps="runs", policy="block", lane_capacity=65_536,
+        lease="30s", close_delay=0, amend_horizon="1h",
+    )  # fmt: skip
+
+
+def test_a_name_does_not_change_its_meaning(engine: Engine) -> None:
+    dates: dict[str, Any] = {"tz": "America/New_York", "start": "2024-01-01", "end": "2024-03-01"}
+    day = klineagg.daily_sessions("us", "09:30", "16:00", **dates)
+    engine.reconfigure(add=day)
+    engine.reconfigure(remove="us")
+    other = klineagg.daily_sessions("us", "04:00", "20:00", **dates)
+    with pytest.raises(errors.IntervalError) as caught:
+        engine.reconfigure(add=other)
+    assert caught.value.name == "duplicate_interval"
+    assert engine.reconfigure(add=day).added == ("us",)
+
+
+def test_kept_bars(engine: Engine) -> None:
+    producer = engine.producer()
+    producer.push(trades(*range(0, 360, 20)))
+    bars = engine.bars("BTC", "1m")
+    assert bars.trade_count.tolist() == [3] * 4  # three that are kept, and the open one
+    assert [bool(flags & BarFlag.CLOSED) for flags in bars.flags.tolist()] == [True] * 3 + [False]
+    assert engine.bars("BTC", "1m", 2).open_time.tolist() == bars.open_time[-2:].tolist()
+    assert engine.bars("BTC", n=1).trade_count.tolist() == [3, 18]
+    assert [engine.take("lake").closed.trade_count.sum() for _ in range(1)] == [15]
+    for symbol, interval in (("NOBODY", "1m"), ("BTC", "2m"), (2**30, "1m")):
+        with pytest.raises(errors.ResultError) as caught:
+            engine.bars(symbol, interval)
+        assert caught.value.name == "no_such_series"
+    for n in (0, True, 1.5):
+        with pytest.raises(errors.OptionError):
+            engine.bars("BTC", "1m", n)  # type: ignore[arg-type]
+
+
+def test_a_warm_start_goes_on_behind_its_bars() -> None:
+    times = np.arange(0, 5400, 10).tolist()
+    past, later = trades(*times), trades(*[5400 + t for t in times])
+    bars = klineagg.aggregate(past, "1m,1h", coverage=(T0, T0 + 5400 * SECOND))
+    engine = Engine("1h,1m,5m", clock=SimulatedClock(), keep_bars=5, max_ahead=None)
+    assert engine.warm_start(bars) == 1
+    with engine:
+        assert engine.bars("BTC", "1m").open_time.tolist() == (
+            bars["BTC", "1m"].open_time[-5:].tolist()
+        )
+        engine.producer().push(later)
+        with engine.take("lake") as snapshot:
+            minutes = snapshot.closed["BTC", "1m"]
+            assert minutes.open_time[0] == T0 + 5400 * SECOND
+            assert set(minutes.trade_count.tolist()) == {6}
+            assert not (minutes.flags & BarFlag.PARTIAL).any()
+            (hour,) = snapshot.closed["BTC", "1h"]
+            assert hour.flags & BarFlag.PARTIAL
+            assert hour.trade_count == 180
+        with pytest.raises(errors.EngineError) as caught:
+            engine.warm_start(bars)
+        assert caught.value.name == "engine_state"
+
+
+def test_a_warm_start_of_bars_from_elsewhere() -> None:
+    """Symbols go by name: ids are those of another process."""
+    bars = klineagg.aggregate(trades(*range(0, 300, 10), symbol="ELSEWHERE"), "1m,2m")
+    there = {name: bars.column(name).copy() for name in bars.columns}
+    there["symbol"][:] = 5
+    foreign = Bars(there, symbols={5: "ELSEWHERE"}, intervals=bars.intervals)
+    engine = Engine("1m", clock=SimulatedClock(), keep_bars=50)
+    assert engine.warm_start(foreign) == 1
+    assert engine.bars("ELSEWHERE", "1m").trade_count.tolist() == [6] * 4
+    assert engine.warm_start(Bars.empty(["1m"])) == 0
+    with engine:  # flat bars follow the last close
+        engine.producer().push(trades(1000, 1030, symbol="ELSEWHERE", price=7.0))
+        with engine.take("lake") as snapshot:
+            (gap, _) = snapshot.closed
+    assert (gap.close, gap.run_length) == (100.0, 12)

@@ -1,0 +1,109 @@
+"""Ctrl-C ends every call that may wait; timeouts end pushes and flushes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import SimulatedClock, errors
+from klineagg.engine import Engine, Producer
+
+T0 = np.datetime64("2024-01-01T00:00:00", "ns")
+
+
+def trades(count: int, price: float = 1.0) -> dict[str, Any]:
+    return {
+        "symbol": ["STALL"] * count,
+        "time": T0 + np.arange(count) * np.timedelta64(1, "s"),
+        "price": np.full(count, price),
+        "quantity": np.ones(count),
+    }
+
+
+@pytest.fixture
+def idle() -> tuple[Engine, Producer]:
+    """An engine that was not started: nobody empties its lanes."""
+    engine = Engine("1m", clock=SimulatedClock(), lane_capacity=1024, push_timeout="1h")
+    producer = engine.producer()
+    producer.push(trades(1024))
+    return engine, producer
+
+
+def interrupted(call: Callable[[], object]) -> None:
+    """The call waits for ever, and is left by Ctrl-C within a moment."""
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
+    start = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    timer.join()
+    assert time.monotonic() - start < 30
+
+
+def test_ctrl_c_ends_a_push_into_full_lanes(idle: tuple[Engine, Producer]) -> None:
+    engine, producer = idle
+    interrupted(lambda: producer.push(trades(5000)))
+    assert producer.stats().offered == producer.stats().in_flight <= 1024
+    assert engine.counts().offered == producer.stats().offered
+
+
+def test_ctrl_c_ends_a_push_of_one_trade(idle: tuple[Engine, Producer]) -> None:
+    _, producer = idle
+    symbol = int(klineagg.intern("STALL")[0])
+    interrupted(lambda: producer.push_one(symbol, 1.0, 1.0, 0))
+
+
+def test_ctrl_c_ends_the_flush_of_a_producer(idle: tuple[Engine, Producer]) -> None:
+    interrupted(idle[1].flush)
+
+
+def test_timeouts_of_pushes_and_flushes(idle: tuple[Engine, Producer]) -> None:
+    engine, producer = idle
+    assert producer.flush(timeout=np.timedelta64(10, "ms")) is False
+    with pytest.raises(errors.LaneFullError) as caught:
+        producer.push(trades(600), timeout=np.timedelta64(10, "ms"))
+    assert caught.value.fields["left"] == 600
+    engine.start()
+    assert producer.flush() is True
+    producer.push(trades(600))
+    assert producer.flush(timeout="1m") is True
+    assert engine.counts().accepted == 1024 + 600
+    engine.stop()
+
+
+def test_what_a_push_left_can_be_pushed_again() -> None:
+    """Nothing is lost or doubled when a batch is pushed in the pieces that fit."""
+    engine = Engine("1m", clock=SimulatedClock(), lane_capacity=4096, late="drop")
+    producer = engine.producer()
+    batch = trades(20_000)
+    batch["price"][::7] = -1.0
+    rejected = done = 0
+    while done < 20_000:
+        rest = {name: column[done:] for name, column in batch.items()}
+        try:
+            result = producer.push(rest, timeout=1, return_rejected=True)
+            assert result.rejected_rows is not None
+            assert (result.rejected_rows + done).tolist() == [
+                row for row in range(done, 20_000) if row % 7 == 0
+            ]
+            rejected += result.rejected
+            done += result.offered
+        except errors.LaneFullError as full:
+            rejected += full.fields["rejected"]
+            done = 20_000 - full.fields["left"]
+            if engine.state == "created":
+                engine.start()
+            producer.flush()
+    engine.stop()
+    counts = engine.counts()
+    assert rejected == counts.rejected["price_not_positive"] == len(range(0, 20_000, 7))
+    assert counts.accepted == counts.offered - rejected == 20_000 - rejected
