@@ -26,7 +26,8 @@ namespace detail {
 /// Room for one T: a block of the pool, or of the heap when there is none.
 template <class T>
 [[nodiscard]] void* take_block(BlockPool* pool) {
-    static_assert(sizeof(T) <= BlockPool::BLOCK_BYTES && alignof(T) <= BlockPool::BLOCK_ALIGN);
+    static_assert(sizeof(T) <= BlockPool::BLOCK_BYTES);
+    static_assert(alignof(T) <= BlockPool::BLOCK_ALIGN);
     if (pool != nullptr) return pool->take();
     return ::operator new(sizeof(T), std::align_val_t{BlockPool::BLOCK_ALIGN});
 }
