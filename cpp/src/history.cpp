@@ -8,6 +8,9 @@ namespace {
 
 bool same_price(double a, double b) noexcept { return a == b || (a != a && b != b); }
 
+// Bars between one that is forgotten and the one whose memory is asked for at that moment.
+constexpr int FORGET_AHEAD = 3;
+
 /// Merges two lists that are linked by next_news, each in order of time.
 KeptBar* merge_news(KeptBar* a, KeptBar* b) noexcept {
     KeptBar* first = nullptr;
@@ -120,17 +123,32 @@ void History::drop_seed() noexcept {
     bars_.pop_front_for_good();
 }
 
-void History::record(const PartialBar& bar) {
+KeptBar& History::append(const PartialBar& bar, KeptBar*& before) {
     KeptBar* const front = bars_.front();
     if (front != nullptr && front == bars_.back() && front->seeds() &&
         bar.open_time <= front->bar.open_time) [[unlikely]] {
         drop_seed();
     }
-    KeptBar* const before = bars_.back();
-    add_news(bars_.push_back(bar), KeptBar::CHANGED);
-    if (before == nullptr) return;
-    if (before->flat_given_to < bar.open_time) add_news(*before, 0);
-    if (before == bars_.front()) refresh_second();
+    before = bars_.back();
+    KeptBar& kept = bars_.push_back(bar);
+    if (before != nullptr && before == bars_.front()) refresh_second();
+    // A few before it learn of it, for the day on which they are forgotten: see forget().
+    KeptBar* far = before;
+    for (int i = 1; i < FORGET_AHEAD && far != nullptr; ++i) far = far->links.prev;
+    if (far != nullptr && !far->is_news()) far->next_news = &kept;
+    return kept;
+}
+
+void History::record(const PartialBar& bar) {
+    KeptBar* before = nullptr;
+    add_news(append(bar, before), KeptBar::CHANGED);
+    if (before != nullptr && before->flat_given_to < bar.open_time) add_news(*before, 0);
+}
+
+void History::record_given(const PartialBar& bar) {
+    KeptBar* before = nullptr;
+    (void)append(bar, before);
+    if (before != nullptr) before->flat_given_to = std::max(before->flat_given_to, bar.open_time);
 }
 
 KeptBar& History::insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to) {
@@ -233,16 +251,29 @@ bool History::mark(KeptBar& kept) noexcept {
     return true;
 }
 
-void History::forget(TimeNs horizon) noexcept {
+void History::forget(TimeNs horizon, std::size_t most) noexcept {
     // The bar before the first kept one says what the flat bars behind it cost.
-    while (bars_.front() != bars_.back() && second_close_ <= horizon &&
-           !bars_.front()->is_news()) {
+    for (; most != 0 && bars_.front() != bars_.back() && !bars_.front()->is_news(); --most) {
         KeptBar& first = *bars_.front();
+        KeptBar& second = *first.links.next;
+        if (second.bar.close_time > horizon) {
+            second_close_ = second.bar.close_time;
+            return;
+        }
+        const TimeNs step = second.bar.close_time - first.bar.close_time;
         if (first.bar.has_close()) close_before_ = first.bar.close;
         first.revisions.clear(bars_.pool());
         bars_.pop_front();
-        refresh_second();
+        // These bars have left the caches long ago: one of the next to go is asked for now. And
+        // the next is looked at when it may be due: as far behind this one as this one was.
+        if (second.next_news != nullptr) {
+            __builtin_prefetch(&second.next_news->bar);
+            __builtin_prefetch(&second.next_news->links, 1);
+        }
+        second_close_ = second.bar.close_time + step;
+        if (second_close_ > horizon) return;
     }
+    if (bars_.front() == bars_.back()) second_close_ = TIME_MAX;
 }
 
 }  // namespace klineagg

@@ -79,13 +79,16 @@ private:
 template <class Bar>
 using ClosedBars = BarBatch<Bar, 128>;
 
+template <class Sink>
+inline constexpr bool emits_at_once = requires { Sink::AT_ONCE; };
+
 /// A Sink receives the rows of one symbol, in order of time for each output (the place of the
 /// interval among the configured ones):
 ///   bars(output, const Bar* bars, std::size_t count, double close_before): that of the bar before
 ///   gap(output, Span range, std::int64_t bars, double price, std::uint16_t flags, revision)
 ///   outside(output, const Bar& bar): trades in no span of the interval
 /// With LatePolicy::amend rows come from `hand_out` instead, whenever the owner asks, and cost
-/// him what has changed.
+/// him what has changed. A sink with a member AT_ONCE gets bars that close in order right away.
 template <class Bar>
 class SymbolAggregator {
 public:
@@ -274,6 +277,8 @@ private:
     void roll_into(int level, const Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
     void emit(int level, Bar* bars, std::size_t count, const Sink& sink);
+    template <class Sink>
+    void emit_kept(int level, Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
     void emit_one(int level, Bar& bar, const Sink& sink);
     template <class Sink>

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "klineagg/block_pool.hpp"
@@ -70,6 +71,7 @@ struct KeptBar {
     detail::TimeLinks<KeptBar> links;
     TimeNs flat_given_to;      // flat bars behind this one were handed out up to here
     FlatRevisions revisions;   // of the flat bars behind this one
+    // Of news: the next of them. Of others a hint only: a bar that came a little later.
     KeptBar* next_news = nullptr;
 
     /// Since it was handed out last: the bar itself is new or revised, or flat bars behind it.
@@ -96,6 +98,9 @@ public:
     void seed(Span span, double price, std::uint16_t flags);
     /// A bar that the watermark closed, later than all others.
     void record(const PartialBar& bar);
+    /// As record, of a bar that is handed out at this moment, with the flat bars before it, while
+    /// there is no news.
+    void record_given(const PartialBar& bar);
     /// Merges a late trade into the closed bar over `span`, made new where there was none.
     /// `closed_to`: the level's last boundary at or below the watermark.
     void amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs closed_to);
@@ -104,8 +109,10 @@ public:
     /// Likewise every bar that holds a part of [from, to] and ends behind `reach`.
     bool mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) noexcept;
     /// Drops what was handed out and closed at or before `horizon`: no trade reaches it again.
-    void forget_before(TimeNs horizon) noexcept {
-        if (horizon >= second_close_) forget(horizon);
+    /// At most so many of them.
+    void forget_before(TimeNs horizon,
+                       std::size_t most = std::numeric_limits<std::size_t>::max()) noexcept {
+        if (horizon >= second_close_) forget(horizon, most);
     }
 
     /// Puts the news in order of time; to be called before they are looked at.
@@ -133,13 +140,14 @@ public:
     [[nodiscard]] double last_close() const noexcept { return close_at(bars_.back()); }
 
 private:
+    KeptBar& append(const PartialBar& bar, KeptBar*& before);
     KeptBar& insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to);
     /// Revises the flat and priceless bars behind `from`, whose close was changed. `unsaid`: the
     /// flat bars right behind it are new, since it came before all others.
     void revise_behind(KeptBar& from, TimeNs closed_to, bool unsaid);
     void revise_flats(KeptBar& kept, TimeNs to);
     void drop_seed() noexcept;
-    void forget(TimeNs horizon) noexcept;
+    void forget(TimeNs horizon, std::size_t most) noexcept;
     void add_news(KeptBar& kept, std::uint32_t marks) noexcept;
     bool mark(KeptBar& kept) noexcept;
     void refresh_second() noexcept {
@@ -153,7 +161,7 @@ private:
     KeptBar* news_ = nullptr;
     KeptBar* last_news_ = nullptr;
     double close_before_ = NO_PRICE;
-    TimeNs second_close_ = TIME_MAX;  // of the bar behind the first: when that may be forgotten
+    TimeNs second_close_ = TIME_MAX;  // of the bar behind the first: when to look at forgetting that
     bool news_sorted_ = true;
 };
 static_assert(sizeof(History) <= 64);

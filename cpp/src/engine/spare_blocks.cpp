@@ -2,39 +2,68 @@
 
 #include <algorithm>
 
+#include "klineagg/detail/huge_pool.hpp"
+
 namespace klineagg::engine {
 
-SpareBlocks::Free* SpareBlocks::make(std::size_t count, Free*& last) {
-    // Not value-initialized: who takes a block writes it anyway.
-    std::unique_ptr<Block[]> slab(new Block[count]);
+SpareBlocks::Free* SpareBlocks::chain(Block* slab, std::size_t count, Free* next) noexcept {
+    for (std::size_t i = count; i-- > 0;) next = new (slab[i].bytes) Free{next};
+    return next;
+}
+
+SpareBlocks::Free* SpareBlocks::make(std::size_t slabs) {
     Free* first = nullptr;
-    for (std::size_t i = count; i-- > 0;) {
-        first = new (slab[i].bytes) Free{first};
-        if (i + 1 == count) last = first;
+    for (; slabs != 0; --slabs) {
+        const std::lock_guard lock(making_);
+        slabs_.reserve(slabs_.size() + 1);
+        // In huge pages: bars of an hour ago are all over the memory, and finding their pages
+        // takes as long as reading them.
+        slabs_.push_back(static_cast<Block*>(detail::huge_take(SLAB_BYTES)));
+        bytes_.fetch_add(SLAB_BYTES, std::memory_order_relaxed);
+        first = chain(slabs_.back(), SLAB_BLOCKS, first);
     }
-    const std::lock_guard lock(making_);
-    slabs_.push_back(std::move(slab));
-    bytes_.fetch_add(count * sizeof(Block), std::memory_order_relaxed);
     return first;
+}
+
+SpareBlocks::Free* SpareBlocks::make_missing() {
+    // Not value-initialized: who takes a block writes it anyway.
+    std::unique_ptr<Block[]> blocks(new Block[MISS_BLOCKS]);
+    Free* const first = chain(blocks.get(), MISS_BLOCKS, nullptr);
+    const std::lock_guard lock(making_);
+    missing_.push_back(std::move(blocks));
+    bytes_.fetch_add(MISS_BLOCKS * sizeof(Block), std::memory_order_relaxed);
+    return first;
+}
+
+SpareBlocks::~SpareBlocks() {
+    for (Block* const slab : slabs_) detail::huge_give(slab, SLAB_BYTES);
+}
+
+void SpareBlocks::prefetch(const void* block) noexcept {
+    // To be written, all of it, by the next bar that closes: it lay aside since an hour ago.
+    if (block == nullptr) return;
+    const auto* const bytes = static_cast<const char*>(block);
+    for (std::size_t at = 0; at < BLOCK_BYTES; at += BLOCK_ALIGN) __builtin_prefetch(bytes + at, 1);
 }
 
 void* SpareBlocks::take() {
     if (free_ == nullptr) [[unlikely]] {
         free_ = ready_.exchange(nullptr, std::memory_order_acquire);
         if (free_ == nullptr) {
-            Free* last = nullptr;
-            free_ = make(MISS_BLOCKS, last);
+            free_ = make_missing();
             misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         }
     }
     Free* const block = free_;
     free_ = block->next;
+    prefetch(free_);
     shown_taken_.store(++taken_, std::memory_order_relaxed);
     return block;
 }
 
 void SpareBlocks::give(void* block) noexcept {
     free_ = new (block) Free{free_};
+    prefetch(block);
     shown_taken_.store(--taken_, std::memory_order_relaxed);
 }
 
@@ -61,9 +90,9 @@ bool SpareBlocks::refill(std::size_t symbols) {
     }
     const auto count = static_cast<std::size_t>(
         std::max<std::int64_t>(static_cast<std::int64_t>(target_) - std::max<std::int64_t>(spare, 0), 1));
-    Free* last = nullptr;
-    ready_.store(make(count, last), std::memory_order_release);
-    put_ += static_cast<std::int64_t>(count);
+    const std::size_t slabs = (count + SLAB_BLOCKS - 1) / SLAB_BLOCKS;
+    ready_.store(make(slabs), std::memory_order_release);
+    put_ += static_cast<std::int64_t>(slabs * SLAB_BLOCKS);
     return true;
 }
 

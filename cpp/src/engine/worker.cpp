@@ -24,6 +24,8 @@ void add(std::atomic<std::int64_t>& counter, std::int64_t count) noexcept {
 
 /// Appends what the aggregator hands out to the log.
 struct Worker::LogSink {
+    static constexpr bool AT_ONCE = true;
+
     Worker* worker;
     SymbolSlot* slot;
 

@@ -17,6 +17,12 @@ void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const 
     const int output = plan_[level].output;
     if (output == HIDDEN_LEVEL) return;
     Level& state = at(level);
+    if constexpr (BarTraits<Bar>::KEEPS_HISTORY && emits_at_once<Sink>) {
+        if (amends() && history(level).news() == nullptr) [[likely]] {
+            emit_kept(level, bars, count, sink);
+            return;
+        }
+    }
     if (state.head_pending || has_flat_rows_ || amends()) [[unlikely]] {
         for (std::size_t i = 0; i < count; ++i) emit_one(level, bars[i], sink);
         return;
@@ -31,6 +37,25 @@ void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const 
         if (!BarTraits<Bar>::has_close(bars[i])) continue;
         state.last_close = BarTraits<Bar>::close_of(bars[i]);
         break;
+    }
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::emit_kept(int level, Bar* bars, std::size_t count, const Sink& sink) {
+    History& history = this->history(level);
+    double close = history.last_close();
+    for (Bar* bar = bars; bar != bars + count; ++bar) {
+        bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_CLOSED |
+                                                cut_flag(bar->open_time, bar->close_time));
+        if (const KeptBar* const before = history.back())
+            hand_out_flats(level, *before, bar->open_time, close, sink);
+        sink.bars(plan_[level].output, bar, 1, close);
+        history.record_given(*bar);
+        if (bar->has_close()) close = bar->close;
+        // One comes, one goes: what is asked of memory for the next one has time to arrive.
+        if (options_->amend_horizon_ns != HORIZON_UNLIMITED)
+            history.forget_before(watermark_ - options_->amend_horizon_ns, 2);
     }
 }
 

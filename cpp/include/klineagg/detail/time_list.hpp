@@ -16,6 +16,7 @@ struct TimeLinks {
     Item* next = nullptr;
     // One item far before this one, and when it opens: it may be gone by now. The distances are
     // those of a skew-binary counter, so that any item is found in a logarithmic number of steps.
+    // Set when somebody looks for one: who only adds to the list touches none of its memory.
     Item* jump = nullptr;
     TimeNs jump_open = TIME_NONE;
     std::uint32_t jump_items = 0;
@@ -51,6 +52,9 @@ public:
     [[nodiscard]] Item* find(TimeNs time) const noexcept {
         if (front_ == nullptr || time < front_->bar.open_time) return nullptr;
         Item* item = back_;
+        // Most are looked for right after they came.
+        for (int i = 0; i < NEAR && item->bar.open_time > time; ++i) item = item->links.prev;
+        if (item->bar.open_time > time) set_jumps();
         while (item->bar.open_time > time) {
             const TimeLinks<Item>& links = item->links;
             item = has_jump(*item) && links.jump_open > time ? links.jump : links.prev;
@@ -65,7 +69,6 @@ public:
         TimeLinks<Item>& links = item->links;
         links.prev = prev;
         links.next = prev != nullptr ? prev->links.next : front_;
-        if (prev != nullptr) set_jump(*item, *prev);
         (prev != nullptr ? prev->links.next : front_) = item;
         (links.next != nullptr ? links.next->links.prev : back_) = item;
         return *item;
@@ -96,11 +99,21 @@ public:
     }
 
 private:
+    static constexpr int NEAR = 16;
+
     /// What lies before the front is gone.
     [[nodiscard]] bool has_jump(const Item& item) const noexcept {
         return item.links.jump != nullptr && item.links.jump_open >= front_->bar.open_time;
     }
-    void set_jump(Item& item, Item& prev) noexcept {
+    /// Of those behind the last that has one.
+    void set_jumps() const noexcept {
+        Item* item = back_;
+        while (item->links.jump_items == 0 && item->links.prev != nullptr) item = item->links.prev;
+        for (item = item->links.next; item != nullptr; item = item->links.next) {
+            if (item->links.jump_items == 0) set_jump(*item, *item->links.prev);
+        }
+    }
+    void set_jump(Item& item, Item& prev) const noexcept {
         item.links.jump = &prev;
         item.links.jump_open = prev.bar.open_time;
         item.links.jump_items = 1;

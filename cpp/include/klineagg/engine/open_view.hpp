@@ -36,6 +36,12 @@ public:
 
     /// The earliest end of an open bar of any level; TIME_MAX when none is open.
     static TimeNs next_close(const Aggregator& from) noexcept {
+        // Whatever else is open ends behind the watermark, which is in the base bar or behind it,
+        // where some base bar does. Usual, and the other levels' memory stays untouched.
+        if (from.base_.active && from.older_.empty() && from.options_->lateness_ns <= 0 &&
+            from.genesis_ == TIME_NONE) [[likely]] {
+            return from.base_close_;
+        }
         TimeNs next = TIME_MAX;
         if (!from.older_.empty()) next = from.older_.front()->bar.close_time;
         if (from.base_.active) next = std::min(next, from.base_close_);

@@ -17,6 +17,7 @@ namespace klineagg::engine {
 class SpareBlocks final : public BlockPool {
 public:
     SpareBlocks() = default;
+    ~SpareBlocks();
     SpareBlocks(const SpareBlocks&) = delete;
     SpareBlocks& operator=(const SpareBlocks&) = delete;
 
@@ -54,9 +55,14 @@ private:
     static constexpr std::size_t SPARES_MAX = 65536;
     static constexpr std::size_t SPARES_EACH = 2;  // for each symbol
     static constexpr std::size_t MISS_BLOCKS = 64;
+    static constexpr std::size_t SLAB_BLOCKS = 682;  // eight slabs fill a huge page
+    static constexpr std::size_t SLAB_BYTES = SLAB_BLOCKS * sizeof(Block);
 
+    static void prefetch(const void* block) noexcept;
+    static Free* chain(Block* slab, std::size_t count, Free* next) noexcept;
     /// A chain of new blocks.
-    Free* make(std::size_t count, Free*& last);
+    Free* make(std::size_t slabs);
+    Free* make_missing();
 
     // Of the worker.
     Free* free_ = nullptr;
@@ -73,7 +79,8 @@ private:
     MonotonicNs forgot_at_ = 0;
 
     std::mutex making_;  // a worker that finds nothing makes blocks itself
-    std::vector<std::unique_ptr<Block[]>> slabs_;
+    std::vector<Block*> slabs_;
+    std::vector<std::unique_ptr<Block[]>> missing_;  // made by the worker
     std::atomic<std::size_t> bytes_{0};
 };
 
