@@ -151,6 +151,14 @@ void History::record_given(const PartialBar& bar) {
     if (before != nullptr) before->flat_given_to = std::max(before->flat_given_to, bar.open_time);
 }
 
+KeptBar& History::restore(const PartialBar& bar, TimeNs flat_given_to, bool changed) {
+    KeptBar& kept = bars_.push_back(bar);
+    kept.flat_given_to = flat_given_to;
+    if (changed) add_news(kept, KeptBar::CHANGED);
+    refresh_second();
+    return kept;
+}
+
 KeptBar& History::insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to) {
     KeptBar& kept = bars_.insert_behind(before, span, flags);
     refresh_second();

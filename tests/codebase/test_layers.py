@@ -64,6 +64,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "engine/symbol_slot",
                 "engine/kept_rows", "engine/plan_generation", "engine/reconfigure",
                 "engine/replan", "engine/table_builder", "engine/transfer",
+                "engine/checkpoint", "engine/checkpoint_bytes", "engine/checkpoint_records",
+                "engine/checkpoint_slot", "engine/checkpoint_state", "engine/state_capture",
             }
         ),
     ),

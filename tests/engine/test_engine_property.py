@@ -111,7 +111,6 @@ def test_engines_that_amend(data: st.DataObject) -> None:
     run(data, "amend", size=25)
 
 
-@pytest.mark.xfail(strict=False, reason="the clock is not asked within an open base bar")
 @pytest.mark.parametrize("late", ["drop", "amend"])
 def test_lateness_by_the_clock_is_the_same_for_all_intervals(late: str) -> None:
     trades = [ref.Trade("A", 20_000 * DAY + second * SECOND, 1.0, 1.0) for second in (1, 30)]
@@ -127,7 +126,6 @@ def test_lateness_by_the_clock_is_the_same_for_all_intervals(late: str) -> None:
             pair.check_counts()
 
 
-@pytest.mark.xfail(strict=False, reason="a seeded symbol has nothing in the list of what is due")
 @pytest.mark.parametrize("name", ["1s", "1m", "1d+1s"])
 def test_genesis_bars_are_closed_by_the_clock(name: str) -> None:
     start = 20_000 * DAY

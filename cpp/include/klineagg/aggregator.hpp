@@ -114,14 +114,15 @@ public:
     }
     /// Coverage began at `start`, whatever the options say: for a symbol that joins a live feed.
     void cover_from(TimeNs start) noexcept { coverage_start_ = start; }
+    [[nodiscard]] TimeNs covered_from() const noexcept { return coverage_start_; }
 
     /// Applies a trade that neither begins a bar nor needs a second look: all but a few.
     /// False, with nothing changed, asks for add_slow.
     bool try_add(const TradeType& trade) noexcept {
         Bar& bar = base_.bar;
-        // The first comparison guards five rare things: no open base bar, the end of it, wide
-        // sums, split keys, and with a lateness a trade by which something may close. guard_base
-        // lowers the bar's end for them.
+        // The first comparison guards six rare things: no open base bar, the end of it, wide
+        // sums, split keys, a clock by which trades are late, and with a lateness a trade by
+        // which something may close. guard_base lowers the bar's end for them.
         return time_of(trade) < bar.close_time && BarTraits<Bar>::follows(bar, trade) &&
                add_next_trade(bar, trade);
     }
@@ -147,6 +148,11 @@ public:
 
     /// Seeds the genesis bars: the last price known before `start`.
     void seed(double price, TimeNs start);
+
+    /// LatePolicy::drop: hands out the genesis bars that the watermark has closed. A batch has
+    /// them when the next bar closes; for one that looks on, that may be never.
+    template <class Sink>
+    void close_genesis(const Sink& sink);
 
     /// End of input: closes up to the newest trade, then up to the end of coverage, and hands
     /// out what is still open.
@@ -237,6 +243,8 @@ private:
     void open_base(TimeNs time);
     Bar& cell_of(TimeNs time);
     void guard_base() noexcept;
+    /// Trades may come that follow the bar's last one and are late nevertheless.
+    [[nodiscard]] bool clock_is_ahead() const noexcept;
     void unguard_base() noexcept { base_.bar.close_time = base_close_; }
     [[nodiscard]] std::uint16_t cut_flag(TimeNs open_time, TimeNs close_time) const noexcept;
     [[nodiscard]] Span genesis_span(int level) const noexcept;
@@ -301,6 +309,7 @@ private:
     TimeNs coverage_start_;
     bool has_flat_rows_;
     bool has_news_ = false;
+    bool owes_genesis_ = false;      // see close_genesis
     std::vector<Level, detail::HugeAllocator<Level>> coarser_;  // levels 1 ...
     std::vector<Bar> heads_;         // of a later slice: the first bar of each level
     std::vector<History> histories_;  // by level; with LatePolicy::amend only

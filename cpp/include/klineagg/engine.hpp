@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@ struct EngineCounts {
 
 namespace engine {
 struct Handover;
+struct Checkpoint;
 }
 
 enum class RemovedSymbol : std::uint8_t {
@@ -68,8 +70,21 @@ public:
     void flush();
     /// Moves the simulated clock on and closes what it passes. Throws Error(clock_backwards).
     void advance(TimeNs now);
-    /// Closed rows since the consumer's last ack, and the open bars that changed.
-    Snapshot take(const std::string& consumer, std::optional<DurationNs> lease = {});
+    /// Closed rows since the consumer's last ack, and the open bars that changed; with
+    /// `with_checkpoint` the state of the engine at the same cut too: see Snapshot::checkpoint.
+    Snapshot take(const std::string& consumer, std::optional<DurationNs> lease = {},
+                  bool with_checkpoint = false);
+    /// The state of the whole engine at one cut: every open bar with its exact sums, what late
+    /// trades can change, watermarks, seen ids, kept rows, counts. Equal states are equal bytes,
+    /// whatever the workers. Closed rows that a consumer has not acknowledged are not in it.
+    /// Trades go on meanwhile; each symbol is written down before its next one.
+    std::vector<std::byte> checkpoint();
+    /// Before start(), and before any symbol came but those of last_prices: goes on where
+    /// checkpoint() was called, with any number of workers. Intervals and rules that are others
+    /// are changed to as reconfigure does. All or nothing. Returns the number of symbols. Throws
+    /// Error(checkpoint_format), Error(checkpoint_version), Error(checkpoint_mismatch),
+    /// Error(engine_state), Error(invalid_option), Error(invalid_interval).
+    std::size_t restore(std::span<const std::byte> checkpoint);
     View view();
     /// The closed rows of one symbol and interval that are held (see EngineOptions::keep_bars), and
     /// its open bar behind them. `output`: the number of the interval. Throws Error(unknown_name)
@@ -163,6 +178,11 @@ private:
     void finish_captures();
     void prepare_captures(const engine::SlotSet* pending);
     std::shared_ptr<const BarTable> collect_open();
+    std::vector<std::int32_t> prepare_states();
+    std::vector<std::byte> collect_states(const std::vector<std::int32_t>& known, TimeNs watermark);
+    void finish_states();
+    bool seed(std::int32_t symbol, double price, TimeNs start);
+    void go_on_from(const engine::Checkpoint& checkpoint, const engine::PlanGeneration& generation);
     void check_running() const;
 
     std::shared_ptr<engine::Core> core_;

@@ -50,6 +50,9 @@ namespace klineagg {
     X(607, forked, EngineError, "make engines in the process that uses them")                      \
     X(608, clock_backwards, EngineError, "advance the simulated clock forward only")               \
     X(609, unknown_name, EngineError, "look at the names listed")                                  \
+    X(620, checkpoint_format, EngineError, "use an older checkpoint, and replay more")             \
+    X(621, checkpoint_version, EngineError, "restore it with the version that wrote it")           \
+    X(622, checkpoint_mismatch, EngineError, "restore it with the options it was made with")       \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

@@ -139,6 +139,14 @@ public:
     /// The close that a bar opening behind all kept ones would keep.
     [[nodiscard]] double last_close() const noexcept { return close_at(bars_.back()); }
 
+    /// The close that was before all kept bars, and bars one after the other: a history as it was
+    /// elsewhere. `changed`: see KeptBar.
+    void restore_close(double close_before) noexcept { close_before_ = close_before; }
+    KeptBar& restore(const PartialBar& bar, TimeNs flat_given_to, bool changed);
+    void restore_flats(KeptBar& kept, FlatRevision cut) {
+        kept.revisions.push_back(cut, bars_.pool());
+    }
+
 private:
     KeptBar& append(const PartialBar& bar, KeptBar*& before);
     KeptBar& insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to);

@@ -234,6 +234,31 @@ void SeenIds::clear(BlockPool* pool) noexcept {
     last_ = NONE.last;
 }
 
+std::vector<SeenIds::SeenRange> SeenIds::all() const {
+    std::vector<SeenRange> all;
+    if (last_ != NONE.last) all.push_back({source_, first_, last_});
+    for (const Source* source = sources_; source != nullptr; source = source->next) {
+        // The highest range of the source that came last is held apart, and what stands here old.
+        if (source->source != source_) all.push_back({source->source, source->top.first, source->top.last});
+        for (const Block* block = source->first; block != nullptr; block = block->next) {
+            for (std::size_t i = 0; i < block->count; ++i)
+                all.push_back({source->source, block->ranges[i].first, block->ranges[i].last});
+        }
+    }
+    if (all.size() > 1) {
+        std::sort(all.begin(), all.end(), [](const SeenRange& a, const SeenRange& b) {
+            return a.source != b.source ? a.source < b.source : a.first < b.first;
+        });
+    }
+    return all;
+}
+
+void SeenIds::restore(const SeenRange& ids, BlockPool* pool) {
+    if (ids.source != source_) turn_to(ids.source, pool);
+    IdCounts uncounted;  // they were when they came
+    (void)add({ids.first, ids.last}, pool, uncounted);
+}
+
 std::size_t SeenIds::ranges() const noexcept {
     const bool known = sources_ != nullptr && sources_->source == source_;
     return (last_ == NONE.last ? 0 : 1) + (known ? sources_->ranges : 0);

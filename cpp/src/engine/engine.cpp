@@ -183,12 +183,17 @@ std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_
 bool Engine::add_symbol(std::int32_t symbol, std::optional<double> last_price, TimeNs start) {
     const std::lock_guard lock(control_);
     core_->failure.check();
+    if (last_price) return seed(symbol, *last_price, start);
+    (void)core_->admit(symbol);
+    return true;
+}
+
+bool Engine::seed(std::int32_t symbol, double price, TimeNs start) {
     const engine::Route route = core_->admit(symbol);
-    if (!last_price) return true;
     Seed seed;
     seed.slot = &core_->slots[route.slot];
     seed.owner = route.worker;
-    seed.price = *last_price;
+    seed.price = price;
     seed.start = start;
     run_on_workers(seed);
     return seed.done;

@@ -21,11 +21,13 @@ struct Freeze final : Command {
         worker.close_up_to(watermark);
         worker.release_clock();
         worker.freeze(pending, all);
+        if (with_state) worker.freeze_state();
         log_ends[worker.id()] = worker.log().next();
         watermarks[worker.id()] = worker.clock_watermark();
     }
     const engine::SlotSet* pending = nullptr;
     bool all = false;
+    bool with_state = false;
     TimeNs watermark = TIME_NONE;
     std::vector<std::uint64_t> log_ends;
     std::vector<TimeNs> watermarks;
@@ -98,7 +100,8 @@ std::shared_ptr<const BarTable> Engine::collect_open() {
         engine::open_table(captures, core_->now().outputs.size()));
 }
 
-Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease) {
+Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease,
+                      bool with_checkpoint) {
     const std::lock_guard lock(control_);
     core_->failure.check();
     const Stopwatch watch(*snapshot_latency_);
@@ -110,6 +113,9 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
     const engine::CutWait waiting(*core_);  // until the workers have captured what is open
     try {
         prepare_captures(freeze.pending);
+        freeze.with_state = with_checkpoint;
+        std::vector<std::int32_t> known;
+        if (with_checkpoint) known = prepare_states();
         freeze.watermark = hold_clocks();
         cut(freeze);
         highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
@@ -128,6 +134,9 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         state->closed = std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
         snapshotter_->finish_reading(consumer);  // the table is a copy
         state->open = collect_open();
+        if (with_checkpoint)
+            state->checkpoint = std::make_shared<const std::vector<std::byte>>(
+                collect_states(known, freeze.watermarks.front()));
         state->core = core_;
         state->snapshotter = snapshotter_;
         state->consumer = consumer;

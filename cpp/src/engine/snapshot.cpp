@@ -20,6 +20,9 @@ SnapshotId Snapshot::id() const noexcept { return state_->id; }
 const std::string& Snapshot::consumer() const noexcept { return state_->consumer; }
 TimeNs Snapshot::watermark() const noexcept { return state_->watermark; }
 std::uint64_t Snapshot::rows_lost() const noexcept { return state_->rows_lost; }
+std::shared_ptr<const std::vector<std::byte>> Snapshot::checkpoint() const noexcept {
+    return state_->checkpoint;
+}
 
 void Snapshot::ack() {
     state_->snapshotter->ack(state_->consumer, state_->id, state_->core->clock->now());

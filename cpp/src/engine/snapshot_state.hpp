@@ -17,6 +17,7 @@ struct Snapshot::State {
     std::uint64_t rows_lost = 0;
     std::shared_ptr<const BarTable> closed;
     std::shared_ptr<const BarTable> open;
+    std::shared_ptr<const std::vector<std::byte>> checkpoint;
 };
 
 }  // namespace klineagg

@@ -89,6 +89,7 @@ void Worker::grow(std::size_t slots) {
     owned_.grow(slots);
     absent_.grow(slots);
     capture_.grow(slots);
+    state_capture_.grow(slots);
 }
 
 void Worker::run() {
@@ -111,6 +112,7 @@ void Worker::loop() {
         busy |= close_due(CLOSE_TURN);
         // In proportion to the trades, so that a capture ends soon under full load too.
         busy |= capture_.advance(core_->slots, CAPTURE_TURN + applied / 8);
+        busy |= state_capture_.advance(core_->slots, STATE_TURN + applied / 64);
         busy |= tick();
         publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
         busy |= run_command();
@@ -133,7 +135,8 @@ std::size_t Worker::drain_lanes() {
 
 bool Worker::has_work() const noexcept {
     if (command_.load(std::memory_order_acquire) != nullptr || capture_.is_open() ||
-        part_ != nullptr || following_ != nullptr || core_->failure.is_set()) {
+        state_capture_.is_open() || part_ != nullptr || following_ != nullptr ||
+        core_->failure.is_set()) {
         return true;
     }
     for (const std::shared_ptr<Intake>& intake : lanes_) {
@@ -161,6 +164,7 @@ bool Worker::run_command() {
     while (capture_.is_open()) {
         if (!capture_.advance(core_->slots, CAPTURE_TURN)) wait_for_room();
     }
+    while (state_capture_.advance(core_->slots, STATE_TURN)) {}
     command->run(*this);
     log_.publish();
     for (const std::shared_ptr<Intake>& intake : lanes_) intake->open();
@@ -233,6 +237,7 @@ void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {
 
 void Worker::touch(SymbolSlot& slot) {
     capture_.before_change(slot, [this] { wait_for_room(); });
+    state_capture_.before_change(slot);
     if (!slot.dirty) {
         slot.dirty = true;
         dirty_.add(slot.index);
@@ -278,6 +283,7 @@ void Worker::settle(SymbolSlot& slot) {
         slot.aggregator.hand_out(LogSink{this, &slot}, false);
         slot.aggregator.mark_given();
     }
+    slot.aggregator.close_genesis(LogSink{this, &slot});
     due_.update(slot, OpenBars::next_close(slot.aggregator));
 }
 
@@ -343,6 +349,21 @@ void Worker::seed(SymbolSlot& slot, double price, TimeNs start) {
     slot.aggregator.cover_from(start);
     slot.aggregator.seed(price, start);
     settle(slot);
+}
+
+void Worker::freeze_state() {
+    const auto read = [](const std::atomic<std::int64_t>& counter) {
+        return counter.load(std::memory_order_relaxed);
+    };
+    state_capture_.begin(owned_, owned_limit_, clock_watermark_,
+                         {read(counts_.applied), read(counts_.late), read(counts_.beyond_horizon),
+                          read(counts_.outside), read(counts_.duplicates)});
+}
+
+void Worker::adopt(SymbolSlot& slot) {
+    slot.clock_seen = clock_watermark_;
+    touch(slot);
+    settle_plan(slot);
 }
 
 void Worker::detach(SymbolSlot& slot) noexcept {

@@ -43,6 +43,7 @@ void Worker::follow(SymbolSlot& slot) {
         // Nobody has used it yet: whoever was in use has followed every generation.
         slot.aggregator = SymbolAggregator<PartialBar>(generation_->plan, generation_->options);
         if (!slot.kept.empty()) slot.kept = slot.kept.grown(generation_->outputs.size());
+        take_in(slot);  // as it was done to the one that is replaced
         return;
     }
     slot.begins.resize(generation_->outputs.size(), TIME_NONE);

@@ -32,7 +32,6 @@ Admission SymbolAggregator<Bar>::add_slow(const TradeType& trade, const Sink& si
     if (time >= raise_at_) {
         // Not only with a new base bar: a bar of an hour would be handed out an hour late.
         advance(time - options_->lateness_ns, sink);
-        guard_base();
     }
     return Admission::applied;
 }
@@ -61,8 +60,16 @@ void SymbolAggregator<Bar>::open_base(TimeNs time) {
 
 template <class Bar>
 void SymbolAggregator<Bar>::guard_base() noexcept {
-    const bool open_road = base_.active && !BarTraits<Bar>::needs_slow_path(base_.bar);
+    const bool open_road =
+        base_.active && !BarTraits<Bar>::needs_slow_path(base_.bar) && !clock_is_ahead();
     base_.bar.close_time = open_road ? std::min(base_close_, raise_at_) : TIME_NONE;
+}
+
+template <class Bar>
+bool SymbolAggregator<Bar>::clock_is_ahead() const noexcept {
+    const TimeNs last = base_.bar.last_time;
+    return last < watermark_ &&
+           (last == TIME_NONE || floor_to(last, NS_PER_SECOND) + NS_PER_SECOND <= watermark_);
 }
 
 template <class Bar>
@@ -110,6 +117,7 @@ void SymbolAggregator<Bar>::close_due(const Sink& sink) {
         base_.bar.close_time = TIME_NONE;
     }
     settle_feeds(0, sink);
+    if (base_.active) guard_base();
 }
 
 template <class Bar>

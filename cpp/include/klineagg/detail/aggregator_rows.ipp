@@ -104,6 +104,20 @@ void SymbolAggregator<Bar>::emit_flat(int level, TimeNs to, const Sink& sink) {
 
 template <class Bar>
 template <class Sink>
+void SymbolAggregator<Bar>::close_genesis(const Sink& sink) {
+    if (!owes_genesis_) [[likely]] return;
+    owes_genesis_ = false;
+    for (std::size_t i = 0; i < level_count(); ++i) {
+        const int level = static_cast<int>(i);
+        if (plan_[level].output == HIDDEN_LEVEL || at(level).covered_to != TIME_NONE) continue;
+        const Span span = genesis_span(level);
+        if (span.close <= watermark_) emit_flat(level, span.close, sink);
+        else if (span.open < TIME_MAX) owes_genesis_ = true;
+    }
+}
+
+template <class Bar>
+template <class Sink>
 TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to,
                                         double price, std::int32_t revision,
                                         const Sink& sink) const {
@@ -157,6 +171,7 @@ void SymbolAggregator<Bar>::seed(double price, TimeNs start) {
             histories_[i].seed(span, price, static_cast<std::uint16_t>(flags));
         }
     }
+    owes_genesis_ = !amends();
     base_.last_close = price;
     for (Level& level : coarser_) level.last_close = price;
 }

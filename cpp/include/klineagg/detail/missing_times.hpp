@@ -54,12 +54,22 @@ public:
         block_->count = static_cast<std::size_t>(kept - begin);
         if (block_->count == 0) clear();
     }
+    /// Calls `visit(from, to, until)` in the order of `from`.
+    template <class Visit>
+    void each(Visit&& visit) const {
+        if (block_ == nullptr) return;
+        for (std::size_t i = 0; i < block_->count; ++i) {
+            const Stretch& stretch = block_->stretches[i];
+            visit(stretch.from, stretch.to, stretch.until);
+        }
+    }
+    static constexpr std::size_t STRETCHES_MAX = 14;
     void clear() noexcept {
         if (block_ != nullptr) give_block(pool_, std::exchange(block_, nullptr));
     }
 
 private:
-    static constexpr std::size_t ROOM = 15;
+    static constexpr std::size_t ROOM = STRETCHES_MAX + 1;
     struct Stretch {
         TimeNs from;
         TimeNs to;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <mutex>
 #include <memory>
+#include <vector>
 
 #include "klineagg/block_pool.hpp"
 #include "klineagg/trade.hpp"
@@ -44,6 +45,12 @@ public:
     SourceCounts& make(std::uint16_t source);
     /// nullptr when there is none. Any thread, without a lock.
     [[nodiscard]] SourceCounts* find(std::uint16_t source) const noexcept;
+    template <class Visit>
+    void each(Visit&& visit) const {
+        for (const SourceCounts* counts = first_.load(std::memory_order_acquire); counts != nullptr;
+             counts = counts->next)
+            visit(*counts);
+    }
 
 private:
     std::mutex making_;
@@ -74,6 +81,16 @@ public:
     /// Gives all blocks back; to be called before it goes.
     void clear(BlockPool* pool) noexcept;
     [[nodiscard]] std::size_t ranges() const noexcept;  // of the source that came last
+
+    struct SeenRange {
+        std::uint16_t source;
+        std::int64_t first;
+        std::int64_t last;
+    };
+    /// All ranges, by source, then in order.
+    [[nodiscard]] std::vector<SeenRange> all() const;
+    /// Adds one that lies above all others of its source.
+    void restore(const SeenRange& ids, BlockPool* pool);
 
 private:
     struct Range {

@@ -49,6 +49,7 @@ public:
             if (level.active) next = std::min(next, level.bar.close_time);
         }
         // A genesis bar is closed by the clock too; until then it is the first that is kept.
+        if (from.owes_genesis_) [[unlikely]] next = std::min(next, next_genesis(from));
         if (from.genesis_ != TIME_NONE) [[unlikely]] {
             for (const History& history : from.histories_) {
                 const KeptBar* const first = history.front();
@@ -94,6 +95,16 @@ public:
     }
 
 private:
+    static TimeNs next_genesis(const Aggregator& from) noexcept {
+        TimeNs next = TIME_MAX;
+        for (std::size_t i = 0; i < from.level_count(); ++i) {
+            const Aggregator::Level& state = i == 0 ? from.base_ : from.coarser_[i - 1];
+            if (from.plan_[i].output == HIDDEN_LEVEL || state.covered_to != TIME_NONE) continue;
+            next = std::min(next, from.genesis_span(static_cast<int>(i)).close);
+        }
+        return next;
+    }
+
     /// `bar`: the one open bar of `level`, nullptr when it has none.
     template <class Sink>
     static void visit_one(const Aggregator& from, Scratch& scratch, int level,

@@ -29,6 +29,7 @@ public:
         to.watermark_ = from.watermark_;
         to.newest_ = from.newest();
         to.genesis_ = from.genesis_;
+        to.owes_genesis_ = to.genesis_ != TIME_NONE && !from.amends();
         to.has_flat_rows_ = to.has_flat_rows_ || from.genesis_ != TIME_NONE;
         to.has_news_ = from.has_news_;
         to.older_ = std::move(from.older_);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "klineagg/bar_table.hpp"
 
@@ -39,6 +41,9 @@ public:
     [[nodiscard]] TimeNs watermark() const noexcept;
     /// Closed rows that the bound took before they could be handed out.
     [[nodiscard]] std::uint64_t rows_lost() const noexcept;
+
+    /// The engine's state at the cut, for Engine::restore; nullptr when it was not asked for.
+    [[nodiscard]] std::shared_ptr<const std::vector<std::byte>> checkpoint() const noexcept;
 
     /// Commits: the next snapshot begins behind this one. Throws Error(snapshot_over).
     void ack();

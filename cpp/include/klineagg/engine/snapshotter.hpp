@@ -53,6 +53,11 @@ public:
     void nack(const std::string& consumer, SnapshotId id) noexcept;
     bool is_outstanding(const std::string& consumer, SnapshotId id, TimeNs now) const;
     void remove(const std::string& consumer);
+    [[nodiscard]] std::int64_t epoch() const noexcept { return epoch_; }
+    /// Before any snapshot: those to come are above all of `epoch`.
+    void rise_above(std::int64_t epoch) noexcept {
+        if (epoch_ <= epoch) epoch_ = epoch + 1;
+    }
 
     /// Takes a log out of the order of logs, when nothing of it is kept any more. Who has not
     /// acknowledged all of it hears of the loss with the next snapshot.

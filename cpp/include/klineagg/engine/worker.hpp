@@ -16,6 +16,7 @@
 #include "klineagg/engine/dirty_table.hpp"
 #include "klineagg/engine/due_heap.hpp"
 #include "klineagg/engine/intake.hpp"
+#include "klineagg/engine/state_capture.hpp"
 #include "klineagg/engine/thread.hpp"
 #include "klineagg/engine/transfer.hpp"
 #include "klineagg/engine/wait.hpp"
@@ -54,6 +55,7 @@ public:
     [[nodiscard]] bool is_retired() const noexcept { return retired_.load(); }
     void retire() noexcept { retired_.store(true); }
     [[nodiscard]] Capture& capture() noexcept { return capture_; }
+    [[nodiscard]] StateCapture& state_capture() noexcept { return state_capture_; }
     [[nodiscard]] const DirtyTable& dirty() const noexcept { return dirty_; }
     [[nodiscard]] const WorkerCounts& counts() const noexcept { return counts_; }
     [[nodiscard]] std::uint64_t wake_ups() const noexcept { return waiter_.wake_count(); }
@@ -80,6 +82,13 @@ public:
     /// `all` every slot this worker has, and the list stays as it is.
     void freeze(const SlotSet* pending, bool all);
     void seed(SymbolSlot& slot, double price, TimeNs start);
+    /// Wants the state of every symbol that this worker has written down as it is here.
+    void freeze_state();
+    /// Before start(): takes over a symbol whose state was made elsewhere, with the clock as it
+    /// stands here.
+    void adopt(SymbolSlot& slot);
+    /// For what its symbols keep.
+    [[nodiscard]] BlockPool* blocks() noexcept { return blocks_; }
     /// Tells a symbol of the clock, before it is looked at.
     void catch_up(SymbolSlot& slot) { touch(slot); }
     void stop() noexcept { stopping_ = true; }
@@ -97,6 +106,7 @@ private:
     static constexpr std::size_t BLOCK_ROWS = 4096;
     static constexpr std::size_t CAPTURE_TURN = 16;
     static constexpr std::size_t CLOSE_TURN = 64;
+    static constexpr std::size_t STATE_TURN = 8;  // each takes some microseconds
 
     struct LogSink;
 
@@ -146,6 +156,7 @@ private:
     Transfer::Part* part_ = nullptr;
     std::size_t owned_limit_ = 0;
     Capture capture_;
+    StateCapture state_capture_;
     std::vector<LaneRecord> block_;
     BlockSorter sorter_;
     SpareBlocks* blocks_;  // for what its symbols keep

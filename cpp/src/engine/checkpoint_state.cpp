@@ -1,0 +1,184 @@
+#include "klineagg/engine/checkpoint_state.hpp"
+
+namespace klineagg {
+
+using engine::ByteReader;
+using engine::ByteWriter;
+using engine::get_bar;
+using engine::get_time;
+using engine::put_bar;
+
+void engine::AggregatorState::put_level(ByteWriter& to, const Aggregator::Level& level,
+                                        TimeNs close) {
+    to.put(static_cast<std::uint8_t>(level.active));
+    if (level.active) {
+        PartialBar bar = level.bar;
+        bar.close_time = close;
+        put_bar(to, bar);
+    }
+    to.put(level.covered_to);
+    to.put_price(level.last_close);
+}
+
+void engine::AggregatorState::put_history(ByteWriter& to, const History& history,
+                                          TimeNs forgotten_to) {
+    // What nothing reaches any more is forgotten sooner or later: as if it were by now.
+    const KeptBar* first = history.front();
+    while (first != nullptr && first->links.next != nullptr && !first->is_news() &&
+           first->links.next->bar.close_time <= forgotten_to)
+        first = first->links.next;
+    std::uint32_t count = 0;
+    for (const KeptBar* kept = first; kept != nullptr; kept = kept->links.next) ++count;
+    to.put_price(history.close_at(first != nullptr ? first->links.prev : nullptr));
+    to.put(count);
+    for (const KeptBar* kept = first; kept != nullptr; kept = kept->links.next) {
+        put_bar(to, kept->bar);
+        to.put(kept->flat_given_to);
+        std::uint8_t cuts = 0;
+        kept->revisions.each([&](const FlatRevision&) { cuts = 1; });
+        to.put(static_cast<std::uint8_t>((kept->changed() ? 1 : 0) | cuts << 1U));
+        if (cuts == 0) continue;
+        const std::size_t place = to.size();
+        std::uint32_t revisions = 0;
+        to.put(revisions);
+        kept->revisions.each([&](const FlatRevision& cut) {
+            ++revisions;
+            to.put(cut.until);
+            to.put(cut.revision);
+        });
+        to.put_at(place, revisions);
+    }
+}
+
+void engine::AggregatorState::put(ByteWriter& to, const Aggregator& from, TimeNs clock) {
+    // As far as it could be raised without anything closing by it.
+    const TimeNs watermark = std::max(from.judging_watermark(), clock);
+    to.put(watermark);
+    to.put(from.newest());
+    to.put(from.genesis_);
+    to.put(from.coverage_start_);
+    put_level(to, from.base_, from.base_close_);
+    for (const Aggregator::Level& level : from.coarser_) put_level(to, level, level.bar.close_time);
+    std::uint32_t cells = 0;
+    for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next) ++cells;
+    to.put(cells);
+    for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next)
+        put_bar(to, cell->bar);
+    std::uint8_t stretches = 0;
+    from.missing_.each([&](TimeNs, TimeNs, TimeNs) { ++stretches; });
+    to.put(stretches);
+    from.missing_.each([&](TimeNs begin, TimeNs end, TimeNs until) {
+        to.put(begin);
+        to.put(end);
+        to.put(until);
+    });
+    const DurationNs horizon = from.options_->amend_horizon_ns;
+    const TimeNs forgotten_to =
+        horizon == HORIZON_UNLIMITED || watermark == TIME_NONE ? TIME_NONE : watermark - horizon;
+    for (const History& history : from.histories_) put_history(to, history, forgotten_to);
+}
+
+void engine::AggregatorState::check_span(const ByteReader& from, const Aggregator& to, int level,
+                                         const PartialBar& bar) {
+    Span span;
+    const Interval& interval = *to.plan_[level].interval;
+    if (engine::is_unwanted(interval)) return;
+    const bool inside = interval.locate(bar.open_time, span);
+    if (inside && span.open == bar.open_time && span.close == bar.close_time) return;
+    if (interval.kind() != IntervalKind::table) from.fail("a bar that is not one of its interval");
+    throw Error(ErrorCode::checkpoint_mismatch,
+                "a bar of '" + interval.name() + "' has other boundaries than it has here",
+                {{"interval", interval.name()}});
+}
+
+void engine::AggregatorState::get_level(ByteReader& from, Aggregator& to, int level) {
+    Aggregator::Level& state = to.at(level);
+    state.active = from.get_bool();
+    if (state.active) {
+        state.bar = get_bar(from);
+        check_span(from, to, level, state.bar);
+        // The clock would close it over and over.
+        from.check(state.bar.close_time > to.watermark_, "an open bar that is closed");
+    }
+    state.covered_to = get_time(from);
+    state.last_close = from.get<double>();
+}
+
+void engine::AggregatorState::get_older(ByteReader& from, Aggregator& to) {
+    TimeNs before = to.watermark_;
+    for (std::size_t cells = from.get_count(8); cells != 0; --cells) {
+        const PartialBar bar = get_bar(from);
+        check_span(from, to, 0, bar);
+        const bool is_last = to.base_.active && bar.open_time >= to.base_.bar.open_time;
+        from.check(bar.close_time > before && !is_last && to.options_->lateness_ns > 0,
+                   "open bars that are not in order");
+        before = bar.close_time;
+        to.older_.push_back(bar);
+    }
+}
+
+void engine::AggregatorState::get_missing(ByteReader& from, Aggregator& to) {
+    const auto stretches = from.get<std::uint8_t>();
+    from.check(stretches <= detail::MissingTimes::STRETCHES_MAX, "too many holes");
+    for (std::size_t i = 0; i < stretches; ++i) {
+        const TimeNs begin = from.get<TimeNs>();
+        const TimeNs end = from.get<TimeNs>();
+        const TimeNs until = from.get<TimeNs>();
+        from.check(begin >= TIME_MIN && begin <= end && end < until && until <= TIME_MAX,
+                   "a hole that ends before it begins");
+        to.missing_.add(begin, end, until);
+    }
+}
+
+void engine::AggregatorState::get_history(ByteReader& from, Aggregator& to, int level) {
+    History& history = to.history(level);
+    history.restore_close(from.get<double>());
+    TimeNs before = TIME_NONE;
+    for (std::size_t bars = from.get_count(8); bars != 0; --bars) {
+        const PartialBar bar = get_bar(from);
+        if (to.plan_[level].output != HIDDEN_LEVEL) check_span(from, to, level, bar);
+        from.check(bar.open_time >= before, "closed bars that are not in order");
+        before = bar.close_time;
+        const TimeNs given_to = get_time(from);
+        from.check(given_to >= bar.close_time, "flat bars before the bar that they follow");
+        const auto marks = from.get<std::uint8_t>();
+        from.check(marks <= 3, "an unknown mark of a bar");
+        KeptBar& kept = history.restore(bar, given_to, (marks & 1U) != 0);
+        if ((marks & 2U) == 0) continue;
+        TimeNs until = bar.close_time;
+        for (std::size_t cuts = from.get_count(12); cuts != 0; --cuts) {
+            const TimeNs next = get_time(from);
+            from.check(next >= until, "flat bars that are not in order");
+            until = next;
+            history.restore_flats(kept, {until, from.get<std::int32_t>()});
+        }
+    }
+}
+
+void engine::AggregatorState::get(ByteReader& from, Aggregator& to) {
+    to.watermark_ = get_time(from);
+    to.newest_ = get_time(from);
+    to.genesis_ = get_time(from);
+    to.coverage_start_ = get_time(from);
+    to.has_flat_rows_ = to.has_flat_rows_ || to.genesis_ != TIME_NONE;
+    to.owes_genesis_ = to.genesis_ != TIME_NONE && !to.amends();
+    for (std::size_t i = 0; i < to.level_count(); ++i) get_level(from, to, static_cast<int>(i));
+    if (to.base_.active) {
+        to.base_close_ = to.base_.bar.close_time;
+        from.check(to.newest() == to.newest_, "a newest trade that is not the newest");
+    }
+    get_older(from, to);
+    get_missing(from, to);
+    for (std::size_t i = 0; i < to.histories_.size(); ++i) {
+        get_history(from, to, static_cast<int>(i));
+        to.has_news_ = to.has_news_ || to.histories_[i].news() != nullptr;
+    }
+    if (to.options_->lateness_ns > 0 && to.watermark_ != TIME_NONE) {
+        Span span;
+        to.plan_->interval->locate(to.watermark_, span);
+        to.raise_at_ = span.close + to.options_->lateness_ns;
+    }
+    to.guard_base();
+}
+
+}  // namespace klineagg
