@@ -52,6 +52,9 @@ WHEN = {
     "forked": "an engine is used in a process that was forked from the one that made it",
     "clock_backwards": "a simulated clock is to go back",
     "unknown_name": "there is no consumer, producer, worker or symbol of that name",
+    "checkpoint_format": "the bytes of a checkpoint are damaged, or are none",
+    "checkpoint_version": "a checkpoint was written in another format",
+    "checkpoint_mismatch": "a checkpoint was made with another rule for late trades or another calendar",
     "internal": "a defect of klineagg",
 }
 
