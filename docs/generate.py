@@ -56,6 +56,16 @@ WHEN = {
     "checkpoint_version": "a checkpoint was written in another format",
     "checkpoint_mismatch": "a checkpoint was made with another rule for late trades or another calendar",
     "internal": "a defect of klineagg",
+    "wal_locked": "another writer has the log open, in this process or in another one",
+    "wal_damaged": "bytes inside a log are not what was written, and no crash explains it",
+    "wal_halted": "a call to the disk failed; nothing is accepted until `resume()`",
+    "wal_io": "a file of a log cannot be opened, read or written",
+    "wal_full": "the log has reached its limit, and nothing in it is committed elsewhere",
+    "wal_record": "a record is larger than a frame may be, or of a topic that there is not",
+    "wal_closed": "a log is used after it was closed",
+    "wal_format": "a segment was written by another version, or is none",
+    "wal_timeout": "no room, no write or no sync within the timeout",
+    "wal_range": "records are asked for that the log does not have any more",
 }
 
 GROUPS = {

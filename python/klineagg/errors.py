@@ -24,6 +24,10 @@ __all__ = [
     "SnapshotError",
     "TimeUnitError",
     "TradeError",
+    "WalDamagedError",
+    "WalError",
+    "WalHaltedError",
+    "WalTimeoutError",
     "make",
 ]
 
@@ -128,6 +132,28 @@ class LaneFullError(KlineaggError, TimeoutError):
 
 class SnapshotError(KlineaggError, RuntimeError):
     """A snapshot cannot be taken or acknowledged now."""
+
+
+class WalError(KlineaggError, OSError):
+    """A write-ahead log cannot be opened, written or read as asked."""
+
+    # OSError has a __str__ of its own that would hide code and hint.
+    __str__ = KlineaggError.__str__
+
+
+class WalDamagedError(WalError):
+    """Bytes inside a log are not what was written; ``fields`` has the records that are lost."""
+
+
+class WalHaltedError(WalError):
+    """A log accepts nothing since its storage failed or its limit was reached; reading goes on."""
+
+
+class WalTimeoutError(WalError, TimeoutError):
+    """A log had no room, or had not written or synced, within the timeout."""
+
+    # TimeoutError is an OSError, whose __str__ would hide code and hint.
+    __str__ = KlineaggError.__str__
 
 
 class InternalError(KlineaggError, RuntimeError):

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/huge_pool", "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
                 "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",
-                "factorize", "fixed_grid", "interval", "symbol_table", "time", "trade",
+                "factorize", "file", "fixed_grid", "interval", "symbol_table", "time", "trade",
                 "trade_columns",
             }
         ),
@@ -49,6 +49,15 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     (
         "many symbols",
         frozenset({"activity", "batch", "detail/layout", "detail/slice", "merge"}),
+    ),
+    (
+        "log",
+        frozenset(
+            {
+                "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
+                "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
+            }
+        ),
     ),
     (
         "engine tables",

@@ -13,7 +13,7 @@ namespace klineagg {
 
 // X(number, name, Python class, what to do). A number is never reused; a name never changes.
 // 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 6xx the live
-// engine, 9xx ours.
+// engine, 70x ... 71x the write-ahead log, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -53,6 +53,16 @@ namespace klineagg {
     X(620, checkpoint_format, EngineError, "use an older checkpoint, and replay more")             \
     X(621, checkpoint_version, EngineError, "restore it with the version that wrote it")           \
     X(622, checkpoint_mismatch, EngineError, "restore it with the options it was made with")       \
+    X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")  \
+    X(702, wal_damaged, WalDamagedError, "look with `klineagg wal verify`; salvage goes past it")  \
+    X(703, wal_halted, WalHaltedError, "mend the cause, then call resume()")                       \
+    X(704, wal_io, WalError, "look at the disk; the fields tell call, path and errno")             \
+    X(705, wal_full, WalHaltedError, "commit what the log holds, or raise its limit")              \
+    X(706, wal_record, WalError, "see the limits of a record")                                     \
+    X(707, wal_closed, WalError, "open the log again")                                             \
+    X(708, wal_format, WalError, "read it with the version of klineagg that wrote it")             \
+    X(709, wal_timeout, WalTimeoutError, "the disk is too slow for what comes in, or stuck")       \
+    X(710, wal_range, WalError, "ask for records that the log still has")                          \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

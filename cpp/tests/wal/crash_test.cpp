@@ -1,0 +1,334 @@
+// Crashes, power cuts, failing calls and spoiled bytes.
+#include <random>
+#include <thread>
+
+#include "wal/logs.hpp"
+
+using namespace klineagg;
+using namespace klineagg::wal;
+using engine::deadline_after;
+
+namespace {
+
+constexpr Sequence RECORDS = 200;
+
+/// What a writer was told.
+struct Told {
+    Sequence offered = 0;  // 1 ... offered were given to append
+    Sequence written = 0;
+    Sequence durable = 0;
+    bool opened = false;
+};
+
+/// Appends up to RECORDS, with a wait for the disk now and then, until something goes wrong.
+Told run_writer(const std::shared_ptr<FaultyFiles>& files, SyncMode sync, bool may_resume = false) {
+    Told told;
+    try {
+        Log log(files, DIRECTORY, small_options(sync));
+        told.opened = true;
+        told.written = told.offered = log.written();
+        told.durable = log.durable();
+        bool resumed = false;
+        while (told.offered < RECORDS) {
+            const std::string text = content(told.offered + 1);
+            try {
+                const Appended done = log.append_wait(Topic::application, as_bytes(text), 1,
+                                                      deadline_after(5 * NS_PER_SECOND));
+                told.offered = done.last;
+                if (told.offered % 10 == 0) {
+                    if (sync == SyncMode::none)
+                        log.wait_written(told.offered, deadline_after(5 * NS_PER_SECOND));
+                    else
+                        log.wait_durable(told.offered, deadline_after(5 * NS_PER_SECOND));
+                }
+            } catch (const Error&) {
+                told.offered = std::max(told.offered, log.next_sequence() - 1);
+                if (resumed || !may_resume) throw;
+                resumed = true;
+                log.resume();
+            }
+            told.written = log.written();
+            told.durable = log.durable();
+        }
+        told.written = log.written();
+        told.durable = log.durable();
+    } catch (const Error&) {
+    }
+    return told;
+}
+
+/// After whatever happened: the log opens, has everything up to `promised` and nothing that was
+/// not offered, and takes records again.
+void check_recovered(const std::shared_ptr<FaultyFiles>& files, Sequence promised,
+                     Sequence offered) {
+    Sequence last = 0;
+    {
+        Log log(files, DIRECTORY, small_options());
+        last = log.written();
+        CHECK(last >= promised);
+        CHECK(last <= offered);
+        check_records(read_all(files), last);
+        append_records(log, 20);
+    }
+    check_records(read_all(files), last + 20);
+    // Once more: opening is safe to repeat.
+    Log log(files, DIRECTORY, small_options());
+    CHECK(log.written() == last + 20);
+}
+
+std::uint64_t calls_of_a_run(SyncMode sync) {
+    const auto files = std::make_shared<FaultyFiles>();
+    run_writer(files, sync);
+    return files->calls();
+}
+
+/// A log of one closed segment, and where its records begin.
+struct Closed {
+    std::shared_ptr<FaultyFiles> files = std::make_shared<FaultyFiles>();
+    std::string path;
+    std::vector<std::uint64_t> offsets;  // of the frames, the seal last
+};
+
+Closed closed_log(Sequence records, std::size_t segment_bytes) {
+    Closed closed;
+    LogOptions options = small_options();
+    options.segment_bytes = segment_bytes;
+    {
+        Log log(closed.files, DIRECTORY, options);
+        append_records(log, records);
+    }
+    const auto segments = list_segments(*closed.files, DIRECTORY);
+    REQUIRE(segments.size() == 1);
+    closed.path = segments[0].path;
+    SegmentScanner scanner(closed.files->open(closed.path, OpenMode::read), closed.path, 1);
+    FrameView frame;
+    while (scanner.next(frame) == ScanResult::frame) closed.offsets.push_back(frame.offset);
+    closed.offsets.push_back(frame.offset);
+    REQUIRE(closed.offsets.size() == records + 1);
+    return closed;
+}
+
+}  // namespace
+
+TEST_CASE("A crash before any call of the system loses nothing that was written", "[wal]") {
+    for (const SyncMode sync : {SyncMode::none, SyncMode::interval, SyncMode::always}) {
+        const std::uint64_t calls = calls_of_a_run(sync);
+        for (std::uint64_t call = 0; call <= calls; ++call) {
+            INFO("mode " << static_cast<int>(sync) << ", call " << call);
+            const auto files = std::make_shared<FaultyFiles>();
+            files->fail_at(call, FaultyFiles::Fault::short_write, true);
+            const Told told = run_writer(files, sync);
+            files->heal();
+            files->kill();
+            const auto after_cut = files->clone();
+            check_recovered(files, told.written, told.offered);
+            if (sync == SyncMode::none) continue;
+            after_cut->power_cut(Cut::lose_all, call);
+            check_recovered(after_cut, told.durable, told.offered);
+        }
+    }
+}
+
+TEST_CASE("The call that fails once halts the log, which resumes with all that was offered",
+          "[wal]") {
+    using Fault = FaultyFiles::Fault;
+    for (const SyncMode sync : {SyncMode::none, SyncMode::interval, SyncMode::always}) {
+        const std::uint64_t calls = calls_of_a_run(sync);
+        for (std::uint64_t call = 0; call <= calls; ++call) {
+            for (const Fault fault : {Fault::io_error, Fault::no_space, Fault::short_write}) {
+                INFO("mode " << static_cast<int>(sync) << ", call " << call << ", fault "
+                             << static_cast<int>(fault));
+                const auto files = std::make_shared<FaultyFiles>();
+                files->fail_at(call, fault, false);
+                const Told told = run_writer(files, sync, true);
+                files->heal();
+                files->kill();
+                const auto after_cut = files->clone();
+                check_recovered(files, told.written, told.offered);
+                if (sync == SyncMode::none) continue;
+                after_cut->power_cut(Cut::lose_all, call);
+                check_recovered(after_cut, told.durable, told.offered);
+            }
+        }
+    }
+}
+
+namespace {
+
+void cut_power(std::uint64_t seeds) {
+    const std::uint64_t calls = calls_of_a_run(SyncMode::interval);
+    for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+        INFO("seed " << seed);
+        const SyncMode sync = seed % 2 == 0 ? SyncMode::interval : SyncMode::always;
+        const auto files = std::make_shared<FaultyFiles>();
+        files->fail_at(seed * 7919 % calls, FaultyFiles::Fault::short_write, true);
+        const Told told = run_writer(files, sync);
+        files->heal();
+        files->power_cut(Cut::any, seed);
+        check_recovered(files, told.durable, told.offered);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("A power cut takes any of what was not synced, and nothing else", "[wal]") {
+    cut_power(400);
+}
+TEST_CASE("10,000 power cuts", "[.slow][wal]") {
+    cut_power(10'000);
+}
+
+TEST_CASE("Cut at any byte of its last records a log opens without these only", "[wal]") {
+    const Closed closed = closed_log(30, 1U << 16U);
+    const std::size_t size = closed.files->bytes_of(closed.path).size();
+    const auto first = static_cast<std::size_t>(closed.offsets[26]);
+    for (std::size_t end = first; end < size; ++end) {
+        INFO("cut at " << end);
+        const auto files = closed.files->clone();
+        files->bytes_of(closed.path).resize(end);
+        Sequence whole = 26;
+        while (whole < 30 && closed.offsets[whole + 1] <= end) ++whole;
+        {
+            Log log(files, DIRECTORY, small_options());
+            REQUIRE(log.written() == whole);
+            REQUIRE(log.repaired_bytes() == end - closed.offsets[whole]);
+        }
+        const Content content = read_all(files);
+        check_records(content, whole);
+        REQUIRE(content.damages.empty());
+    }
+}
+
+namespace {
+
+void flip_bytes(std::size_t step) {
+    const Closed closed = closed_log(420, 1U << 16U);
+    std::vector<std::byte>& bytes = closed.files->bytes_of(closed.path);
+    REQUIRE(bytes.size() > 50'000);
+    ReadOptions salvage;
+    salvage.salvage = true;
+    salvage.is_quiet = true;
+    std::size_t frame = 0;
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+        while (frame + 1 < closed.offsets.size() && closed.offsets[frame + 1] <= at) ++frame;
+        if (at % step != 0 && at > 256 && at < bytes.size() - 300) continue;
+        bytes[at] ^= std::byte{0x10};
+        Reader reader(closed.files, DIRECTORY, salvage);
+        Reader::Frame record;
+        Sequence records = 0;
+        bool all_right = true;
+        while (reader.next(record)) {
+            ++records;
+            const Bytes payload = record.view.payload;
+            all_right = all_right && content(record.view.header.sequence) ==
+                                         std::string(reinterpret_cast<const char*>(payload.data()),
+                                                     payload.size());
+        }
+        bytes[at] ^= std::byte{0x10};
+        if (!all_right) FAIL("byte " << at << ": a wrong record was read");
+        const bool in_header = at < SEGMENT_HEADER_BYTES;
+        const bool in_seal = !in_header && frame == 420;
+        if (in_header || in_seal) {
+            const bool told = in_seal ? reader.torn_bytes() > 0 : reader.damages().size() == 1;
+            if (records != 420 || !told) FAIL("byte " << at << " of header or seal");
+            continue;
+        }
+        const bool named = reader.damages().size() == 1 && reader.damages()[0].first == frame + 1 &&
+                           reader.damages()[0].last == frame + 1 &&
+                           reader.damages()[0].offset == closed.offsets[frame];
+        if (records != 419 || !named) FAIL("byte " << at << " of record " << frame + 1);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("A flipped byte of a segment is noticed, and the record that it takes is named",
+          "[wal]") {
+    flip_bytes(5);
+}
+TEST_CASE("Any flipped byte of a segment", "[.slow][wal]") {
+    flip_bytes(1);
+}
+
+TEST_CASE("Damage inside stops opening and reading with the range named; salvage goes on",
+          "[wal]") {
+    const Closed closed = closed_log(100, 1U << 16U);
+    closed.files->bytes_of(closed.path)[static_cast<std::size_t>(closed.offsets[40]) + 60] ^=
+        std::byte{1};
+    try {
+        Log log(closed.files, DIRECTORY, small_options());
+        FAIL("opened");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::wal_damaged);
+        const Error::Fields& fields = error.fields();
+        CHECK(std::find(fields.begin(), fields.end(),
+                        std::pair<std::string, std::string>("first_sequence", "41")) !=
+              fields.end());
+        CHECK(std::find(fields.begin(), fields.end(),
+                        std::pair<std::string, std::string>("last_sequence", "41")) !=
+              fields.end());
+    }
+    CHECK_THROWS_AS(read_all(closed.files), Error);
+    ReadOptions later;
+    later.from = 42;
+    CHECK(read_all(closed.files, later).records.size() == 59);
+    LogOptions options = small_options();
+    options.salvage = true;
+    {
+        Log log(closed.files, DIRECTORY, options);
+        REQUIRE(log.lost().size() == 1);
+        CHECK(log.lost()[0].first == 41);
+        CHECK(log.written() == 100);
+        append_records(log, 5);
+    }
+    ReadOptions salvage;
+    salvage.salvage = true;
+    const Content all = read_all(closed.files, salvage);
+    CHECK(all.records.size() == 104);
+    CHECK(all.damages.size() == 1);
+}
+
+TEST_CASE("A missing segment is damage, and so is a foreign one", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    {
+        Log log(files, DIRECTORY, small_options());
+        append_records(log, 500);
+    }
+    const auto segments = list_segments(*files, DIRECTORY);
+    REQUIRE(segments.size() > 3);
+    files->remove(segments[1].path);
+    ReadOptions salvage;
+    salvage.salvage = true;
+    const Content all = read_all(files, salvage);
+    REQUIRE(all.damages.size() == 1);
+    CHECK(all.damages[0].first == segments[1].first);
+    CHECK(all.damages[0].last == segments[2].first - 1);
+    CHECK(all.records.size() == 500 - (segments[2].first - segments[1].first));
+}
+
+TEST_CASE("A failed sync halts at once and is not taken back by a later one", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    Log log(files, DIRECTORY, small_options(SyncMode::always));
+    append_records(log, 10);
+    REQUIRE(log.wait_durable(10, deadline_after(5 * NS_PER_SECOND)));
+    // The next calls are the write and the sync.
+    files->fail_at(1, FaultyFiles::Fault::io_error, false);
+    append_records(log, 1);
+    CHECK_THROWS_AS(log.wait_durable(11, deadline_after(5 * NS_PER_SECOND)), Error);
+    CHECK(log.state() == LogState::halted);
+    CHECK(log.durable() == 10);
+    REQUIRE(log.failure().has_value());
+    CHECK(log.failure()->code() == ErrorCode::wal_io);
+    CHECK(log.append(Topic::application, as_bytes("x")).status == AppendStatus::halted);
+    check_records(read_all(files), 11);  // reading goes on
+    const std::uint64_t syncs = files->syncs();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(files->syncs() == syncs);
+    log.resume();
+    CHECK(log.durable() == 11);
+    CHECK(log.state() == LogState::running);
+    append_records(log, 4);
+    REQUIRE(log.wait_durable(15, deadline_after(5 * NS_PER_SECOND)));
+    files->power_cut(Cut::lose_all, 1);
+    check_records(read_all(files), 15);
+}

@@ -1,0 +1,248 @@
+#include "klineagg/wal/log.hpp"
+
+#include <thread>
+
+#include "wal/logs.hpp"
+
+using namespace klineagg;
+using namespace klineagg::wal;
+using engine::deadline_after;
+
+TEST_CASE("What is appended is read back, over many segments and openings", "[wal]") {
+    for (const SyncMode sync : {SyncMode::none, SyncMode::interval, SyncMode::always}) {
+        const auto files = std::make_shared<FaultyFiles>();
+        Uuid id{};
+        for (Sequence round = 0; round < 4; ++round) {
+            Log log(files, DIRECTORY, small_options(sync));
+            if (round == 0) id = log.id();
+            CHECK(log.id() == id);
+            CHECK(log.next_sequence() == round * 500 + 1);
+            append_records(log, 500);
+            REQUIRE(log.wait_written((round + 1) * 500, deadline_after(5 * NS_PER_SECOND)));
+            if (sync != SyncMode::none) {
+                REQUIRE(log.wait_durable((round + 1) * 500, deadline_after(5 * NS_PER_SECOND)));
+            } else {
+                CHECK(log.durable() == 0);
+            }
+            check_records(read_all(files), (round + 1) * 500);
+        }
+        const Content all = read_all(files);
+        check_records(all, 2000);
+        CHECK(all.is_sealed);
+        CHECK(all.damages.empty());
+        CHECK(list_segments(*files, DIRECTORY).size() > 10);
+    }
+}
+
+TEST_CASE("Opening again and again without records leaves one segment", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    for (int i = 0; i < 5; ++i) {
+        Log log(files, DIRECTORY, small_options());
+        CHECK(log.next_sequence() == 1);
+    }
+    CHECK(list_segments(*files, DIRECTORY).size() == 1);
+}
+
+TEST_CASE("A second writer is refused", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    {
+        Log log(files, DIRECTORY, small_options());
+        try {
+            Log other(files, DIRECTORY, small_options());
+            FAIL("two writers");
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::wal_locked);
+        }
+    }
+    Log log(files, DIRECTORY, small_options());
+    CHECK(log.state() == LogState::running);
+}
+
+TEST_CASE("Several threads append, and each keeps its order", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    constexpr int THREADS = 3;
+    constexpr int EACH = 3000;
+    {
+        Log log(files, DIRECTORY, small_options());
+        std::vector<std::thread> threads;
+        for (int thread = 0; thread < THREADS; ++thread) {
+            threads.emplace_back([&log, thread] {
+                for (int i = 0; i < EACH; ++i) {
+                    const std::string text = std::to_string(thread) + " " + std::to_string(i);
+                    log.append_wait(Topic::command, as_bytes(text), 1,
+                                    deadline_after(10 * NS_PER_SECOND));
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+    }
+    const Content all = read_all(files);
+    REQUIRE(all.records.size() == THREADS * EACH);
+    CHECK(all.records.rbegin()->first == THREADS * EACH);
+    std::vector<int> next(THREADS, 0);
+    for (const auto& [sequence, text] : all.records) {
+        const auto thread = static_cast<std::size_t>(text[0] - '0');
+        REQUIRE(text == std::to_string(thread) + " " + std::to_string(next[thread]));
+        ++next[thread];
+    }
+}
+
+TEST_CASE("Names are in every segment that needs them", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    {
+        Log log(files, DIRECTORY, small_options());
+        log.append_names({{NameKind::symbol, 4, "BTCUSDT"}, {NameKind::source, 1, "feed"}},
+                         deadline_after(NS_PER_SECOND));
+        append_records(log, 600);
+        log.append_names({{NameKind::symbol, 5, "ETHUSDT"}}, deadline_after(NS_PER_SECOND));
+        append_records(log, 600);
+    }
+    for (const SegmentEntry& segment : list_segments(*files, DIRECTORY)) {
+        ReadOptions options;
+        options.from = segment.first;
+        Reader reader(files, DIRECTORY, options);
+        Reader::Frame frame;
+        REQUIRE(reader.next(frame));
+        REQUIRE_FALSE(reader.names().empty());
+        CHECK(reader.names()[0] == Name{NameKind::symbol, 4, "BTCUSDT"});
+        CHECK(reader.names()[1] == Name{NameKind::source, 1, "feed"});
+        if (segment.first > 601) CHECK(reader.names().size() == 3);
+    }
+    check_records(read_all(files), 1200);
+}
+
+TEST_CASE("A reader follows a log that is written", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    Log log(files, DIRECTORY, small_options());
+    ReadOptions options;
+    options.follow = true;
+    std::thread writer([&] { append_records(log, 5000); });
+    Reader reader(files, DIRECTORY, options);
+    Sequence last = 0;
+    bool right = true;
+    while (last < 5000 && right) {
+        Reader::Frame frame;
+        if (!reader.next(frame)) {
+            std::this_thread::yield();
+            continue;
+        }
+        const Bytes payload = frame.view.payload;
+        right = frame.view.header.sequence == last + 1 &&
+                content(last + 1) ==
+                    std::string(reinterpret_cast<const char*>(payload.data()), payload.size());
+        ++last;
+    }
+    CHECK(right);
+    writer.join();
+    CHECK(last == 5000);
+}
+
+TEST_CASE("A reader gives what was asked for", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    const auto clock = std::make_shared<engine::SimulatedClock>(1000);
+    LogOptions chosen = small_options();
+    chosen.clock = clock;
+    {
+        Log log(files, DIRECTORY, chosen);
+        for (int i = 0; i < 1000; ++i) {
+            clock->advance(1000 + i);
+            const std::string text = content(log.next_sequence());
+            const Topic topic = i % 10 == 0 ? Topic::clock : Topic::application;
+            log.append_wait(topic, as_bytes(text), 4, deadline_after(NS_PER_SECOND));
+        }
+    }
+    ReadOptions options;
+    options.from = 1002;
+    options.to = 1013;
+    Reader reader(files, DIRECTORY, options);
+    Reader::Frame frame;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> parts;
+    while (reader.next(frame)) parts.emplace_back(frame.skip, frame.count);
+    CHECK(parts ==
+          std::vector<std::pair<std::uint32_t, std::uint32_t>>{{1, 3}, {0, 4}, {0, 4}, {0, 1}});
+
+    options = {};
+    options.topics = 1U << static_cast<unsigned>(Topic::clock);
+    options.start = 1100;
+    options.end = 1200;
+    const Content some = read_all(files, options);
+    CHECK(some.records.size() == 10);
+    CHECK(some.records.begin()->first == 401);
+}
+
+TEST_CASE("Retention removes what is committed, and no more", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    LogOptions options = small_options();
+    options.size_max = 5 * options.segment_bytes;
+    Log log(files, DIRECTORY, options);
+    for (int i = 0; i < 20; ++i) {
+        append_records(log, 100);
+        REQUIRE(log.wait_durable(log.next_sequence() - 1, deadline_after(5 * NS_PER_SECOND)));
+        log.set_committed(log.written());
+    }
+    CHECK(log.state() == LogState::running);
+    CHECK(log.stats().removed_segments > 5);
+    const std::vector<SegmentEntry> segments = list_segments(*files, DIRECTORY);
+    CHECK(segments.size() <= 5);
+    check_records(read_all(files), 2000, segments.front().first);
+    ReadOptions old;
+    old.from = 1;
+    try {
+        Reader reader(files, DIRECTORY, old);
+        FAIL("record 1 is gone");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::wal_range);
+    }
+}
+
+TEST_CASE("At the limit with nothing committed the log halts, and goes on afterwards", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    LogOptions options = small_options();
+    options.size_max = 4 * options.segment_bytes;
+    Log log(files, DIRECTORY, options);
+    ErrorCode code = ErrorCode::internal;
+    try {
+        append_records(log, 10'000);
+    } catch (const Error& error) {
+        code = error.code();
+    }
+    CHECK(code == ErrorCode::wal_full);
+    CHECK(log.state() == LogState::halted);
+    const Sequence written = log.written();
+    const Sequence offered = log.next_sequence() - 1;
+    check_records(read_all(files), written);
+    CHECK_THROWS_AS(log.resume(), Error);
+    log.set_committed(written);
+    log.resume();
+    CHECK(log.state() == LogState::running);
+    REQUIRE(log.wait_durable(offered, deadline_after(5 * NS_PER_SECOND)));
+    const Sequence oldest = list_segments(*files, DIRECTORY).front().first;
+    CHECK(oldest > 1);
+    check_records(read_all(files), offered, oldest);
+}
+
+TEST_CASE("Options out of range are refused", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    const auto refused = [&](auto&& change) {
+        LogOptions options = small_options();
+        change(options);
+        try {
+            Log log(files, DIRECTORY, options);
+            return false;
+        } catch (const Error& error) {
+            return error.code() == ErrorCode::invalid_option;
+        }
+    };
+    CHECK(refused([](LogOptions& o) { o.segment_bytes = 100; }));
+    CHECK(refused([](LogOptions& o) { o.ring_bytes = 100; }));
+    CHECK(refused([](LogOptions& o) { o.interval_ns = 0; }));
+    CHECK(refused([](LogOptions& o) { o.size_max = o.segment_bytes; }));
+    Log log(files, DIRECTORY, small_options());
+    const std::string large(log.payload_bytes_max() + 1, 'x');
+    CHECK(log.append(Topic::l2, as_bytes(large)).status == AppendStatus::too_large);
+    CHECK(log.append(Topic::l2, as_bytes("ab"), 3).status == AppendStatus::too_large);
+    CHECK(log.append(Topic::l2, as_bytes(large.substr(1))).status == AppendStatus::ok);
+    log.close();
+    log.close();
+    CHECK(log.append(Topic::l2, as_bytes("ab")).status == AppendStatus::closed);
+}
