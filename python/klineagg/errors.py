@@ -10,7 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 __all__ = [
+    "BusError",
+    "BusNameError",
     "ColumnError",
+    "DeliveryError",
     "EngineError",
     "FileError",
     "InternalError",
@@ -20,6 +23,8 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "OrderError",
+    "PublisherExistsError",
+    "RecordTypeError",
     "ResultError",
     "SnapshotError",
     "TimeUnitError",
@@ -154,6 +159,24 @@ class WalTimeoutError(WalError, TimeoutError):
 
     # TimeoutError is an OSError, whose __str__ would hide code and hint.
     __str__ = KlineaggError.__str__
+class BusError(KlineaggError, RuntimeError):
+    """The bus cannot do what it was asked to, as it is or where it is."""
+
+
+class BusNameError(BusError, ValueError):
+    """A name that a topic, a publisher or a subscriber cannot have."""
+
+
+class PublisherExistsError(BusError):
+    """A living publisher of this name holds the topic already."""
+
+
+class RecordTypeError(BusError, TypeError):
+    """A record without a fixed layout, or another one than the topic's."""
+
+
+class DeliveryError(BusError):
+    """A message was not acknowledged by all who had to, after every retry."""
 
 
 class InternalError(KlineaggError, RuntimeError):

@@ -14,6 +14,7 @@ namespace klineagg {
 // X(number, name, Python class, what to do). A number is never reused; a name never changes.
 // 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 6xx the live
 // engine, 70x ... 71x the write-ahead log, 9xx ours.
+// engine, 8xx the bus, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -63,6 +64,18 @@ namespace klineagg {
     X(708, wal_format, WalError, "read it with the version of klineagg that wrote it")             \
     X(709, wal_timeout, WalTimeoutError, "the disk is too slow for what comes in, or stuck")       \
     X(710, wal_range, WalError, "ask for records that the log still has")                          \
+    X(801, bus_unavailable, BusError, "is there room, and may this user write there?")             \
+    X(802, publisher_exists, PublisherExistsError, "stop the other one, or take another name")     \
+    X(803, record_mismatch, RecordTypeError, "give both sides the same record")                    \
+    X(804, segment_damaged, BusError, "remove the segment: another program wrote it")              \
+    X(805, batch_too_large, BusError, "publish less at once, or make the ring larger")             \
+    X(806, bus_closed, BusError, "make a new one")                                                 \
+    X(807, delivery_failed, DeliveryError, "look at the missing acknowledgers")                    \
+    X(808, too_many_publishers, BusError, "let the workers share publishers")                      \
+    X(809, bus_name, BusNameError, "use letters, digits, '_' and '-'")                             \
+    X(810, loan_outstanding, BusError, "commit or drop the loan first")                            \
+    X(811, resume_hole, BusError, "start anew: the log no longer has these messages")              \
+    X(812, peer_failed, BusError, "look at the message of the other transport")                    \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

@@ -1,0 +1,153 @@
+// A topic: a folder's share of segments. One control segment holds the words for waiting and the
+// table of subscribers, which readers write; each publisher has a ring, which they cannot.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "klineagg/bus/records.hpp"
+#include "klineagg/bus/segment.hpp"
+#include "klineagg/bus/words.hpp"
+#include "klineagg/engine/clock.hpp"
+#include "klineagg/engine/wait.hpp"
+
+namespace klineagg::bus {
+
+inline constexpr std::size_t TOPIC_BYTES = 47;
+inline constexpr std::size_t SUBSCRIBERS_LISTED = 2048;
+inline constexpr std::size_t PUBLISHERS_MAX = 10;  // of one topic
+
+/// Where the segments are: a folder that belongs to one user (and the group he names).
+class Folder {
+public:
+    /// An empty `path` is the user's default. Makes it if it is not there. Throws bus_unavailable,
+    /// also when it belongs to somebody else, who could put anything into it.
+    explicit Folder(const std::string& path = {}, Access access = {});
+    [[nodiscard]] static std::string default_path();
+
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] const Access& access() const noexcept { return access_; }
+    [[nodiscard]] std::vector<std::string> topics() const;
+
+private:
+    std::string path_;
+    Access access_;
+};
+
+/// What a subscriber shows of itself; written by it alone.
+struct alignas(128) SubscriberEntry {
+    char name[NAME_BYTES] = {};
+    std::atomic<std::int64_t> pid{0};
+    std::atomic<std::int64_t> joined{0};
+    Word received{0};
+    Word lost{0};
+    Word behind{0};
+    Word duplicates{0};
+    std::atomic<std::int64_t> seen{0};  // when it last looked
+};
+static_assert(sizeof(SubscriberEntry) == 128);
+
+struct TopicHeader {
+    std::uint64_t magic = 0;
+    std::uint32_t layout_version = 0;
+    std::uint32_t listed = 0;
+    char topic[48] = {};
+    // (epoch << 1) | somebody is parked. Readers wait until it changes.
+    alignas(128) std::atomic<std::uint32_t> wait_word{0};
+    // Rises when a publisher comes, goes or is replaced: readers look at the folder again.
+    alignas(128) std::atomic<std::uint32_t> roster{0};
+    alignas(128) SubscriberEntry subscribers[SUBSCRIBERS_LISTED];
+};
+
+/// Copies of the entries in use.
+struct SubscriberInfo {
+    std::string name;
+    std::int64_t pid = 0;
+    TimeNs joined = 0;
+    TimeNs seen = 0;
+    std::uint64_t received = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t behind = 0;
+    std::uint64_t duplicates = 0;
+};
+
+/// Throws bus_name unless it is letters, digits, '_', '-' and, in topics, '.' within.
+void check_topic(std::string_view name);
+void check_name(std::string_view name);
+
+class Topic {
+public:
+    /// Opens the control segment, or makes it.
+    Topic(const Folder& folder, std::string name);
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const Folder& folder() const noexcept { return folder_; }
+    [[nodiscard]] TopicHeader& header() const noexcept { return *header_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] std::string ring_path(std::string_view publisher) const;
+    /// Of a publisher whose segment was removed: where its sequence goes on.
+    [[nodiscard]] std::string tombstone_path(std::string_view publisher) const;
+    /// Names with a ring here, sorted.
+    [[nodiscard]] std::vector<std::string> publishers() const;
+    [[nodiscard]] std::vector<SubscriberInfo> subscribers() const;
+
+    // --- Waiting ---
+
+    /// Of a publisher, behind its store of the tail. One load as long as nobody is parked;
+    /// `remote_fence` says that readers' membarriers reach this process. True when it woke some.
+    bool notify(bool remote_fence) noexcept {
+        std::atomic<std::uint32_t>& word = header_->wait_word;
+        if (remote_fence) {
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if ((word.load(std::memory_order_relaxed) & 1) == 0) [[likely]] return false;
+        } else if ((word.fetch_add(0, std::memory_order_seq_cst) & 1) == 0) {
+            return false;
+        }
+        wake();
+        return true;
+    }
+    void roster_changed() noexcept;
+    /// Sleeps until a notify() that came after the call, `deadline`, or for no reason.
+    /// `has_work` is asked after the announcement, so that nothing is missed. `remote_fence`: all
+    /// publishers that may notify have registered for it.
+    void park(const std::function<bool()>& has_work, engine::MonotonicNs deadline,
+              bool remote_fence) noexcept;
+    /// A publisher asks once whether membarriers of other processes reach this one.
+    static bool register_remote_fence() noexcept;
+
+private:
+    friend class SubscriberSeat;
+    void wake() noexcept;
+
+    Folder folder_;
+    std::string name_;
+    std::string path_;
+    MappedFile file_;
+    TopicHeader* header_ = nullptr;
+};
+
+/// A subscriber's line in the table; free for others when it is dropped or its process dies. All
+/// lines taken: an invisible line, since counting must not stop anybody from receiving.
+class SubscriberSeat {
+public:
+    SubscriberSeat(const Topic& topic, std::string_view name);
+    ~SubscriberSeat();
+    SubscriberSeat(const SubscriberSeat&) = delete;
+    SubscriberSeat& operator=(const SubscriberSeat&) = delete;
+    [[nodiscard]] SubscriberEntry& entry() noexcept { return *entry_; }
+
+private:
+    SubscriberEntry own_;
+    SubscriberEntry* entry_ = &own_;
+    FileLock lock_;
+};
+
+[[nodiscard]] TimeNs utc_now() noexcept;
+
+}  // namespace klineagg::bus

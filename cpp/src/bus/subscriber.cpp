@@ -1,0 +1,262 @@
+#include "klineagg/bus/subscriber.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "klineagg/error.hpp"
+
+namespace klineagg::bus {
+namespace {
+
+// How often who waits looks at the folder and at the publishers' locks: a death is seen within it.
+constexpr DurationNs REFRESH_NS = 250'000'000;
+constexpr std::uint32_t PARK_SPINS = 200;
+
+engine::WaitKind kind_of_spins(engine::WaitKind kind) {
+    return kind == engine::WaitKind::spin ? kind : engine::WaitKind::backoff;
+}
+
+}  // namespace
+
+Subscriber::Subscriber(const Folder& folder, const std::string& topic, const RecordType& type,
+                       SubscriberOptions options)
+    : topic_(folder, topic),
+      type_(type),
+      options_(std::move(options)),
+      seat_(std::make_unique<SubscriberSeat>(topic_, options_.name)),
+      waiter_(kind_of_spins(options_.wait)),
+      process_(process_generation()) {
+    roster_ = topic_.header().roster.load(std::memory_order_acquire);
+    for (const std::string& name : topic_.publishers()) attach(name, true);
+}
+
+Subscriber::~Subscriber() = default;
+
+void Subscriber::check_size(std::size_t bytes) const {
+    if (bytes != type_.bytes()) {
+        throw Error(ErrorCode::record_mismatch,
+                    "records of " + std::to_string(bytes) + " bytes of the topic " +
+                        topic_.name() + ", whose " + type_.name() + " has " +
+                        std::to_string(type_.bytes()));
+    }
+}
+
+void Subscriber::attach(const std::string& name, bool at_start) {
+    const std::string path = topic_.ring_path(name);
+    auto file = MappedFile::open(path, false);
+    if (!file) return;  // gone again
+    const RingMemory ring = RingMemory::open(file->data(), file->size());
+    const RingHeader& header = ring.header();
+    LockProbe probe(path);
+    if (header.type_hash != type_.hash()) {
+        // A dead publisher's old records are no reason to refuse the living ones.
+        if (!probe.is_locked()) return;
+        throw Error(ErrorCode::record_mismatch,
+                    "the publisher " + name + " of the topic " + topic_.name() + " sends " +
+                        ring.type().text() + ", not " + type_.text(),
+                    {{"topic", topic_.name()}, {"publisher", name}});
+    }
+    const auto wanted = options_.from.find(name);
+    std::uint64_t cursor = header.first_sequence;
+    if (wanted != options_.from.end()) {
+        cursor = wanted->second;
+    } else if (at_start) {
+        cursor = header.tail.load(std::memory_order_acquire);
+        if (options_.start == Start::oldest) cursor = RingReader(ring, cursor).oldest();
+    }
+    auto source = std::make_unique<Source>();
+    source->name = name;
+    source->file = std::make_shared<MappedFile>(std::move(*file));
+    source->reader = RingReader(ring, cursor);
+    source->probe = std::move(probe);
+    sources_.push_back(std::move(source));
+}
+
+/// The old segment is drained; the new one goes on with the sequence.
+void Subscriber::follow_replacement(Source& source) {
+    const std::string path = topic_.ring_path(source.name);
+    if (source.reader.behind() != 0 || source.file->is_at(path)) return;
+    auto file = MappedFile::open(path, false);
+    if (!file) return;  // removed: its publisher is dead
+    const RingMemory ring = RingMemory::open(file->data(), file->size());
+    // Looked at again: the last records of the old one may have come in between.
+    if (source.reader.behind() != 0) return;
+    if (ring.header().type_hash != type_.hash()) {
+        throw Error(ErrorCode::record_mismatch,
+                    "the publisher " + source.name + " of the topic " + topic_.name() +
+                        " now sends " + ring.type().text() + ", not " + type_.text(),
+                    {{"topic", topic_.name()}, {"publisher", source.name}});
+    }
+    source.lost_before += source.reader.lost();
+    source.reader = RingReader(ring, source.reader.cursor());
+    source.file = std::make_shared<MappedFile>(std::move(*file));
+    source.probe = LockProbe(path);
+}
+
+void Subscriber::refresh() {
+    roster_ = topic_.header().roster.load(std::memory_order_acquire);
+    for (auto& source : sources_) follow_replacement(*source);
+    for (const std::string& name : topic_.publishers()) {
+        const bool known = std::any_of(sources_.begin(), sources_.end(),
+                                       [&](const auto& s) { return s->name == name; });
+        if (!known) attach(name, false);
+    }
+    show_counts();
+    if (process_ == process_generation())
+        seat_->entry().seen.store(utc_now(), std::memory_order_relaxed);
+}
+
+std::size_t Subscriber::receive(std::byte* to, std::size_t count_max) {
+    if (topic_.header().roster.load(std::memory_order_relaxed) != roster_) [[unlikely]]
+        refresh();
+    const std::size_t sources = sources_.size();
+    const std::size_t bytes = type_.bytes();
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < sources && count < count_max; ++i) {
+        Source& source = *sources_[(turn_ + i) % sources];
+        const std::size_t got = source.reader.read(to + count * bytes, count_max - count);
+        source.received += got;
+        count += got;
+    }
+    if (sources > 1) ++turn_;
+    received_ += count;
+    if (count != 0) show_counts();
+    return count;
+}
+
+void Subscriber::show_counts() noexcept {
+    if (process_ != process_generation()) return;  // a forked child: the line is its parent's
+    SubscriberEntry& entry = seat_->entry();
+    entry.received.store(received_, std::memory_order_relaxed);
+    entry.lost.store(lost(), std::memory_order_relaxed);
+    entry.behind.store(behind(), std::memory_order_relaxed);
+}
+
+void Subscriber::count_duplicates(std::uint64_t count) noexcept {
+    duplicates_ += count;
+    seat_->entry().duplicates.store(duplicates_, std::memory_order_relaxed);
+}
+
+bool Subscriber::has_work() const noexcept {
+    return std::any_of(sources_.begin(), sources_.end(),
+                       [](const auto& s) { return s->reader.behind() != 0; });
+}
+
+bool Subscriber::needs_remote_fence() const noexcept {
+    return std::any_of(sources_.begin(), sources_.end(), [](const auto& s) {
+        return s->reader.ring().header().remote_fence.load(std::memory_order_relaxed) != 0;
+    });
+}
+
+bool Subscriber::wait(engine::MonotonicNs deadline) {
+    engine::MonotonicNs next_refresh = 0;
+    for (std::uint32_t round = 0;; ++round) {
+        if (has_work()) {
+            waiter_.reset();
+            return true;
+        }
+        const bool changed =
+            topic_.header().roster.load(std::memory_order_relaxed) != roster_;
+        // The clock is asked now and then only: asking costs as much as a message.
+        if (changed || round % 32 == 0) {
+            const engine::MonotonicNs now = engine::monotonic_ns();
+            if (changed || (next_refresh != 0 && now >= next_refresh)) refresh();
+            if (next_refresh == 0 || now >= next_refresh) next_refresh = now + REFRESH_NS;
+            if (changed) continue;
+            if (now >= deadline) return false;
+        }
+        if (options_.wait != engine::WaitKind::park) {
+            waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));
+        } else if (round < PARK_SPINS) {
+            engine::spin_pause();
+        } else {
+            topic_.park(
+                [this] {
+                    return has_work() ||
+                           topic_.header().roster.load(std::memory_order_relaxed) != roster_;
+                },
+                std::min(deadline, next_refresh), needs_remote_fence());
+            round |= 31;  // the clock is asked at once: sleeping took longer than asking
+        }
+    }
+}
+
+Subscriber::Peek Subscriber::peek(std::size_t count_max) {
+    if (topic_.header().roster.load(std::memory_order_relaxed) != roster_) refresh();
+    Peek peek;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+        const std::size_t index = (turn_ + i) % sources_.size();
+        peek.source = index;
+        peek.view = sources_[index]->reader.peek(count_max);
+        if (!peek.view.pieces[0].empty()) break;
+    }
+    peek.lost = lost();
+    ++turn_;
+    return peek;
+}
+
+bool Subscriber::still_valid(const Peek& peek) const {
+    return peek.view.pieces[0].empty() ||
+           sources_.at(peek.source)->reader.still_valid(peek.view.first);
+}
+
+bool Subscriber::release_peek(const Peek& peek) {
+    if (peek.view.pieces[0].empty()) return true;
+    Source& source = *sources_.at(peek.source);
+    // Received or replaced in between: the cursor is beyond it already.
+    if (source.reader.cursor() != peek.view.first) return still_valid(peek);
+    const std::size_t count = peek.view.count(type_.bytes());
+    const bool valid = source.reader.still_valid(peek.view.first);
+    if (valid) {
+        source.reader.advance(count);
+        source.received += count;
+        received_ += count;
+    } else {
+        source.reader.drop(count);
+    }
+    show_counts();
+    return valid;
+}
+
+std::vector<SourceInfo> Subscriber::sources() const {
+    std::vector<SourceInfo> all;
+    for (const auto& source : sources_) {
+        const RingHeader& header = source->reader.ring().header();
+        SourceInfo info;
+        info.name = source->name;
+        info.generation = header.generation.load(std::memory_order_relaxed);
+        info.pid = header.pid.load(std::memory_order_relaxed);
+        info.alive = source->probe.is_locked();
+        info.heartbeat = header.heartbeat_time.load(std::memory_order_relaxed);
+        info.next = source->reader.cursor();
+        info.behind = source->reader.behind();
+        info.received = source->received;
+        info.lost = source->lost_before + source->reader.lost();
+        all.push_back(std::move(info));
+    }
+    return all;
+}
+
+std::map<std::string, std::uint64_t> Subscriber::positions() const {
+    std::map<std::string, std::uint64_t> next;
+    for (const auto& source : sources_) next[source->name] = source->reader.cursor();
+    return next;
+}
+
+std::uint64_t Subscriber::lost() const noexcept {
+    std::uint64_t sum = 0;
+    for (const auto& source : sources_) sum += source->lost_before + source->reader.lost();
+    return sum;
+}
+
+std::uint64_t Subscriber::behind() const noexcept {
+    std::uint64_t sum = 0;
+    for (const auto& source : sources_) sum += source->reader.behind();
+    return sum;
+}
+
+std::shared_ptr<const void> Subscriber::memory_of(std::size_t source) const {
+    return source < sources_.size() ? sources_[source]->file : nullptr;
+}
+
+}  // namespace klineagg::bus

@@ -1,0 +1,184 @@
+#include "klineagg/bus/topic.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "klineagg/error.hpp"
+
+namespace klineagg::bus {
+namespace {
+
+constexpr std::uint64_t TOPIC_MAGIC = 0x3143504f544b414cu;  // "LAKTOPC1"
+constexpr std::uint32_t TOPIC_LAYOUT_VERSION = 1;
+constexpr std::string_view TOPIC_SUFFIX = ".topic";
+constexpr std::string_view RING_SUFFIX = ".ring";
+
+void check_text(std::string_view name, std::size_t bytes_max, bool dots, const char* what) {
+    const auto fine = [&](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-' || (dots && c == '.');
+    };
+    if (name.empty() || name.size() > bytes_max || name.front() == '.' || name.back() == '.' ||
+        !std::all_of(name.begin(), name.end(), fine)) {
+        throw Error(ErrorCode::bus_name,
+                    std::string("the name of a ") + what + " has 1 to " +
+                        std::to_string(bytes_max) + " letters, digits, '_' and '-', not '" +
+                        std::string(name) + "'",
+                    {{"name", std::string(name)}});
+    }
+}
+
+std::vector<std::string> names_between(const std::string& folder, std::string_view prefix,
+                                       std::string_view suffix) {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+        const std::string file = entry.path().filename().string();
+        if (file.size() > prefix.size() + suffix.size() && file.starts_with(prefix) &&
+            file.ends_with(suffix))
+            names.push_back(file.substr(prefix.size(), file.size() - prefix.size() - suffix.size()));
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TimeNs utc_now() noexcept { return engine::SystemClock().now(); }
+
+void check_topic(std::string_view name) { check_text(name, TOPIC_BYTES, true, "topic"); }
+void check_name(std::string_view name) { check_text(name, NAME_BYTES, false, "publisher or subscriber"); }
+
+std::string Folder::default_path() {
+    std::error_code error;
+    const std::filesystem::path memory("/dev/shm");
+    const bool there = std::filesystem::is_directory(memory, error);
+    const auto base = there ? memory : std::filesystem::temp_directory_path();
+    return (base / ("klineagg-" + std::to_string(geteuid()))).string();
+}
+
+Folder::Folder(const std::string& path, Access access)
+    : path_(path.empty() ? default_path() : path), access_(access) {
+    const auto fail = [&](const std::string& what) {
+        throw Error(ErrorCode::bus_unavailable, "the folder of the bus " + path_ + " " + what,
+                    {{"path", path_}});
+    };
+    if (mkdir(path_.c_str(), 0700) == 0) {
+        if (access_.group >= 0 &&
+            (chown(path_.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(access_.group)) != 0 ||
+             chmod(path_.c_str(), 0770) != 0))
+            fail("cannot be given to its group");
+    } else if (errno != EEXIST) {
+        fail(std::string("cannot be made: ") + std::strerror(errno));  // NOLINT
+    }
+    struct stat status {};
+    if (lstat(path_.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) fail("is no folder");
+    const bool of_group =
+        access_.group >= 0 && status.st_gid == static_cast<gid_t>(access_.group);
+    if (status.st_uid != geteuid() && !of_group) fail("belongs to another user");
+    if ((status.st_mode & S_IWOTH) != 0) fail("can be written by everybody");
+}
+
+std::vector<std::string> Folder::topics() const { return names_between(path_, "", TOPIC_SUFFIX); }
+
+Topic::Topic(const Folder& folder, std::string name) : folder_(folder), name_(std::move(name)) {
+    check_topic(name_);
+    path_ = folder_.path() + "/" + name_ + std::string(TOPIC_SUFFIX);
+    while (!file_.data()) {
+        if (auto found = MappedFile::open(path_, true)) {
+            file_ = std::move(*found);
+            break;
+        }
+        // Whole before it has its name; of several makers at once the first one's is taken.
+        const std::string draft = path_ + "." + std::to_string(getpid()) + ".new";
+        ::unlink(draft.c_str());
+        MappedFile made = MappedFile::create(draft, sizeof(TopicHeader), folder_.access(), true);
+        auto* const header = new (made.data()) TopicHeader;
+        header->magic = TOPIC_MAGIC;
+        header->layout_version = TOPIC_LAYOUT_VERSION;
+        header->listed = SUBSCRIBERS_LISTED;
+        std::memcpy(header->topic, name_.data(), name_.size());
+        if (::link(draft.c_str(), path_.c_str()) == 0) file_ = std::move(made);
+        ::unlink(draft.c_str());
+    }
+    header_ = reinterpret_cast<TopicHeader*>(file_.data());
+    if (file_.size() < sizeof(TopicHeader) || header_->magic != TOPIC_MAGIC ||
+        header_->layout_version != TOPIC_LAYOUT_VERSION ||
+        header_->listed != SUBSCRIBERS_LISTED) {
+        throw Error(ErrorCode::segment_damaged, path_ + " is no topic of this version",
+                    {{"path", path_}});
+    }
+}
+
+// A topic's name may have dots, a publisher's may not: '@' parts the two without doubt.
+std::string Topic::ring_path(std::string_view publisher) const {
+    return folder_.path() + "/" + name_ + "@" + std::string(publisher) + std::string(RING_SUFFIX);
+}
+
+std::string Topic::tombstone_path(std::string_view publisher) const {
+    return folder_.path() + "/" + name_ + "@" + std::string(publisher) + ".last";
+}
+
+std::vector<std::string> Topic::publishers() const {
+    return names_between(folder_.path(), name_ + "@", RING_SUFFIX);
+}
+
+std::vector<SubscriberInfo> Topic::subscribers() const {
+    std::vector<SubscriberInfo> found;
+    const LockProbe probe(path_);
+    for (std::size_t i = 0; i < SUBSCRIBERS_LISTED; ++i) {
+        const SubscriberEntry& entry = header_->subscribers[i];
+        if (entry.pid.load(std::memory_order_acquire) == 0 ||
+            !probe.is_locked(static_cast<std::int64_t>(i) + 1))
+            continue;
+        SubscriberInfo info;
+        info.name = std::string(name_of(entry.name));
+        info.pid = entry.pid.load(std::memory_order_relaxed);
+        info.joined = entry.joined.load(std::memory_order_relaxed);
+        info.seen = entry.seen.load(std::memory_order_relaxed);
+        info.received = entry.received.load(std::memory_order_relaxed);
+        info.lost = entry.lost.load(std::memory_order_relaxed);
+        info.behind = entry.behind.load(std::memory_order_relaxed);
+        info.duplicates = entry.duplicates.load(std::memory_order_relaxed);
+        found.push_back(std::move(info));
+    }
+    return found;
+}
+
+SubscriberSeat::SubscriberSeat(const Topic& topic, std::string_view name) {
+    check_name(name);
+    TopicHeader& header = topic.header();
+    // First those that nobody ever had or that were left; then those of the dead.
+    for (const bool of_the_dead : {false, true}) {
+        for (std::size_t i = 0; i < SUBSCRIBERS_LISTED && !lock_.held(); ++i) {
+            SubscriberEntry& entry = header.subscribers[i];
+            if (!of_the_dead && entry.pid.load(std::memory_order_relaxed) != 0) continue;
+            lock_ = FileLock::try_lock(topic.path(), static_cast<std::int64_t>(i) + 1);
+            if (lock_.held()) entry_ = &entry;
+        }
+    }
+    SubscriberEntry& entry = *entry_;
+    for (Word* word : {&entry.received, &entry.lost, &entry.behind, &entry.duplicates})
+        word->store(0, std::memory_order_relaxed);
+    set_name(entry.name, name);
+    entry.joined.store(utc_now(), std::memory_order_relaxed);
+    entry.seen.store(utc_now(), std::memory_order_relaxed);
+    entry.pid.store(getpid(), std::memory_order_release);
+}
+
+SubscriberSeat::~SubscriberSeat() {
+    // A forked child has no lock: the line is still its parent's.
+    if (entry_ != &own_ && entry_->pid.load(std::memory_order_relaxed) == getpid())
+        entry_->pid.store(0, std::memory_order_release);
+}
+
+}  // namespace klineagg::bus
