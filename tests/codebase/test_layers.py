@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "parts",
         frozenset(
             {
-                "bus/publisher", "bus/subscriber",
+                "bus/delayed", "bus/publisher", "bus/subscriber",
                 "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
                 "engine/lane", "history", "rollup", "time_bar",
             }

@@ -1,0 +1,49 @@
+// What Python holds of the bus.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "klineagg/bus/delayed.hpp"
+#include "klineagg/bus/publisher.hpp"
+#include "klineagg/bus/subscriber.hpp"
+#include "klineagg/engine/clock.hpp"
+
+namespace klineagg {
+
+// Copies below this many bytes are over before another thread could have had the GIL.
+inline constexpr std::size_t BUS_SMALL_COPY_BYTES = 1 << 16;
+// How long a wait goes on before it looks whether the user has pressed Ctrl-C.
+inline constexpr DurationNs BUS_WAIT_STEP_NS = 100'000'000;
+
+/// A subscriber is for one thread at a time; Python threads take turns by the mutex, which is
+/// never asked for with the GIL in hand.
+struct BusSubscriberHandle {
+    std::mutex mutex;
+    bus::Subscriber subscriber;
+    std::unique_ptr<bus::Delayed> delayed;
+
+    BusSubscriberHandle(const bus::Folder& folder, const std::string& topic,
+                        const bus::RecordType& type, const bus::SubscriberOptions& options)
+        : subscriber(folder, topic, type, options) {}
+};
+
+inline bus::Folder bus_folder(const std::string& path, std::int64_t group) {
+    bus::Access access;
+    access.group = group;
+    return bus::Folder(path, access);
+}
+
+inline engine::MonotonicNs bus_deadline(std::optional<double> timeout_s) {
+    if (!timeout_s || *timeout_s > 1e9) return engine::NO_DEADLINE;
+    return engine::deadline_after(static_cast<DurationNs>(std::max(*timeout_s, 0.0) * 1e9));
+}
+
+}  // namespace klineagg

@@ -1,0 +1,191 @@
+// The bus: record types, topics, publishers.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bus_handles.hpp"
+#include "klineagg/bus/record_type.hpp"
+#include "klineagg/error.hpp"
+#include "register.hpp"
+
+namespace py = pybind11;
+
+namespace klineagg {
+namespace {
+
+using bus::Publisher;
+using bus::Topic;
+
+bus::PublisherOptions options_of(std::size_t ring_bytes, std::uint64_t first_sequence,
+                                 std::int64_t orphan_after, std::size_t publishers_max,
+                                 bool keep_headers) {
+    bus::PublisherOptions options;
+    options.ring_bytes = ring_bytes;
+    options.first_sequence = first_sequence;
+    options.orphan_after = orphan_after;
+    options.publishers_max = publishers_max;
+    options.keep_headers = keep_headers;
+    return options;
+}
+
+std::uint64_t publish(Publisher& self, const py::buffer& records) {
+    const py::buffer_info info = records.request();
+    const auto bytes = static_cast<std::size_t>(info.size * info.itemsize);
+    if (info.itemsize != static_cast<py::ssize_t>(self.type().bytes()) ||
+        (info.ndim == 1 && info.shape[0] > 1 && info.strides[0] != info.itemsize) ||
+        info.ndim > 1) {
+        throw Error(ErrorCode::record_mismatch,
+                    "records of " + std::to_string(info.itemsize) + " bytes for the topic " +
+                        self.topic().name() + ", whose " + self.type().name() + " has " +
+                        std::to_string(self.type().bytes()));
+    }
+    const auto* const data = static_cast<const std::byte*>(info.ptr);
+    if (bytes < BUS_SMALL_COPY_BYTES)
+        return self.publish(data, static_cast<std::size_t>(info.size));
+    const py::gil_scoped_release released;
+    return self.publish(data, static_cast<std::size_t>(info.size));
+}
+
+py::tuple loan(const py::object& self, std::size_t count) {
+    const Publisher::Loan loan = self.cast<Publisher&>().loan(count);
+    py::list pieces;
+    for (const auto& piece : loan.pieces) {
+        if (piece.empty()) continue;
+        // The array keeps the publisher, and so the mapping, alive.
+        pieces.append(py::array(py::dtype::of<std::uint8_t>(),
+                                {static_cast<py::ssize_t>(piece.size())}, {1},
+                                reinterpret_cast<std::uint8_t*>(piece.data()), self));
+    }
+    return py::make_tuple(loan.first, pieces);
+}
+
+py::dict publisher_info(const Topic& topic, const std::string& name) {
+    py::dict out;
+    const std::string path = topic.ring_path(name);
+    const auto file = bus::MappedFile::open(path, false);
+    if (!file) return out;
+    const bus::RingMemory ring = bus::RingMemory::open(file->data(), file->size());
+    const bus::RingHeader& header = ring.header();
+    out["name"] = name;
+    out["type"] = ring.type().text();
+    out["alive"] = bus::FileLock::is_locked(path);
+    out["state"] = header.state.load();
+    out["pid"] = header.pid.load();
+    out["generation"] = header.generation.load();
+    out["next_sequence"] = header.tail.load();
+    out["first_sequence"] = header.first_sequence;
+    out["heartbeat_ns"] = header.heartbeat_time.load();
+    out["capacity"] = ring.capacity();
+    out["record_bytes"] = ring.record_bytes();
+    out["bytes"] = file->size();
+    out["wakes"] = header.wake_count.load();
+    return out;
+}
+
+py::list publishers_of(const Topic& topic) {
+    py::list out;
+    for (const std::string& name : topic.publishers()) {
+        py::dict info = publisher_info(topic, name);
+        if (!info.empty()) out.append(info);
+    }
+    return out;
+}
+
+py::list subscribers_of(const Topic& topic) {
+    py::list out;
+    for (const bus::SubscriberInfo& each : topic.subscribers()) {
+        py::dict info;
+        info["name"] = each.name;
+        info["pid"] = each.pid;
+        info["joined_ns"] = each.joined;
+        info["seen_ns"] = each.seen;
+        info["received"] = each.received;
+        info["lost"] = each.lost;
+        info["behind"] = each.behind;
+        info["duplicates"] = each.duplicates;
+        out.append(info);
+    }
+    return out;
+}
+
+py::list types() {
+    py::list out;
+    for (const bus::RecordType& type : bus::builtin_types()) out.append(type.text());
+    return out;
+}
+
+py::tuple parse(const std::string& text) {
+    const bus::RecordType type = bus::RecordType::parse(text);
+    py::list fields;
+    for (const bus::Field& field : type.fields()) {
+        fields.append(py::make_tuple(field.name, std::string(1, field.kind), field.bytes,
+                                     field.count, field.offset));
+    }
+    return py::make_tuple(type.name(), type.version(), type.bytes(), type.hash(), fields);
+}
+
+py::list default_topics() {
+    py::list out;
+    for (const bus::DefaultTopic& each : bus::DEFAULT_TOPICS)
+        out.append(py::make_tuple(std::string(each.topic), std::string(each.type),
+                                  each.ring_bytes));
+    return out;
+}
+
+void register_topic(py::module_& module) {
+    module.def("bus_record_types", &types, "The texts of the built-in records.");
+    module.def("bus_parse_type", &parse, py::arg("text"),
+               "(name, version, bytes, hash, fields) of a record type's text.");
+    module.def("bus_default_topics", &default_topics, "(topic, record type, ring bytes).");
+    module.def("bus_default_path", &bus::Folder::default_path);
+    module.def(
+        "bus_topics",
+        [](const std::string& path, std::int64_t group) {
+            return bus_folder(path, group).topics();
+        },
+        py::arg("path"), py::arg("group"));
+    py::class_<Topic>(module, "BusTopic", "What a topic's segments say.")
+        .def(py::init([](const std::string& path, std::int64_t group, const std::string& name) {
+                 return Topic(bus_folder(path, group), name);
+             }),
+             py::arg("path"), py::arg("group"), py::arg("name"))
+        .def("publishers", &publishers_of)
+        .def("subscribers", &subscribers_of)
+        .def("remove_orphans", &bus::remove_orphans, py::arg("orphan_after_ns"));
+}
+
+}  // namespace
+
+void register_bus(py::module_& module) {
+    register_topic(module);
+    py::class_<Publisher>(module, "BusPublisher", "See klineagg.bus.Publisher.")
+        .def(py::init([](const std::string& path, std::int64_t group, const std::string& topic,
+                         const std::string& name, const std::string& type,
+                         std::size_t ring_bytes, std::uint64_t first_sequence,
+                         std::int64_t orphan_after_ns, std::size_t publishers_max,
+                         bool keep_headers) {
+                 return std::make_unique<Publisher>(
+                     bus_folder(path, group), topic, name, bus::RecordType::parse(type),
+                     options_of(ring_bytes, first_sequence, orphan_after_ns, publishers_max,
+                                keep_headers));
+             }),
+             py::arg("path"), py::arg("group"), py::arg("topic"), py::arg("name"),
+             py::arg("type"), py::arg("ring_bytes"), py::arg("first_sequence"),
+             py::arg("orphan_after_ns"), py::arg("publishers_max"), py::arg("keep_headers"))
+        .def("publish", &publish, py::arg("records"))
+        .def("loan", &loan, py::arg("count"))
+        .def("commit_loan", &Publisher::commit_loan, py::arg("count"))
+        .def("close", &Publisher::close)
+        .def_property_readonly("is_open", &Publisher::is_open)
+        .def_property_readonly("capacity", &Publisher::capacity)
+        .def_property_readonly("batch_max", &Publisher::batch_max)
+        .def_property_readonly("generation", &Publisher::generation)
+        .def_property_readonly("next_sequence", &Publisher::next_sequence)
+        .def_property_readonly("wake_count", &Publisher::wake_count);
+}
+
+}  // namespace klineagg

@@ -1,0 +1,90 @@
+"""The bus: trades, bars, books and account updates to other processes through shared memory.
+
+>>> import tempfile
+>>> from klineagg.bus import Bus
+>>> folder = tempfile.TemporaryDirectory()
+>>> bus = Bus(folder.name)
+>>> subscriber = bus.subscriber("trade_events")
+>>> publisher = bus.publisher("trade_events", "feed")
+>>> trade = publisher.empty(1)
+>>> trade["instrument"], trade["price"] = b"BTCUSDT", 27500.5
+>>> publisher.publish(trade)
+1
+>>> received = subscriber.receive()
+>>> received["price"], received["sequence"]
+(array([27500.5]), array([1], dtype=uint64))
+>>> publisher.close()
+>>> folder.cleanup()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# A program that only publishes need not load what makes tables and transactions.
+_LAZY = {
+    "Bus": "core",
+    "Publisher": "publisher",
+    "Loan": "publisher",
+    "Subscriber": "subscriber",
+    "Peek": "subscriber",
+    "DelayedSubscriber": "delayed",
+    "RecordType": "records",
+    "record_type": "records",
+    "TRADE_EVENT": "records",
+    "ACCOUNT_UPDATE": "records",
+    "MARKET_L2": "records",
+    "BAR": "records",
+    "HEARTBEAT": "records",
+    "ACK": "records",
+}
+
+if TYPE_CHECKING:
+    from klineagg.bus.core import Bus
+    from klineagg.bus.delayed import DelayedSubscriber
+    from klineagg.bus.publisher import Loan, Publisher
+    from klineagg.bus.records import (
+        ACCOUNT_UPDATE,
+        ACK,
+        BAR,
+        HEARTBEAT,
+        MARKET_L2,
+        TRADE_EVENT,
+        RecordType,
+        record_type,
+    )
+    from klineagg.bus.subscriber import Peek, Subscriber
+
+__all__ = [
+    "ACCOUNT_UPDATE",
+    "ACK",
+    "BAR",
+    "HEARTBEAT",
+    "MARKET_L2",
+    "TRADE_EVENT",
+    "Bus",
+    "DelayedSubscriber",
+    "Loan",
+    "Peek",
+    "Publisher",
+    "RecordType",
+    "Subscriber",
+    "record_type",
+]
+
+
+if not TYPE_CHECKING:  # type checkers would take every misspelt name for one of these
+
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        module = _LAZY.get(name)
+        if module is None:
+            raise AttributeError(f"module 'klineagg.bus' has no attribute {name!r}")
+        value = getattr(import_module(f"klineagg.bus.{module}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

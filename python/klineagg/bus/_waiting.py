@@ -1,0 +1,131 @@
+"""What all subscribers have in common: loops over batches, with a thread's or asyncio's waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Receiver", "Records"]
+
+Records = np.ndarray[Any, np.dtype[Any]]
+
+# A thread that waits for asyncio looks this often whether it is still wanted.
+_STEP_S = 0.1
+
+
+class Receiver(ABC):
+    """A source of batches: iterators, callbacks and ``async for`` over them."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._thread: ThreadPoolExecutor | None = None
+
+    @abstractmethod
+    def _next_batch(self, timeout: float | None) -> Records | None:
+        """The next batch, not empty; None when there is none within ``timeout`` seconds."""
+
+    def stop(self) -> None:
+        """Ends all loops over this subscriber, from any thread, after their current batch."""
+        self._stopped = True
+
+    def batches(self, *, timeout: float | None = None) -> Iterator[Records]:
+        """Structured arrays of what has come, at least one record each.
+
+        Args:
+            timeout: ends the loop when nothing came for so many seconds; None: never.
+        """
+        self._stopped = False
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._stopped:
+            left = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
+            batch = self._next_batch(max(left, 0.0))
+            if batch is not None:
+                yield batch
+                deadline = None if timeout is None else time.monotonic() + timeout
+            elif deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def __iter__(self) -> Iterator[Any]:
+        """Record by record; batches are several times faster."""
+        for batch in self.batches():
+            yield from batch
+
+    def run(self, callback: Callable[[Records], object], *, timeout: float | None = None) -> None:
+        """Calls ``callback(batch)`` for each batch until :meth:`stop`, or the timeout.
+
+        Args:
+            callback: gets a structured array; what it raises ends the loop.
+            timeout: see :meth:`batches`.
+        """
+        for batch in self.batches(timeout=timeout):
+            callback(batch)
+
+    async def next_batch(self, timeout: float | None = None) -> Records | None:
+        """The next batch; None when there is none within ``timeout`` seconds (None: no limit)."""
+        ready = self._next_batch(0.0)
+        if ready is not None:
+            return ready
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="kla-bus")
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._stopped:
+            left = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
+            waiting = loop.run_in_executor(self._thread, self._next_batch, max(left, 0.0))
+            try:
+                batch = await asyncio.shield(waiting)
+            except asyncio.CancelledError:
+                # What the thread receives now must not be lost: it is the next batch.
+                self._put_back(await waiting)
+                raise
+            if batch is not None:
+                return batch
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+        return None
+
+    @abstractmethod
+    def _put_back(self, batch: Records | None) -> None:
+        """Makes a batch the next one again."""
+
+    async def batches_async(self) -> AsyncIterator[Records]:
+        """As :meth:`batches`, for ``async for``."""
+        self._stopped = False
+        while not self._stopped:
+            batch = await self.next_batch()
+            if batch is not None:
+                yield batch
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Record by record, for ``async for``."""
+        async for batch in self.batches_async():
+            for record in batch:
+                yield record
+
+    def close(self) -> None:
+        """Ends all loops and the waiting thread."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,200 @@
+"""The way in: a bus is a folder of segments, in which topics have publishers and subscribers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from klineagg import _core, errors
+from klineagg.bus.publisher import Publisher
+from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type
+from klineagg.bus.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from klineagg.bus.delayed import DelayedSubscriber
+
+__all__ = ["Bus"]
+
+Wait = Literal["spin", "backoff", "park"]
+Start = Literal["latest", "oldest"]
+
+
+class Bus:
+    """Topics in one folder of shared memory, which processes of one user (or group) share.
+
+    Args:
+        path: the folder; None: the user's default one in ``/dev/shm``.
+        group: name or number of a group whose members may take part, too; None: the owner alone.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, group: str | int | None = None
+    ):
+        self._path = _core.bus_default_path() if path is None else os.fspath(path)
+        self._group = _group_number(group)
+        self._types: dict[str, RecordType] = {}
+        _core.bus_topics(self._path, self._group)  # makes the folder, or says why it cannot be
+
+    @property
+    def path(self) -> str:
+        """The folder of the segments."""
+        return self._path
+
+    def __repr__(self) -> str:
+        return f"Bus({self._path!r})"
+
+    def register(self, topic: str, record: RecordType) -> None:
+        """Says what a topic's records are, so that publishers and subscribers need not."""
+        self._types[topic] = record
+
+    def topics(self) -> list[str]:
+        """Topics that anybody has opened, sorted."""
+        return _core.bus_topics(self._path, self._group)
+
+    def inspect(self, topic: str) -> dict[str, list[dict[str, Any]]]:
+        """Publishers and subscribers of a topic, as its segments have them, by name of the role."""
+        control = _core.BusTopic(self._path, self._group, topic)
+        return {"publishers": control.publishers(), "subscribers": control.subscribers()}
+
+    def record_type(self, topic: str, record: RecordType | None = None) -> RecordType:
+        """What a topic's records are: as given, registered, built in, or sent by a publisher.
+
+        Raises:
+            RecordTypeError: nobody knows.
+        """
+        known = record or self._types.get(topic)
+        if known is not None:
+            return known
+        if topic in DEFAULT_TOPICS:
+            return builtin_type(DEFAULT_TOPICS[topic][0])
+        publishers = self.inspect(topic)["publishers"]
+        for info in sorted(publishers, key=lambda info: not info["alive"]):
+            return RecordType.parse(info["type"])
+        raise errors.make(
+            "record_mismatch",
+            f"the topic {topic} has no publisher yet that would say what its records are",
+            hint="pass record=, or register() the topic",
+            topic=topic,
+        )
+
+    def publisher(
+        self,
+        topic: str,
+        name: str = "publisher",
+        *,
+        record: RecordType | None = None,
+        ring_bytes: int | None = None,
+        first_sequence: int = 1,
+        orphan_after: float = 60.0,
+        publishers_max: int = 10,
+    ) -> Publisher:
+        """A publisher; it takes over from a dead one of its name, whose sequence goes on.
+
+        Args:
+            topic: letters, digits, ``_``, ``-`` and ``.``.
+            name: of the publisher, at most 16 bytes; one of a name lives at a time.
+            record: what it sends; see :meth:`record_type` for the default.
+            ring_bytes: at most so much for the records; None: the topic's default.
+            first_sequence: of the first message, when nobody of this name was here before.
+            orphan_after: seconds after which segments of dead publishers are removed.
+            publishers_max: of this topic.
+
+        Raises:
+            PublisherExistsError: one of this name lives.
+            RecordTypeError: living publishers of the topic send other records.
+            BusError: no room in the shared memory, or too many publishers.
+        """
+        return Publisher(
+            (self._path, self._group),
+            topic,
+            name,
+            self.record_type(topic, record),
+            ring_bytes=ring_bytes,
+            first_sequence=first_sequence,
+            orphan_after=orphan_after,
+            publishers_max=publishers_max,
+        )
+
+    def subscriber(
+        self,
+        topic: str,
+        name: str = "subscriber",
+        *,
+        record: RecordType | None = None,
+        wait: Wait = "park",
+        start: Start = "latest",
+        positions: Mapping[str, int] | None = None,
+    ) -> Subscriber:
+        """A real-time subscriber to all publishers of a topic.
+
+        Args:
+            topic: need not have a publisher yet.
+            name: shown to others, at most 16 bytes; need not be unique.
+            record: what is received; see :meth:`record_type` for the default.
+            wait: ``spin`` answers at once and uses a core to the full, ``backoff`` sleeps for up
+                to half a millisecond, ``park`` sleeps until it is called.
+            start: ``latest``: what is published from now on; ``oldest``: with what is still there.
+            positions: publisher -> next sequence wanted, see :attr:`Subscriber.positions`.
+
+        Raises:
+            RecordTypeError: the publishers send other records.
+        """
+        return Subscriber(
+            (self._path, self._group),
+            topic,
+            name,
+            self.record_type(topic, record),
+            wait=wait,
+            start=start,
+            positions=dict(positions or {}),
+        )
+
+    def delayed(
+        self,
+        topic: str,
+        name: str = "subscriber",
+        *,
+        batch_size: int = 1024,
+        interval: float = 0.1,
+        conflate: str | None = None,
+        **options: Any,
+    ) -> DelayedSubscriber:
+        """A subscriber in batches: ``batch_size`` records, or what came within ``interval``.
+
+        Args:
+            topic: as of :meth:`subscriber`.
+            name: as of :meth:`subscriber`.
+            batch_size: records of a batch at most.
+            interval: seconds from the first record of a batch on.
+            conflate: a field; of each of its values only the latest record is kept.
+            options: those of :meth:`subscriber`.
+        """
+        from klineagg.bus.delayed import DelayedSubscriber
+
+        subscriber = self.subscriber(topic, name, **options)
+        return DelayedSubscriber(
+            subscriber, batch_size=batch_size, interval=interval, conflate=conflate
+        )
+
+    def remove_orphans(self, topic: str, *, older_than: float = 0.0) -> int:
+        """Removes the segments of publishers that died longer ago than so many seconds.
+
+        Returns:
+            How many files were removed. Where a sequence goes on is kept.
+        """
+        control = _core.BusTopic(self._path, self._group, topic)
+        return control.remove_orphans(round(older_than * 1e9))
+
+
+def _group_number(group: str | int | None) -> int:
+    if group is None:
+        return -1
+    if isinstance(group, int):
+        return group
+    import grp
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise errors.make("invalid_option", f"there is no group {group!r}", group=group) from None

@@ -1,0 +1,50 @@
+"""Delayed subscribers: batches by size or time, the latest of each key if wanted."""
+
+from __future__ import annotations
+
+from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus.subscriber import Subscriber
+
+__all__ = ["DelayedSubscriber"]
+
+
+class DelayedSubscriber(Receiver):
+    """Receives in batches; see :meth:`klineagg.bus.Bus.delayed`."""
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        *,
+        batch_size: int = 1024,
+        interval: float = 0.1,
+        conflate: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.subscriber = subscriber
+        self._returned: list[Records] = []
+        subscriber._core.delay(batch_size, round(interval * 1e9), conflate or "")
+
+    def collect(self, timeout: float | None = None) -> Records | None:
+        """The next batch that is due; None when there is none within ``timeout`` seconds."""
+        if self._returned:
+            return self._returned.pop(0)
+        core = self.subscriber._core
+        batch: Records | None = core.collect(self.subscriber.record.dtype, timeout)
+        return batch
+
+    def _next_batch(self, timeout: float | None) -> Records | None:
+        return self.collect(timeout)
+
+    def _put_back(self, batch: Records | None) -> None:
+        if batch is not None:
+            self._returned.append(batch)
+
+    @property
+    def conflated(self) -> int:
+        """Records that later ones of the same key have replaced."""
+        return self.subscriber._core.conflated()
+
+    @property
+    def lost(self) -> int:
+        """See :attr:`Subscriber.lost`."""
+        return self.subscriber.lost

@@ -1,0 +1,185 @@
+"""Publishing: by copy or in place, one record or many."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from klineagg import _core, errors
+from klineagg.bus.records import RecordType
+
+__all__ = ["Loan", "Publisher"]
+
+Records = np.ndarray[Any, np.dtype[Any]]
+
+
+class Publisher:
+    """Sends records of one topic under one name; see :meth:`klineagg.bus.Bus.publisher`.
+
+    Any thread may publish. Nothing ever waits for a reader: who is too slow loses the oldest
+    records, and knows how many.
+    """
+
+    def __init__(
+        self,
+        place: tuple[str, int],
+        topic: str,
+        name: str,
+        record: RecordType,
+        *,
+        ring_bytes: int | None = None,
+        first_sequence: int = 1,
+        orphan_after: float = 60.0,
+        publishers_max: int = 10,
+        keep_headers: bool = False,
+    ) -> None:
+        self.topic = topic
+        self.name = name
+        self.record = record
+        self._core = _core.BusPublisher(
+            place[0],
+            place[1],
+            topic,
+            name,
+            record.text,
+            ring_bytes or 0,
+            first_sequence,
+            round(orphan_after * 1e9),
+            publishers_max,
+            keep_headers,
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Records of the ring."""
+        return self._core.capacity
+
+    @property
+    def batch_max(self) -> int:
+        """Records of a loan, or shown at once, at most: half of the capacity."""
+        return self._core.batch_max
+
+    @property
+    def generation(self) -> int:
+        """1 for the first publisher of this name, one more for each successor."""
+        return self._core.generation
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence of the next message."""
+        return self._core.next_sequence
+
+    @property
+    def is_open(self) -> bool:
+        """False after :meth:`close`."""
+        return self._core.is_open
+
+    def empty(self, count: int) -> Records:
+        """``count`` zeroed records to be filled in and published, shape ``(count,)``."""
+        return np.zeros(count, self.record.dtype)
+
+    def publish(self, records: Any) -> int:
+        """Copies records into the ring and shows them.
+
+        Args:
+            records: a structured array of shape ``(n,)`` or one record, of the dtype of the
+                topic; their message headers are filled in by the publisher.
+
+        Returns:
+            The sequence of the last one.
+
+        Raises:
+            RecordTypeError: another dtype.
+            BusError: the publisher is closed, or a loan is not committed.
+        """
+        if type(records) is not np.ndarray or records.dtype != self.record.dtype:
+            records = self._converted(records)
+        if records.ndim != 1 or not records.flags.c_contiguous:
+            records = np.ascontiguousarray(records).reshape(-1)
+        return self._core.publish(records)
+
+    def _converted(self, records: Any) -> Records:
+        array = np.asarray(records)
+        if array.dtype != self.record.dtype:
+            raise errors.make(
+                "record_mismatch",
+                f"the topic {self.topic} has records {self.record.text}, not {array.dtype}",
+                topic=self.topic,
+            )
+        return np.atleast_1d(array)
+
+    def loan(self, count: int) -> Loan:
+        """Places for ``count`` records in the ring, to be written in place.
+
+        Raises:
+            BusError: more than :attr:`batch_max`, or another loan is not committed.
+        """
+        return Loan(self, count)
+
+    def close(self) -> None:
+        """Ends the publisher; readers drain what there is, a successor may follow at once."""
+        self._core.close()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Publisher {self.name!r} of {self.topic!r}, next {self.next_sequence}>"
+
+
+class Loan:
+    """Records of the ring, to be written in place: nothing is copied.
+
+    As a context manager it is committed at the end, and dropped by an exception. The message
+    headers are filled in by the commit.
+
+    Attributes:
+        arrays: one or two writable structured arrays (two around the end of the ring).
+        first_sequence: of the first record.
+    """
+
+    def __init__(self, publisher: Publisher, count: int) -> None:
+        self._publisher = publisher
+        self._count = count
+        self._open = True
+        self.first_sequence, pieces = publisher._core.loan(count)
+        self.arrays: list[Records] = [piece.view(publisher.record.dtype) for piece in pieces]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def commit(self, count: int | None = None) -> int:
+        """Shows the first ``count`` records, None: all of them; 0 drops the loan.
+
+        Returns:
+            The sequence of the last one.
+        """
+        if not self._open:
+            raise errors.make("bus_closed", "the loan was committed or dropped already")
+        last = self._publisher._core.commit_loan(self._count if count is None else count)
+        self._open = False
+        # Whoever still writes to them would write into what others read now.
+        self.arrays = []
+        return last
+
+    def __enter__(self) -> Loan:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open:
+            self.commit(0 if kind is not None else None)

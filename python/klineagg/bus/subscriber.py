@@ -1,0 +1,161 @@
+"""Real-time subscribers: all publishers of a topic, merged."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from klineagg import _core, errors
+from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus.records import RecordType
+
+__all__ = ["Peek", "Subscriber"]
+
+_BATCH_MAX = 65_536
+
+
+class Subscriber(Receiver):
+    """Receives a topic as it happens; see :meth:`klineagg.bus.Bus.subscriber`.
+
+    Each publisher's records come in its order. Who is slower than the ring loses the oldest ones
+    and sees in :attr:`lost` exactly how many.
+    """
+
+    def __init__(
+        self,
+        place: tuple[str, int],
+        topic: str,
+        name: str,
+        record: RecordType,
+        *,
+        wait: str = "park",
+        start: str = "latest",
+        positions: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.topic = topic
+        self.name = name
+        self.record = record
+        self._returned: list[Records] = []
+        self._core: Any = _core.BusSubscriber(
+            place[0], place[1], topic, record.text, name, wait, start, positions or {}
+        )
+
+    def receive(self, count_max: int = _BATCH_MAX, *, timeout: float | None = 0.0) -> Records:
+        """What has come: copied once, whole records only.
+
+        Args:
+            count_max: records at most.
+            timeout: seconds to wait for the first one; 0: none, None: no limit.
+
+        Returns:
+            A structured array of the topic's dtype, shape ``(n,)``; empty after the timeout.
+        """
+        if count_max < 1:
+            raise errors.make(
+                "invalid_option", "count_max has to be at least 1", option="count_max"
+            )
+        if self._returned:
+            return self._from_returned(count_max)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            records: Records = self._core.receive(self.record.dtype, count_max)
+            if len(records) or timeout == 0.0:
+                return records
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            # It may have been only lost records that there were to receive: then on with waiting.
+            if not self._core.wait(left) and left is not None:
+                return self._core.receive(self.record.dtype, count_max)
+
+    def _from_returned(self, count_max: int) -> Records:
+        batch = self._returned.pop(0)
+        if len(batch) > count_max:
+            self._returned.insert(0, batch[count_max:])
+        return batch[:count_max]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits without the GIL until there is something to receive; False after the timeout."""
+        return bool(self._returned) or self._core.wait(timeout)
+
+    def _next_batch(self, timeout: float | None) -> Records | None:
+        batch = self.receive(timeout=timeout)
+        return batch if len(batch) else None
+
+    def _put_back(self, batch: Records | None) -> None:
+        if batch is not None:
+            self._returned.append(batch)
+
+    def peek(self, count_max: int = _BATCH_MAX) -> Peek:
+        """Records where they lie in the ring, nothing copied; see :class:`Peek`."""
+        return Peek(self, count_max)
+
+    @property
+    def received(self) -> int:
+        """Records received so far."""
+        return self._core.received
+
+    @property
+    def lost(self) -> int:
+        """Records that were overwritten before they were received."""
+        return self._core.lost
+
+    @property
+    def behind(self) -> int:
+        """Records that are published and not yet received."""
+        return self._core.behind
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Publisher -> the next sequence to be received."""
+        return self._core.positions()
+
+    def publishers(self) -> list[dict[str, Any]]:
+        """The publishers: name, generation, pid, alive, heartbeat_ns, behind, received, lost."""
+        self._core.refresh()
+        return self._core.sources()
+
+    def __repr__(self) -> str:
+        return f"<Subscriber {self.name!r} of {self.topic!r}, received {self.received}>"
+
+
+class Peek:
+    """Records lent by a ring: read them, then ask whether they were still there.
+
+    The publisher does not wait for anybody. After working with the arrays, leave the context (or
+    call :meth:`release`) and use what was computed only if :attr:`valid` is true.
+
+    Attributes:
+        arrays: read-only structured arrays over the ring: none, one, or two.
+        valid: after the release, whether nothing was overwritten before it.
+    """
+
+    def __init__(self, subscriber: Subscriber, count_max: int) -> None:
+        self._subscriber = subscriber
+        self._peek, arrays = subscriber._core.peek(subscriber.record.dtype, count_max)
+        self.arrays: list[Records] = arrays
+        self.valid: bool | None = None
+
+    def __len__(self) -> int:
+        return sum(len(array) for array in self.arrays)
+
+    def still_valid(self) -> bool:
+        """Whether none of the records has been overwritten so far."""
+        return self._subscriber._core.still_valid(self._peek)
+
+    def release(self) -> bool:
+        """Goes past the records: they count as received, or as lost when they were overwritten."""
+        if self.valid is None:
+            self.valid = self._subscriber._core.release_peek(self._peek)
+        return self.valid
+
+    def __enter__(self) -> Peek:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
