@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bus_handles.hpp"
+#include "gil.hpp"
 #include "klineagg/bus/record_type.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
@@ -46,7 +47,7 @@ std::uint64_t publish(Publisher& self, const py::buffer& records) {
     const auto* const data = static_cast<const std::byte*>(info.ptr);
     if (bytes < BUS_SMALL_COPY_BYTES)
         return self.publish(data, static_cast<std::size_t>(info.size));
-    const py::gil_scoped_release released;
+    const GilReleased released;
     return self.publish(data, static_cast<std::size_t>(info.size));
 }
 

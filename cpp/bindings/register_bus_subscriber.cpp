@@ -12,6 +12,7 @@
 #include <string>
 
 #include "bus_handles.hpp"
+#include "gil.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
 
@@ -34,7 +35,7 @@ engine::WaitKind wait_kind(const std::string& name) {
 std::unique_lock<std::mutex> turn_of(Handle& self) {
     std::unique_lock lock(self.mutex, std::try_to_lock);
     if (!lock.owns_lock()) {
-        const py::gil_scoped_release released;
+        const GilReleased released;
         lock.lock();
     }
     return lock;
@@ -72,7 +73,7 @@ py::array receive(Handle& self, const py::dtype& dtype, std::size_t count_max) {
     if (most * subscriber.type().bytes() < BUS_SMALL_COPY_BYTES) {
         count = subscriber.receive(data, most);
     } else {
-        const py::gil_scoped_release released;
+        const GilReleased released;
         count = subscriber.receive(data, most);
     }
     if (count == most) return records;
@@ -86,7 +87,7 @@ bool wait_in_steps(Handle& self, std::optional<double> timeout_s, Step&& step) {
     while (true) {
         bool done = false;
         {
-            const py::gil_scoped_release released;
+            const GilReleased released;
             const std::lock_guard lock(self.mutex);
             done = step(std::min(deadline, engine::deadline_after(BUS_WAIT_STEP_NS)));
         }
