@@ -384,6 +384,7 @@ def parse_iso_time(text: str) -> int | None: ...
 # -- the bus -------------------------------------------------------------------------------------
 
 def bus_record_types() -> list[str]: ...
+
 # name, version, bytes, hash, fields: name, kind, bytes, count, offset
 def bus_parse_type(
     text: str,
