@@ -33,22 +33,20 @@ bus::PublisherOptions options_of(std::size_t ring_bytes, std::uint64_t first_seq
     return options;
 }
 
-std::uint64_t publish(Publisher& self, const py::buffer& records) {
-    const py::buffer_info info = records.request();
-    const auto bytes = static_cast<std::size_t>(info.size * info.itemsize);
-    if (info.itemsize != static_cast<py::ssize_t>(self.type().bytes()) ||
-        (info.ndim == 1 && info.shape[0] > 1 && info.strides[0] != info.itemsize) ||
-        info.ndim > 1) {
+// An array, not a buffer: NumPy does not lend buffers of records that have times in them.
+std::uint64_t publish(Publisher& self, const py::array& records) {
+    if (records.itemsize() != static_cast<py::ssize_t>(self.type().bytes()) ||
+        (records.flags() & py::array::c_style) == 0) {
         throw Error(ErrorCode::record_mismatch,
-                    "records of " + std::to_string(info.itemsize) + " bytes for the topic " +
+                    "records of " + std::to_string(records.itemsize()) + " bytes for the topic " +
                         self.topic().name() + ", whose " + self.type().name() + " has " +
                         std::to_string(self.type().bytes()));
     }
-    const auto* const data = static_cast<const std::byte*>(info.ptr);
-    if (bytes < BUS_SMALL_COPY_BYTES)
-        return self.publish(data, static_cast<std::size_t>(info.size));
+    const auto* const data = static_cast<const std::byte*>(records.data());
+    const auto count = static_cast<std::size_t>(records.size());
+    if (count * self.type().bytes() < BUS_SMALL_COPY_BYTES) return self.publish(data, count);
     const GilReleased released;
-    return self.publish(data, static_cast<std::size_t>(info.size));
+    return self.publish(data, count);
 }
 
 py::tuple loan(const py::object& self, std::size_t count) {
