@@ -122,7 +122,7 @@ def test_several_publishers_are_merged(bus: Bus) -> None:
 
 @pytest.mark.parametrize("wait", ["spin", "backoff", "park"])
 def test_waiting_ends_when_something_comes(bus: Bus, wait: str) -> None:
-    subscriber = bus.subscriber("ticks", record=CHECKED, wait=wait)  # type: ignore[arg-type]
+    subscriber = bus.subscriber("ticks", record=CHECKED, wait=wait)
     assert not subscriber.wait(0.01)
     assert len(subscriber.receive(timeout=0.01)) == 0
 

@@ -38,7 +38,7 @@ class Subscriber(Receiver):
         self.name = name
         self.record = record
         self._returned: list[Records] = []
-        self._core: Any = _core.BusSubscriber(
+        self._core = _core.BusSubscriber(
             place[0], place[1], topic, record.text, name, wait, start, positions or {}
         )
 
