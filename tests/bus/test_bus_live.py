@@ -14,6 +14,7 @@ import pytest
 
 from bus.records import CHECKED, checked, damaged
 from klineagg.bus import Bus
+from klineagg.bus._waiting import Records
 from klineagg.errors import BusError, BusNameError, PublisherExistsError
 
 RING = 1024 * CHECKED.dtype.itemsize
@@ -79,6 +80,20 @@ def test_loans_are_written_in_place(bus: Bus) -> None:
         publisher.loan(513)
 
 
+def test_records_without_their_padding_are_taken(bus: Bus) -> None:
+    publisher = bus.publisher("trade_events")
+    subscriber = bus.subscriber("trade_events")
+    trades = publisher.empty(3)
+    trades["price"], trades["direction"] = [1.5, 2.5, 3.5], [1, -1, 0]
+    packed = np.concatenate([trades, trades[:1]])
+    assert packed.itemsize < trades.itemsize
+    publisher.publish(packed)
+    received = subscriber.receive()
+    assert received.dtype == trades.dtype
+    assert received["price"].tolist() == [1.5, 2.5, 3.5, 1.5]
+    assert received["direction"].tolist() == [1, -1, 0, 1]
+
+
 def test_a_peek_says_whether_it_was_overwritten(bus: Bus) -> None:
     publisher = bus.publisher("ticks", record=CHECKED, ring_bytes=RING)
     subscriber = bus.subscriber("ticks")
@@ -122,7 +137,7 @@ def test_several_publishers_are_merged(bus: Bus) -> None:
 
 @pytest.mark.parametrize("wait", ["spin", "backoff", "park"])
 def test_waiting_ends_when_something_comes(bus: Bus, wait: str) -> None:
-    subscriber = bus.subscriber("ticks", record=CHECKED, wait=wait)
+    subscriber = bus.subscriber("ticks", record=CHECKED, wait=wait)  # type: ignore[arg-type]
     assert not subscriber.wait(0.01)
     assert len(subscriber.receive(timeout=0.01)) == 0
 
@@ -152,7 +167,7 @@ def test_loops_over_batches_and_records(bus: Bus) -> None:
     publisher.publish(checked(9, 2))
     seen: list[int] = []
 
-    def callback(batch: np.ndarray) -> None:  # type: ignore[type-arg]
+    def callback(batch: Records) -> None:
         seen.extend(batch["number"].tolist())
         subscriber.stop()
 

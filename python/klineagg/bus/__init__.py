@@ -37,11 +37,21 @@ _LAZY = {
     "BAR": "records",
     "HEARTBEAT": "records",
     "ACK": "records",
+    "ReliablePublisher": "reliable",
+    "ReliableSubscriber": "reliable",
+    "SequenceTracker": "tracker",
+    "Health": "health",
+    "Monitor": "health",
+    "PublisherHealth": "health",
+    "Iceoryx2Bridge": "iceoryx",
+    "ctypes_type": "iceoryx",
 }
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
     from klineagg.bus.delayed import DelayedSubscriber
+    from klineagg.bus.health import Health, Monitor, PublisherHealth
+    from klineagg.bus.iceoryx import Iceoryx2Bridge, ctypes_type
     from klineagg.bus.publisher import Loan, Publisher
     from klineagg.bus.records import (
         ACCOUNT_UPDATE,
@@ -53,7 +63,9 @@ if TYPE_CHECKING:
         RecordType,
         record_type,
     )
+    from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
     from klineagg.bus.subscriber import Peek, Subscriber
+    from klineagg.bus.tracker import SequenceTracker
 
 __all__ = [
     "ACCOUNT_UPDATE",
@@ -64,11 +76,19 @@ __all__ = [
     "TRADE_EVENT",
     "Bus",
     "DelayedSubscriber",
+    "Health",
+    "Iceoryx2Bridge",
     "Loan",
+    "Monitor",
     "Peek",
     "Publisher",
+    "PublisherHealth",
     "RecordType",
+    "ReliablePublisher",
+    "ReliableSubscriber",
+    "SequenceTracker",
     "Subscriber",
+    "ctypes_type",
     "record_type",
 ]
 

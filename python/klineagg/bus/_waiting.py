@@ -15,12 +15,22 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Receiver", "Records"]
+__all__ = ["Receiver", "Records", "joined"]
 
 Records = np.ndarray[Any, np.dtype[Any]]
 
 # A thread that waits for asyncio looks this often whether it is still wanted.
 _STEP_S = 0.1
+
+
+def joined(parts: list[Records]) -> Records:
+    """One array of several; ``np.concatenate`` would drop the padding of the records."""
+    out = np.empty(sum(map(len, parts)), parts[0].dtype)
+    end = 0
+    for part in parts:
+        out[end : end + len(part)] = part
+        end += len(part)
+    return out
 
 
 class Receiver(ABC):

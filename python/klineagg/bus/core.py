@@ -13,6 +13,8 @@ from klineagg.bus.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from klineagg.bus.delayed import DelayedSubscriber
+    from klineagg.bus.health import Monitor
+    from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
 
 __all__ = ["Bus"]
 
@@ -176,6 +178,40 @@ class Bus:
         return DelayedSubscriber(
             subscriber, batch_size=batch_size, interval=interval, conflate=conflate
         )
+
+    def reliable_publisher(
+        self, topic: str, name: str = "publisher", **options: Any
+    ) -> ReliablePublisher:
+        """A publisher that knows of each message whether it has arrived.
+
+        Args:
+            topic: as of :meth:`publisher`.
+            name: as of :meth:`publisher`.
+            options: those of :class:`klineagg.bus.ReliablePublisher`.
+        """
+        from klineagg.bus.reliable import ReliablePublisher
+
+        return ReliablePublisher(self, topic, name, **options)
+
+    def reliable_subscriber(
+        self, topic: str, name: str = "subscriber", **options: Any
+    ) -> ReliableSubscriber:
+        """A subscriber that acknowledges what it receives.
+
+        Args:
+            topic: as of :meth:`subscriber`.
+            name: by which publishers know it; one of a name lives at a time.
+            options: those of :class:`klineagg.bus.ReliableSubscriber`.
+        """
+        from klineagg.bus.reliable import ReliableSubscriber
+
+        return ReliableSubscriber(self, topic, name, **options)
+
+    def monitor(self, **options: Any) -> Monitor:
+        """Watches the publishers' health; options: those of :class:`klineagg.bus.Monitor`."""
+        from klineagg.bus.health import Monitor
+
+        return Monitor(self, **options)
 
     def remove_orphans(self, topic: str, *, older_than: float = 0.0) -> int:
         """Removes the segments of publishers that died longer ago than so many seconds.

@@ -15,6 +15,14 @@ __all__ = ["Loan", "Publisher"]
 Records = np.ndarray[Any, np.dtype[Any]]
 
 
+def _is_packed(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Whether two records differ by their padding alone."""
+    a, b = one.fields, other.fields
+    if a is None or b is None or one == other:
+        return False
+    return one.names == other.names and all(a[name][0] == b[name][0] for name in a)
+
+
 class Publisher:
     """Sends records of one topic under one name; see :meth:`klineagg.bus.Bus.publisher`.
 
@@ -102,6 +110,9 @@ class Publisher:
 
     def _converted(self, records: Any) -> Records:
         array = np.asarray(records)
+        if _is_packed(array.dtype, self.record.dtype):
+            # NumPy drops padding when it concatenates or sorts.
+            array = array.astype(self.record.dtype)
         if array.dtype != self.record.dtype:
             raise errors.make(
                 "record_mismatch",

@@ -1,0 +1,148 @@
+"""Publishers and subscribers that are killed at random, or stopped: what survives is right."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from bus import programs
+from bus.records import CHECKED, damaged
+from klineagg.bus import Bus
+
+
+def kill_publishers(bus: Bus, cycles: int, seed: int) -> list[float]:
+    """Kills and restarts a publisher; a subscriber checks each record. Seconds until the next."""
+    chance = random.Random(seed)
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    recoveries = []
+    received = 0
+    last = 0
+    for cycle in range(cycles):
+        batch = chance.choice([1, 7, 100, 500])
+        process = programs.start(programs.PUBLISH, bus.path, "feed", batch)
+        first = int(programs.first_line(process))
+        started = time.monotonic()
+        assert first > last
+        stop = started + chance.uniform(0.001, 0.08)
+        fresh = False
+        while time.monotonic() < stop or not fresh:
+            records = subscriber.receive(timeout=5)
+            assert len(records), "nothing came within 5 s"
+            assert damaged(records) == 0
+            assert (records["number"] == records["sequence"]).all()
+            sequences = records["sequence"].astype("int64")
+            assert sequences[0] > last
+            assert (sequences[1:] > sequences[:-1]).all()
+            last = int(sequences[-1])
+            received += len(records)
+            if not fresh and last >= first:
+                fresh = True
+                recoveries.append(time.monotonic() - started)
+        programs.kill(process)
+        (source,) = subscriber.publishers()
+        assert not source["alive"]
+        assert source["generation"] == cycle + 1
+        last = max(last, source["next_sequence"] - 1)
+    while len(records := subscriber.receive()):
+        received += len(records)
+    (source,) = subscriber.publishers()
+    # Exactly: what was published was received or counted as lost.
+    (ring,) = bus.inspect("ticks")["publishers"]
+    assert received + subscriber.lost == ring["next_sequence"] - 1
+    assert received == source["received"]
+    return recoveries
+
+
+def test_killed_publishers_leave_no_torn_record(bus: Bus) -> None:
+    recoveries = kill_publishers(bus, 6, seed=1)
+    assert max(recoveries) < 5
+
+
+@pytest.mark.slow
+def test_publishers_killed_a_thousand_times(bus: Bus) -> None:
+    recoveries = sorted(kill_publishers(bus, 1000, seed=2))
+    assert recoveries[-1] < 5
+    assert recoveries[len(recoveries) // 2] < 1
+
+
+def kill_subscribers(bus: Bus, cycles: int, seed: int) -> None:
+    chance = random.Random(seed)
+    publisher = programs.start(programs.PUBLISH, bus.path, "feed", 50)
+    programs.first_line(publisher)
+    survivor = programs.start(programs.SUBSCRIBE, bus.path, "survivor", 2 + cycles * 0.5)
+    assert programs.first_line(survivor) == "ready"
+    for _ in range(cycles):
+        victim = programs.start(programs.SUBSCRIBE, bus.path, "victim", 60)
+        assert programs.first_line(victim) == "ready"
+        time.sleep(chance.uniform(0.001, 0.1))
+        programs.kill(victim)
+        names = [info["name"] for info in bus.inspect("ticks")["subscribers"]]
+        assert "victim" not in names
+    wrong, received, _ = map(int, programs.first_line(survivor).split())
+    survivor.wait()
+    programs.kill(publisher)
+    assert wrong == 0
+    assert received > 0
+
+
+def test_killed_subscribers_disturb_nobody(bus: Bus) -> None:
+    kill_subscribers(bus, 4, seed=3)
+
+
+@pytest.mark.slow
+def test_subscribers_killed_a_thousand_times(bus: Bus) -> None:
+    kill_subscribers(bus, 1000, seed=4)
+
+
+def test_a_stopped_reader_holds_nobody_up_and_knows_its_gap(bus: Bus) -> None:
+    reader = programs.start(programs.SUBSCRIBE, bus.path, "stopped", 3)
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=1 << 16)
+    assert programs.first_line(reader) == "ready"
+    from bus.records import checked
+
+    publisher.publish(checked(1, 10))
+    time.sleep(0.3)
+    reader.send_signal(signal.SIGSTOP)
+    while publisher.next_sequence <= 20_000:  # many rounds of the ring, nobody waits
+        publisher.publish(checked(publisher.next_sequence, 100))
+    reader.send_signal(signal.SIGCONT)
+    wrong, received, lost = map(int, programs.first_line(reader).split())
+    reader.wait()
+    assert wrong == 0
+    assert received + lost == publisher.next_sequence - 1
+    assert lost > 20_000 - 2 * publisher.capacity
+
+
+@pytest.mark.slow
+def test_a_thousand_subscriber_processes(bus: Bus) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=1 << 22)
+    from bus.records import checked
+
+    children = []
+    for _ in range(1000):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                subscriber = bus.subscriber("ticks", "many", record=CHECKED)
+                got = 0
+                while got < 5000:
+                    records = subscriber.receive(timeout=60)
+                    if not len(records) or damaged(records):
+                        break
+                    got += len(records)
+                code = 0 if got == 5000 and subscriber.lost == 0 else 2
+            finally:
+                os._exit(code)
+        children.append(pid)
+    deadline = time.monotonic() + 120
+    while len(bus.inspect("ticks")["subscribers"]) < 1000:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    for _ in range(50):
+        publisher.publish(checked(publisher.next_sequence, 100))
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 1000

@@ -1,0 +1,170 @@
+"""Reliable publishing: each message once, or its caller is told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from bus.records import CHECKED, checked
+from klineagg.bus import Bus, ReliableSubscriber, SequenceTracker
+from klineagg.errors import BusError, DeliveryError, OptionError
+
+
+class Reader:
+    """A reliable subscriber in a thread."""
+
+    def __init__(self, subscriber: ReliableSubscriber) -> None:
+        self.subscriber = subscriber
+        self.numbers: list[int] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self.numbers.extend(self.subscriber.receive(timeout=0.02)["number"].tolist())
+
+    def close(self) -> list[int]:
+        self._over.set()
+        self._thread.join()
+        self.subscriber.close()
+        return self.numbers
+
+
+def lossy(share: float, seed: int) -> ReliableDrop:
+    return ReliableDrop(share, seed)
+
+
+class ReliableDrop:
+    """Loses a share of what arrives."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        self._share = share
+        self._chance = random.Random(seed)
+        self.dropped = 0
+
+    def __call__(self, sequence: int) -> bool:
+        lost = self._chance.random() < self._share
+        self.dropped += lost
+        return lost
+
+
+def test_blocking_awaitable_and_callback(bus: Bus) -> None:
+    reader = Reader(bus.reliable_subscriber("ticks", "risk", record=CHECKED))
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=5.0) as publisher:
+        assert publisher.publish(checked(1, 1)) == 1
+        assert asyncio.run(publisher.publish_async(checked(2, 1))) == 2
+        outcomes: list[tuple[int, BaseException | None]] = []
+        sequence = publisher.publish_callback(
+            checked(3, 1), lambda number, error: outcomes.append((number, error))
+        )
+        assert sequence == 3
+        assert publisher.flush(timeout=20)
+        assert (publisher.delivered, publisher.failed, publisher.pending) == (3, 0, 0)
+    assert outcomes == [(3, None)]
+    assert reader.close() == [1, 2, 3]
+
+
+def test_without_a_taker_a_message_fails_with_its_sequence(bus: Bus) -> None:
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=0.01, retries=2) as publisher:
+        with pytest.raises(DeliveryError, match="sent 3 times") as caught:
+            publisher.publish(checked(1, 1))
+        assert caught.value.fields["sequence"] == 1
+        assert publisher.repeated == 2
+        assert publisher.failed == 1
+    with bus.reliable_publisher(
+        "ticks", acks=["risk", "web"], timeout=0.01, retries=0
+    ) as publisher:
+        reader = Reader(bus.reliable_subscriber("ticks", "risk"))
+        with pytest.raises(DeliveryError) as caught:
+            publisher.publish(checked(2, 1))
+        assert "web" in caught.value.fields["missing"]
+        reader.close()
+    with pytest.raises(OptionError):
+        bus.reliable_publisher("ticks", acks=0)
+
+
+def test_named_counted_and_all_acknowledgers(bus: Bus) -> None:
+    readers = [Reader(bus.reliable_subscriber("ticks", n, record=CHECKED)) for n in ("a", "b")]
+    for acks in (2, "all", ["a", "b"]):
+        with bus.reliable_publisher(
+            "ticks", record=CHECKED, acks=acks, timeout=5.0, retries=0
+        ) as publisher:
+            publisher.publish(checked(1, 1))
+    with (
+        bus.reliable_publisher(
+            "ticks", record=CHECKED, acks=3, timeout=0.02, retries=0
+        ) as publisher,
+        pytest.raises(DeliveryError, match="1 more"),
+    ):
+        publisher.publish(checked(1, 1))
+    for reader in readers:
+        assert reader.close() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("retries", "count"), [(3, 600), (20, 600)])
+def test_a_tenth_is_lost_and_each_message_arrives_once_or_fails(
+    bus: Bus, retries: int, count: int
+) -> None:
+    drop = lossy(0.1, seed=retries)
+    reader = Reader(bus.reliable_subscriber("ticks", "risk", record=CHECKED, drop=drop))
+    publisher = bus.reliable_publisher("ticks", record=CHECKED, timeout=0.2, retries=retries)
+    futures = [publisher.send(checked(n, 1)) for n in range(1, count + 1)]
+    assert publisher.flush(timeout=60)
+    delivered = [n for n, f in enumerate(futures, 1) if f.exception() is None]
+    publisher.close()
+    received = reader.close()
+    assert drop.dropped > count / 20
+    assert len(received) == len(set(received)), "a message arrived twice"
+    assert set(delivered) <= set(received)
+    if retries == 20:
+        assert delivered == list(range(1, count + 1))
+    assert publisher.delivered + publisher.failed == count
+    assert publisher.repeated >= drop.dropped - publisher.failed
+
+
+def test_lost_acknowledgements_make_repeats_that_are_recognised(bus: Bus) -> None:
+    subscriber = bus.reliable_subscriber("ticks", "risk", record=CHECKED, acknowledge="processed")
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=0.02, retries=50) as publisher:
+        future = publisher.send(checked(1, 1))
+        got = subscriber.receive(timeout=20)
+        assert got["number"].tolist() == [1]
+        while publisher.repeated < 2:
+            threading.Event().wait(0.01)
+        assert not future.done()
+        assert len(subscriber.receive(timeout=0.05)) == 0
+        assert future.result(20) == 1
+    assert subscriber.duplicates >= 1
+    subscriber.close()
+
+
+def test_a_closed_publisher_fails_what_is_pending(bus: Bus) -> None:
+    publisher = bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0)
+    future = publisher.send(checked(1, 1))
+    publisher.close()
+    with pytest.raises(DeliveryError):
+        future.result(0)
+    with pytest.raises(BusError, match="closed"):
+        publisher.send(checked(2, 1))
+
+
+def test_the_tracker_tells_what_a_sequence_means() -> None:
+    tracker = SequenceTracker(1)
+    said = [tracker.see(n) for n in (1, 2, 5, 3, 3, 9, 4, 6, 8, 7, 2)]
+    assert said == [
+        "in_order", "in_order", "gap", "out_of_order", "duplicate", "gap",
+        "out_of_order", "out_of_order", "out_of_order", "out_of_order", "duplicate",
+    ]  # fmt: skip
+    assert tracker.missing == []
+    assert tracker.complete_below == 10
+    chance = np.random.default_rng(5)
+    tracker = SequenceTracker(1)
+    stream = np.concatenate([chance.permutation(np.arange(1, 301)), chance.integers(1, 301, 100)])
+    new = np.concatenate([tracker.see_all(part) for part in np.array_split(stream, 40)])
+    assert sorted(stream[new].tolist()) == list(range(1, 301))
+    assert tracker.duplicates == 100
+    assert tracker.missing_count == 0
