@@ -13,6 +13,7 @@ import pytest
 
 from bus import programs
 from klineagg.bus import BAR, Bus, Iceoryx2Bridge, ctypes_type, record_type
+from klineagg.bus._waiting import Records
 from klineagg.bus.records import builtin_type
 from klineagg.errors import RecordTypeError
 
@@ -113,7 +114,7 @@ def test_a_stock_publisher_reaches_subscribers_of_the_bus(bus: Bus, service: str
         assert programs.first_line(program) == "ready"
         program.stdin.write("go\n")
         program.stdin.flush()
-        received = []
+        received: list[Records] = []
         deadline = time.monotonic() + 30
         while sum(map(len, received)) < 12 and time.monotonic() < deadline:
             received.append(subscriber.receive(timeout=0.1))
