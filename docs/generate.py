@@ -67,6 +67,13 @@ WHEN = {
     "loan_outstanding": "something is published, or lent, while a loan is not committed",
     "resume_hole": "a resumed subscriber needs messages that the log no longer has",
     "peer_failed": "iceoryx2 refuses a service",
+    "config_invalid": "a configuration file has an unknown key or a value that cannot be used",
+    "config_restart": "a key was changed while running that only a new start can change",
+    "control_unavailable": "no engine listens on the control socket, or it went away",
+    "control_refused": "a running engine refused a request; the message has its reason",
+    "already_running": "an engine of that name runs already, with the same runtime folder",
+    "source_failed": "a source of trades cannot go on: its folder is gone, its input broke",
+    "task_invalid": "a module of tasks cannot be loaded, or a task is registered twice",
     "internal": "a defect of klineagg",
     "wal_locked": "another writer has the log open, in this process or in another one",
     "wal_damaged": "bytes inside a log are not what was written, and no crash explains it",
@@ -88,6 +95,7 @@ GROUPS = {
     5: "Results",
     6: "The live engine",
     8: "The bus",
+    7: "Running, storing, scheduling",
     9: "Defects",
 }
 

@@ -52,6 +52,9 @@ EngineOptions engine_options_of(const py::dict& given) {
     reader.read("lease_ns", options.lease_ns);
     reader.read("admit_unknown", options.admit_unknown);
     reader.read("keep_bars", options.keep_bars);
+    bool shared = false;
+    reader.read("shared_snapshots", shared);
+    options.snapshot_memory = shared ? ArenaKind::shared : ArenaKind::own;
     reader.read("allow_nonpositive_prices", options.allow_nonpositive_prices);
     reader.read("unacknowledged_rows_max", options.unacknowledged_rows_max);
     reader.read("on_bound", options.on_bound);

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstddef>
 #include <utility>
 
 #include "bar_arrays.hpp"
@@ -12,10 +13,28 @@
 namespace py = pybind11;
 
 namespace klineagg {
+namespace {
+
+/// Where another process that is handed the file finds the columns.
+py::object shared_of(const SnapshotHandle& self, bool open) {
+    const BarTable& table = open ? self->open() : self->closed();
+    const Arena& memory = table.memory();
+    if (memory.file() < 0 || table.rows() == 0) return py::none();
+    py::dict offsets;
+#define KLINEAGG_ADD(type, name) \
+    offsets[#name] = reinterpret_cast<const std::byte*>(table.columns().name) - memory.data();
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_ADD)
+#undef KLINEAGG_ADD
+    return py::make_tuple(memory.file(), memory.size(), offsets);
+}
+
+}  // namespace
 
 void register_snapshot(py::module_& module) {
     py::class_<SnapshotHandle>(module, "Snapshot", "See klineagg.Snapshot.")
         .def("closed", [](const SnapshotHandle& self) { return bar_arrays_of(self->share_closed()); })
+        .def("shared", &shared_of, py::arg("open"),
+             "(file, bytes, {column: offset}) of the open or the closed bars; None: none shared.")
         .def("open", [](const SnapshotHandle& self) { return bar_arrays_of(self->share_open()); })
         .def_property_readonly("id",
                                [](const SnapshotHandle& self) {

@@ -1,10 +1,15 @@
 #include "klineagg/arena.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -85,10 +90,56 @@ Cache& cache() {
     return *only;
 }
 
+/// A file in memory that has no name, so that nothing is left behind by a process that is killed.
+int open_shared() noexcept {
+#ifdef __linux__
+    return ::memfd_create("klineagg-snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+#else
+    static std::atomic<unsigned> count{0};
+    for (int attempt = 0; attempt < 100; ++attempt) {
+        const std::string name = "/kla." + std::to_string(::getpid()) + "." +
+                                 std::to_string(count.fetch_add(1));
+        const int file = ::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+        if (file >= 0) {
+            (void)::shm_unlink(name.c_str());
+            return file;
+        }
+        if (errno != EEXIST) return -1;
+    }
+    return -1;
+#endif
+}
+
+/// All pages at once: one that is missing when it is written to would kill the process (SIGBUS).
+bool reserve(int file, std::size_t bytes) noexcept {
+#ifdef __linux__
+    int error = 0;
+    do error = ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+    while (error == EINTR);
+    return error == 0;
+#else
+    return ::ftruncate(file, static_cast<off_t>(bytes)) == 0;
+#endif
+}
+
 }  // namespace
 
-Arena::Arena(std::size_t bytes) {
+Arena::Arena(std::size_t bytes, ArenaKind kind) {
     if (bytes == 0) return;
+    if (kind == ArenaKind::shared) {
+        const int file = open_shared();
+        void* memory = MAP_FAILED;
+        if (file >= 0 && reserve(file, bytes))
+            memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        if (memory == MAP_FAILED) {
+            if (file >= 0) (void)::close(file);
+            throw std::bad_alloc();
+        }
+        data_ = static_cast<std::byte*>(memory);
+        size_ = bytes;
+        file_ = file;
+        return;
+    }
     Block block{nullptr, bytes};
     if (!cache().take(bytes, block)) {
         void* memory =
@@ -105,16 +156,38 @@ Arena::Arena(std::size_t bytes) {
 }
 
 Arena::~Arena() {
-    if (data_ != nullptr && !cache().keep({data_, size_})) (void)::munmap(data_, size_);
+    if (data_ == nullptr) return;
+    if (file_ >= 0) {
+        // Who has mapped it keeps it: the memory goes when the last mapping does.
+        (void)::munmap(data_, size_);
+        (void)::close(file_);
+    } else if (!cache().keep({data_, size_})) {
+        (void)::munmap(data_, size_);
+    }
 }
 
 Arena::Arena(Arena&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      file_(std::exchange(other.file_, -1)) {}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(file_, other.file_);
     return *this;
+}
+
+bool Arena::freeze() noexcept {
+    if (file_ < 0) return true;
+    if (::mprotect(data_, size_, PROT_READ) != 0) return false;
+#ifdef F_SEAL_FUTURE_WRITE
+    // Not F_SEAL_WRITE: it wants no mapping that was ever writable, and ours was.
+    constexpr int seals = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    return ::fcntl(file_, F_ADD_SEALS, seals) == 0;
+#else
+    return true;
+#endif
 }
 
 void trim_arena_cache() noexcept { cache().trim(); }

@@ -149,7 +149,7 @@ void publish_rows() noexcept {
 #endif
 }
 
-BarTable::BarTable(std::int64_t rows, bool with_partials) : rows_(rows) {
+BarTable::BarTable(std::int64_t rows, bool with_partials, ArenaKind kind) : rows_(rows) {
     const auto count = static_cast<std::size_t>(rows);
     columns_.stride = column_distance(count);
     std::size_t bytes = 0;
@@ -171,7 +171,7 @@ BarTable::BarTable(std::int64_t rows, bool with_partials) : rows_(rows) {
 #undef KLINEAGG_PLACE
     };
     place_all();  // once for the size, once for the addresses
-    arena_ = Arena(bytes);
+    arena_ = Arena(bytes, kind);
     place_all();
 }
 

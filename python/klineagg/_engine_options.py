@@ -89,6 +89,7 @@ def core_options(
     unacknowledged_max: int,
     on_bound: str,
     keep_bars: int,
+    shared_snapshots: bool,
 ) -> dict[str, Any]:
     """The arguments of :class:`klineagg.Engine` as the core's options."""
     choice(late, "late", ("drop", "amend"))
@@ -99,6 +100,7 @@ def core_options(
     for name, value in (
         ("admit_unknown", admit_unknown),
         ("allow_nonpositive_prices", allow_nonpositive_prices),
+        ("shared_snapshots", shared_snapshots),
     ):
         if not isinstance(value, (bool, np.bool_)):
             raise invalid(name, value, "True or False")
@@ -127,6 +129,7 @@ def core_options(
         "unacknowledged_rows_max": count(unacknowledged_max, "unacknowledged_max", 1, 2**40),
         "on_bound": getattr(_core.BoundPolicy, on_bound),
         "keep_bars": count(keep_bars, "keep_bars", 0, 2**24),
+        "shared_snapshots": bool(shared_snapshots),
     }
     return options
 

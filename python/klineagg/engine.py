@@ -98,6 +98,8 @@ class Engine(Readers, Changes, Workers):
             ``"block"`` the workers until somebody acknowledges.
         keep_bars: closed rows of each symbol and interval that are held for :meth:`bars`, beside
             those kept for consumers.
+        shared_snapshots: the columns of snapshots lie in shared memory that is sealed against any
+            change, so that :mod:`klineagg.runtime` can hand them to another process.
 
     Raises:
         IntervalError, OptionError: the arguments (codes KLA-1xx).
@@ -135,6 +137,7 @@ class Engine(Readers, Changes, Workers):
         unacknowledged_max: int = 2**21,
         on_bound: str = "lose",
         keep_bars: int = 0,
+        shared_snapshots: bool = False,
     ) -> None:
         self._clock = as_clock(clock)
         self._intervals = parse_intervals(intervals)
@@ -145,7 +148,7 @@ class Engine(Readers, Changes, Workers):
             lease=lease, admit_unknown=admit_unknown,
             allow_nonpositive_prices=allow_nonpositive_prices, last_prices=last_prices,
             coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
-            on_bound=on_bound, keep_bars=keep_bars,
+            on_bound=on_bound, keep_bars=keep_bars, shared_snapshots=shared_snapshots,
         )  # fmt: skip
         self._nonpositive = bool(allow_nonpositive_prices)
         self._reach = Reach.of(self._intervals, self._clock)

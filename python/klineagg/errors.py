@@ -14,6 +14,8 @@ __all__ = [
     "BusNameError",
     "ColumnError",
     "DeliveryError",
+    "ConfigError",
+    "ControlError",
     "EngineError",
     "FileError",
     "InternalError",
@@ -27,6 +29,8 @@ __all__ = [
     "RecordTypeError",
     "ResultError",
     "SnapshotError",
+    "SourceError",
+    "TaskError",
     "TimeUnitError",
     "TradeError",
     "WalDamagedError",
@@ -177,6 +181,20 @@ class RecordTypeError(BusError, TypeError):
 
 class DeliveryError(BusError):
     """A message was not acknowledged by all who had to, after every retry."""
+class ConfigError(KlineaggError, ValueError):
+    """A configuration file has a key or a value that cannot be used; it names file and line."""
+
+
+class ControlError(KlineaggError, RuntimeError):
+    """A running engine cannot be reached, or does not do what it was asked to."""
+
+
+class SourceError(KlineaggError, RuntimeError):
+    """A source of trades cannot go on."""
+
+
+class TaskError(KlineaggError, ValueError):
+    """A task cannot be registered or found."""
 
 
 class InternalError(KlineaggError, RuntimeError):

@@ -44,11 +44,15 @@ struct BarSeries {
 class BarTable {
 public:
     BarTable() = default;
-    BarTable(std::int64_t rows, bool with_partials);
+    BarTable(std::int64_t rows, bool with_partials, ArenaKind kind = ArenaKind::own);
 
     [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
     [[nodiscard]] const BarColumns& columns() const noexcept { return columns_; }
     [[nodiscard]] const std::vector<BarSeries>& series() const noexcept { return series_; }
+    /// The memory that all columns lie in.
+    [[nodiscard]] const Arena& memory() const noexcept { return arena_; }
+    /// No row changes any more; see Arena::freeze.
+    bool freeze() noexcept { return arena_.freeze(); }
 
     /// Names the rows [begin, end) and fills what is the same in all of them; before write_row.
     void add_series(const BarSeries& series);

@@ -177,7 +177,7 @@ private:
     void keep_metrics_of(const engine::Worker& worker);
     void finish_captures();
     void prepare_captures(const engine::SlotSet* pending);
-    std::shared_ptr<const BarTable> collect_open();
+    std::shared_ptr<const BarTable> collect_open(ArenaKind memory);
     std::vector<std::int32_t> prepare_states();
     std::vector<std::byte> collect_states(const std::vector<std::int32_t>& known, TimeNs watermark);
     void finish_states();

@@ -15,6 +15,7 @@ namespace klineagg {
 // 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 6xx the live
 // engine, 70x ... 71x the write-ahead log, 9xx ours.
 // engine, 8xx the bus, 9xx ours.
+// engine, 74x running it, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -76,6 +77,13 @@ namespace klineagg {
     X(810, loan_outstanding, BusError, "commit or drop the loan first")                            \
     X(811, resume_hole, BusError, "start anew: the log no longer has these messages")              \
     X(812, peer_failed, BusError, "look at the message of the other transport")                    \
+    X(741, config_invalid, ConfigError, "fix the line; `klineagg config init` shows every key")    \
+    X(742, config_restart, ConfigError, "stop it and run it again to change this")                 \
+    X(743, control_unavailable, ControlError, "start `klineagg run`, with the same configuration") \
+    X(744, control_refused, ControlError, "look at the reason, and at the engine's log")           \
+    X(745, already_running, ControlError, "stop the other one, or give this one another name")     \
+    X(746, source_failed, SourceError, "look at the cause; what was read before is kept")          \
+    X(747, task_invalid, TaskError, "see the guide of running, under tasks")                       \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

@@ -42,6 +42,12 @@ struct HoldClocks final : Command {
     std::vector<TimeNs> watermarks;
 };
 
+std::shared_ptr<const BarTable> frozen(BarTable table) {
+    if (!table.freeze())
+        throw Error(ErrorCode::internal, "the system refuses to seal a snapshot's shared memory");
+    return std::make_shared<const BarTable>(std::move(table));
+}
+
 /// How long it took, also when it throws.
 class Stopwatch {
 public:
@@ -92,12 +98,11 @@ void Engine::prepare_captures(const engine::SlotSet* pending) {
     for (const auto& worker : workers_) worker->capture().prepare(symbols);
 }
 
-std::shared_ptr<const BarTable> Engine::collect_open() {
+std::shared_ptr<const BarTable> Engine::collect_open(ArenaKind memory) {
     finish_captures();
     std::vector<const engine::Capture*> captures;
     for (const auto& worker : workers_) captures.push_back(&worker->capture());
-    return std::make_shared<const BarTable>(
-        engine::open_table(captures, core_->now().outputs.size()));
+    return frozen(engine::open_table(captures, core_->now().outputs.size(), memory));
 }
 
 Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease,
@@ -131,9 +136,10 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
             for (std::uint64_t row = begun.begins[i]; row < begun.ends[i]; ++row)
                 builder.add(log.row(row));
         }
-        state->closed = std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
+        const ArenaKind memory = core_->options.snapshot_memory;
+        state->closed = frozen(builder.build(core_->now().outputs.size(), memory));
         snapshotter_->finish_reading(consumer);  // the table is a copy
-        state->open = collect_open();
+        state->open = collect_open(memory);
         if (with_checkpoint)
             state->checkpoint = std::make_shared<const std::vector<std::byte>>(
                 collect_states(known, freeze.watermarks.front()));
@@ -164,7 +170,7 @@ View Engine::view() {
     cut(freeze);
     highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
     View view;
-    view.open = collect_open();
+    view.open = collect_open(ArenaKind::own);
     view.watermark = *std::min_element(freeze.watermarks.begin(), freeze.watermarks.end());
     return view;
 }

@@ -70,7 +70,8 @@ void prefetch(const Part& part) noexcept {
 
 }  // namespace
 
-BarTable open_table(std::span<const Capture* const> captures, std::size_t intervals) {
+BarTable open_table(std::span<const Capture* const> captures, std::size_t intervals,
+                    ArenaKind memory) {
     std::vector<std::size_t> counts(intervals, 0);
     std::size_t total = 0;
     for (const Capture* capture : captures) {
@@ -79,7 +80,7 @@ BarTable open_table(std::span<const Capture* const> captures, std::size_t interv
             ++counts[static_cast<std::size_t>(rows.interval(i))];
         total += rows.size();
     }
-    BarTable table(static_cast<std::int64_t>(total), false);
+    BarTable table(static_cast<std::int64_t>(total), false, memory);
     table.outside_trades.resize(intervals, 0);
     std::vector<Stream> streams(intervals);
     std::vector<BarSeries> series(total);

@@ -72,7 +72,7 @@ std::size_t TableBuilder::settle(std::vector<const BarRow*>& rows, const Series&
     return static_cast<std::size_t>(kept - rows.begin());
 }
 
-BarTable TableBuilder::build(std::size_t intervals) {
+BarTable TableBuilder::build(std::size_t intervals, ArenaKind memory) {
     std::vector<const BarRow*> sorted;
     std::vector<Series> all = sort_by_series(intervals, sorted);
     std::int64_t total = 0;
@@ -80,7 +80,7 @@ BarTable TableBuilder::build(std::size_t intervals) {
         each.end = settle(sorted, each);
         total += static_cast<std::int64_t>(each.end - each.begin);
     }
-    BarTable table(total, false);
+    BarTable table(total, false, memory);
     table.outside_trades.resize(intervals, 0);
     std::vector<BarSeries> series;
     series.reserve(all.size());

@@ -10,6 +10,7 @@
 namespace klineagg::engine {
 
 /// The rows of captures that are done: by interval, symbol and time. Throws std::bad_alloc.
-BarTable open_table(std::span<const Capture* const> captures, std::size_t intervals);
+BarTable open_table(std::span<const Capture* const> captures, std::size_t intervals,
+                    ArenaKind memory = ArenaKind::own);
 
 }  // namespace klineagg::engine

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "klineagg/aggregator.hpp"
+#include "klineagg/arena.hpp"
 #include "klineagg/engine/clock.hpp"
 #include "klineagg/engine/lane.hpp"
 #include "klineagg/engine/wait.hpp"
@@ -43,6 +44,7 @@ struct EngineOptions {
     bool allow_nonpositive_prices = false;
     std::uint64_t unacknowledged_rows_max = std::uint64_t{1} << 21U;  // for each worker
     BoundPolicy on_bound = BoundPolicy::lose;
+    ArenaKind snapshot_memory = ArenaKind::own;  // shared: other processes may map snapshots
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
     std::shared_ptr<engine::Clock> clock;        // none: the system's
 };

@@ -20,7 +20,7 @@ public:
 
     /// Of rows over the same span of one series the newest revision stays: a bar that closed and
     /// was amended since the last snapshot is one row. Throws std::bad_alloc.
-    [[nodiscard]] BarTable build(std::size_t intervals);
+    [[nodiscard]] BarTable build(std::size_t intervals, ArenaKind memory = ArenaKind::own);
 
 private:
     struct Series {
