@@ -51,6 +51,7 @@ _BY_CLASS: Final = (
     (errors.MissingExtraError, MISSING_PACKAGE),
     (errors.InternalError, INTERNAL),
     (errors.OptionError, USAGE),
+    (errors.ConfigError, USAGE),
     (errors.IntervalError, USAGE),
     (errors.ResultError, USAGE),
 )

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from klineagg.io.roles import Wanted
 from klineagg.io.sniff import Layout, sniff
 from klineagg.io.streams import Stream
 
-__all__ = ["CsvChunk", "CsvSource", "Fault", "LineMap"]
+if TYPE_CHECKING:
+    from klineagg.conditions import ConditionTable
+
+__all__ = ["CsvChunk", "CsvRows", "CsvSource", "Fault", "LineMap"]
 
 # Large enough to make calls cheap, small enough to stay in the caches and to count for nothing.
 _BLOCK_BYTES: Final = 1 << 21
@@ -81,43 +84,32 @@ class CsvChunk:
     lines: LineMap
 
 
-class CsvSource:
-    """One CSV stream.
+class CsvRows:
+    """Bytes of CSV into columns, whatever they come from.
 
     Args:
-        stream: its bytes.
-        wanted: what the user says about its columns.
+        layout: what the fields are.
+        label: how messages call the input.
+        conditions: table of the codes in the conditions column, where there is one.
         count_faults: skip and count bad records instead of raising.
-        read_ahead: unpack the next block in a thread of its own.
-
-    Raises:
-        FileError: ``file_format`` for what is no CSV, ``file_truncated`` for an empty file.
-        ColumnError: ``missing_column``, ``ambiguous_column``, ``column_type`` for a condition that
-            is not in the table.
     """
 
     def __init__(
         self,
-        stream: Stream,
-        wanted: Wanted,
+        layout: Layout,
+        label: str,
         *,
+        conditions: ConditionTable | str | None = None,
         count_faults: bool = False,
-        read_ahead: bool = False,
     ) -> None:
-        self._stream = stream
-        self._read_ahead = read_ahead
-        self._head = stream.read(_BLOCK_BYTES)
-        layout = sniff(self._head, stream.label, wanted, stream.names)
-        if layout is None:
-            text = f"{stream.label} is empty"
-            raise errors.make("file_truncated", text, file=stream.label)
         self.layout: Layout = layout
+        self._label = label
         self._parser = layout.parser(count_faults=count_faults)
         self._marks = None
-        if wanted.conditions is not None:
+        if conditions is not None:
             from klineagg.io.marks import Marks
 
-            self._marks = Marks(wanted.conditions, stream.label)
+            self._marks = Marks(conditions, label)
         self._texts_known = 0
         self._ids = np.empty(0, np.int32)
 
@@ -135,35 +127,29 @@ class CsvSource:
     def samples(self) -> list[Fault]:
         """The first few of them."""
         return [
-            Fault(self._stream.label, line, column, reason, excerpt)
+            Fault(self._label, line, column, reason, excerpt)
             for reason, line, column, excerpt in self._parser.samples()
         ]
 
-    def __iter__(self) -> Iterator[CsvChunk]:
-        blocks = self._blocks_ahead() if self._read_ahead else self._blocks()
+    def feed(self, block: bytes) -> Iterator[CsvChunk]:
+        """The rows that this block completes; all of it is read before the first is given.
+
+        Raises:
+            FileError: ``csv_row``, unless faults are counted.
+        """
         try:
-            for block in blocks:
-                self._parser.feed(block)
-                yield from self._take()
-            self._parser.finish()
-            yield from self._take()
+            self._parser.feed(block)
         except errors.FileError as error:
             raise self._located(error) from error
+        return self._take()
 
-    def _blocks(self) -> Iterator[bytes]:
-        block, self._head = self._head, b""
-        while block:
-            yield block
-            block = self._stream.read(_BLOCK_BYTES)
-
-    def _blocks_ahead(self) -> Iterator[bytes]:
-        """The same blocks; the next one is read while the last one is worked on."""
-        block, self._head = self._head, b""
-        with ThreadPoolExecutor(1, "klineagg-read") as pool:
-            while block:
-                coming = pool.submit(self._stream.read, _BLOCK_BYTES)
-                yield block
-                block = coming.result()
+    def finish(self) -> Iterator[CsvChunk]:
+        """The row that the end of the input completes."""
+        try:
+            self._parser.finish()
+        except errors.FileError as error:
+            raise self._located(error) from error
+        return self._take()
 
     def _take(self) -> Iterator[CsvChunk]:
         rows, columns, first_line, steps = self._parser.take()
@@ -198,8 +184,84 @@ class CsvSource:
         """The parser's error with the name of the file."""
         if error.name != "csv_row" or "file" in error.fields:
             return error
-        fields = {**error.fields, "file": self._stream.label, "row": int(error.fields["row"])}
+        fields = {**error.fields, "file": self._label, "row": int(error.fields["row"])}
         position = self.layout.positions.get(str(fields.get("column")))
         if position is not None:
             fields["column_name"] = self.layout.names[position]
-        return errors.make("csv_row", f"{self._stream.label}: {error.message}", **fields)
+        return errors.make("csv_row", f"{self._label}: {error.message}", **fields)
+
+
+class CsvSource:
+    """One CSV stream.
+
+    Args:
+        stream: its bytes.
+        wanted: what the user says about its columns.
+        count_faults: skip and count bad records instead of raising.
+        read_ahead: unpack the next block in a thread of its own.
+
+    Raises:
+        FileError: ``file_format`` for what is no CSV, ``file_truncated`` for an empty file.
+        ColumnError: ``missing_column``, ``ambiguous_column``, ``column_type`` for a condition that
+            is not in the table.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        wanted: Wanted,
+        *,
+        count_faults: bool = False,
+        read_ahead: bool = False,
+    ) -> None:
+        self._stream = stream
+        self._read_ahead = read_ahead
+        self._head = stream.read(_BLOCK_BYTES)
+        layout = sniff(self._head, stream.label, wanted, stream.names)
+        if layout is None:
+            text = f"{stream.label} is empty"
+            raise errors.make("file_truncated", text, file=stream.label)
+        self._into = CsvRows(
+            layout, stream.label, conditions=wanted.conditions, count_faults=count_faults
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """What its fields are."""
+        return self._into.layout
+
+    @property
+    def rows(self) -> int:
+        """Good rows so far."""
+        return self._into.rows
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Skipped records so far, by reason."""
+        return self._into.faults
+
+    @property
+    def samples(self) -> list[Fault]:
+        """The first few of them."""
+        return self._into.samples
+
+    def __iter__(self) -> Iterator[CsvChunk]:
+        blocks = self._blocks_ahead() if self._read_ahead else self._blocks()
+        for block in blocks:
+            yield from self._into.feed(block)
+        yield from self._into.finish()
+
+    def _blocks(self) -> Iterator[bytes]:
+        block, self._head = self._head, b""
+        while block:
+            yield block
+            block = self._stream.read(_BLOCK_BYTES)
+
+    def _blocks_ahead(self) -> Iterator[bytes]:
+        """The same blocks; the next one is read while the last one is worked on."""
+        block, self._head = self._head, b""
+        with ThreadPoolExecutor(1, "klineagg-read") as pool:
+            while block:
+                coming = pool.submit(self._stream.read, _BLOCK_BYTES)
+                yield block
+                block = coming.result()

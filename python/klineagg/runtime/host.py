@@ -1,0 +1,118 @@
+"""The engine and its source, held together at one moment when that is needed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg import errors
+from klineagg._engine_snapshot import Snapshot
+from klineagg.sources import Batch, Source
+
+if TYPE_CHECKING:
+    from klineagg.engine import Engine
+
+__all__ = ["Feeder", "Host", "pack_state", "unpack_state"]
+
+_MAGIC: Final = b"KLARUN1\n"
+
+
+def pack_state(position: dict[str, Any] | None, engine: bytes) -> bytes:
+    """Where to read on, and the engine's state there, as one checkpoint."""
+    head = json.dumps({"position": position, "engine": len(engine)}).encode()
+    body = len(head).to_bytes(4, "big") + head + engine
+    return _MAGIC + zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def unpack_state(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """The parts of :func:`pack_state`.
+
+    Raises:
+        SourceError: ``source_failed``: the checkpoint is damaged, or not one of ours.
+    """
+    body = data[len(_MAGIC) + 4 :]
+    crc = int.from_bytes(data[len(_MAGIC) : len(_MAGIC) + 4], "big")
+    if not data.startswith(_MAGIC) or zlib.crc32(body) != crc:
+        text = "the checkpoint in the lake is damaged, or was not written by klineagg run"
+        raise errors.make("source_failed", text)
+    size = int.from_bytes(body[:4], "big")
+    head = json.loads(body[4 : 4 + size])
+    return head["position"], bytes(body[4 + size :])
+
+
+class Host:
+    """Lets trades in, and freezes them together with the source's position.
+
+    Args:
+        engine: running.
+        source: that feeds it.
+    """
+
+    def __init__(self, engine: Engine, source: Source) -> None:
+        self.engine, self.source = engine, source
+        self.producer = engine.producer(name="source")
+        # Not held while a batch goes in, which may wait for room until a snapshot is acknowledged.
+        self._gate = threading.Lock()
+        self._between = True
+        self.rows = 0
+
+    def push(self, batch: Batch) -> None:
+        """Hands a batch to the engine; waits as long as its lanes are full."""
+        with self._gate:
+            self._between = False
+        self.producer.push(batch.data)
+        with self._gate:
+            self.source.done(batch)
+            self.rows += batch.rows
+            self._between = True
+
+    def freeze(self, consumer: str, *, checkpoint: bool) -> tuple[Snapshot, bytes | None]:
+        """What the consumer has not acknowledged, and the state that goes with it.
+
+        There is a state only when asked for, and between batches: the source's position is not
+        inside one.
+
+        Raises:
+            SnapshotError: ``snapshot_outstanding``.
+            EngineError: ``worker_failed``.
+        """
+        with self._gate:
+            # A cut behind all that was pushed before.
+            return self.engine.take(consumer), None
+
+
+class Feeder(threading.Thread):
+    """Reads the source into the engine until one of them ends.
+
+    Args:
+        host: takes the batches.
+        ended: called at the end, with the error when there was one.
+    """
+
+    def __init__(self, host: Host, ended: Callable[[BaseException | None], None]) -> None:
+        super().__init__(name="klineagg-feeder", daemon=True)
+        self._host, self._ended = host, ended
+        self._stop_now = threading.Event()
+
+    def run(self) -> None:
+        """The thread."""
+        error: BaseException | None = None
+        try:
+            for batch in self._host.source.batches():
+                if self._stop_now.is_set():
+                    break
+                if batch is None:
+                    self._stop_now.wait(self._host.source.idle_s)
+                else:
+                    self._host.push(batch)
+        except BaseException as problem:  # told to whoever runs us, whatever it is
+            error = problem
+        self._ended(error)
+
+    def stop(self) -> None:
+        """Ends soon; the batch at hand goes in."""
+        self._stop_now.set()
+        self._host.source.stop()

@@ -1,0 +1,126 @@
+"""Snapshots lent to other processes, and what becomes of those that do not come back."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from klineagg import errors
+from klineagg._engine_snapshot import Snapshot
+from klineagg.runtime.control import Reply
+from klineagg.runtime.host import Host
+from klineagg.runtime.sharing import describe, share_bytes
+
+__all__ = ["Lender"]
+
+
+@dataclass
+class _Loan:
+    snapshot: Snapshot
+    state: int | None  # file of the checkpoint
+    connection: int
+    until: float
+
+
+class Lender:
+    """Lends snapshots over the control socket.
+
+    A loan ends with its ack or nack, with its connection, or when ``lease_s`` is over, by a clock
+    of its own: the engine's may be a simulated one. Its memory is never written to again; it goes
+    when the borrower lets go of it.
+
+    Args:
+        host: makes the snapshots.
+        lease_s: may be set at any time, for loans to come.
+    """
+
+    def __init__(self, host: Host, lease_s: float) -> None:
+        self._host = host
+        self.lease_s = lease_s
+        self._loans: dict[tuple[int, int], _Loan] = {}
+        self._guard = threading.Lock()
+        self.lent = self.expired = self.abandoned = 0
+
+    def take(self, connection: int, consumer: str, *, checkpoint: bool) -> Reply:
+        """A snapshot as a message, with the files of its memory."""
+        self.expire()
+        snapshot, state = self._host.freeze(consumer, checkpoint=checkpoint)
+        file: int | None = None
+        try:
+            message, files = describe(snapshot)
+            if state is not None:
+                file = share_bytes(state)
+                message["checkpoint"] = len(files)
+                files.append(file)
+        except BaseException:
+            snapshot.nack()
+            raise
+        with self._guard:
+            until = time.monotonic() + self.lease_s
+            self._loans[snapshot.id.epoch, snapshot.id.number] = _Loan(
+                snapshot, file, connection, until
+            )
+            self.lent += 1
+        return message, files
+
+    def settle(self, how: str, number: tuple[int, ...]) -> None:
+        """Ends a loan.
+
+        Raises:
+            SnapshotError: ``snapshot_over`` when there is none of that id (any more).
+        """
+        loan = self._pop(number)
+        if loan is None:
+            if how == "nack":
+                return
+            raise errors.make("snapshot_over", "the lease of this snapshot is over")
+        if how == "ack":
+            loan.snapshot.ack()
+        else:
+            loan.snapshot.nack()
+
+    def expire(self) -> None:
+        """Takes back what is overdue."""
+        now = time.monotonic()
+        with self._guard:
+            overdue = [number for number, loan in self._loans.items() if loan.until <= now]
+        for number in overdue:
+            if self._give_back(number):
+                self.expired += 1
+
+    def left(self, connection: int) -> None:
+        """Takes back what a connection has that ended: its process is gone, or done."""
+        with self._guard:
+            its = [n for n, loan in self._loans.items() if loan.connection == connection]
+        for number in its:
+            if self._give_back(number):
+                self.abandoned += 1
+
+    def close(self) -> None:
+        """Takes everything back."""
+        with self._guard:
+            numbers = list(self._loans)
+        for number in numbers:
+            self._give_back(number)
+
+    @property
+    def outstanding(self) -> int:
+        """Loans at the moment."""
+        return len(self._loans)
+
+    def _give_back(self, number: tuple[int, ...]) -> bool:
+        loan = self._pop(number)
+        if loan is not None:
+            loan.snapshot.nack()
+        return loan is not None
+
+    def _pop(self, number: tuple[int, ...]) -> _Loan | None:
+        with self._guard:
+            loan = self._loans.pop((number[0], number[1]), None)
+        if loan is not None and loan.state is not None:
+            with suppress(OSError):
+                os.close(loan.state)
+        return loan

@@ -1,0 +1,189 @@
+"""Huey: its queues, its consumers, and what is in them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg._bars_extras import require
+from klineagg.tasks.registry import Context, Task, registered
+
+if TYPE_CHECKING:
+    from klineagg.config import Config
+
+__all__ = ["PersistQueue", "TaskQueue"]
+
+_log: Final = logging.getLogger("klineagg.tasks")
+_STOP_S: Final = 30.0
+
+
+def _huey(name: str, broker: Path) -> Any:
+    huey = require("huey", "run", "the queue of tasks")
+    broker.parent.mkdir(parents=True, exist_ok=True)
+    # A lost task costs nothing, so the broker need not wait for the disk.
+    return huey.SqliteHuey(name, filename=str(broker), results=False, fsync=False, utc=True)
+
+
+def _consumer(queue: Any, **options: Any) -> Any:
+    """A consumer in threads of this process, which keeps its own signal handlers."""
+    consumers = require("huey.consumer", "run", "the queue of tasks")
+
+    class Embedded(consumers.Consumer):  # type: ignore[misc,name-defined]
+        def _set_signal_handlers(self) -> None:
+            return
+
+    return Embedded(
+        queue,
+        worker_type="thread",
+        check_worker_health=False,
+        shutdown_timeout=_STOP_S,
+        flush_locks=True,
+        **options,
+    )
+
+
+class PersistQueue:
+    """The queue of the task that stores bars: one waits at most, however slow it is.
+
+    Args:
+        broker: the SQLite file.
+        persist: what the task does; None where tasks are only enqueued.
+    """
+
+    def __init__(self, broker: Path, persist: Callable[[], Any] | None = None) -> None:
+        self._huey = _huey("klineagg-persist", broker)
+        self._consumer: Any = None
+        self.enqueued = self.coalesced = 0
+
+        def run() -> None:
+            if persist is None:
+                return
+            try:
+                persist()
+            except Exception as error:  # told, and tried again with the next task
+                _log.warning("bars are not stored yet: %s", error)
+
+        self._task = self._huey.task(name="klineagg.persist")(run)
+
+    def enqueue(self) -> bool:
+        """Adds a task unless one waits already; says whether it did."""
+        if self._huey.storage.queue_size():
+            self.coalesced += 1
+            return False
+        self._task()
+        self.enqueued += 1
+        return True
+
+    def start(self, interval_ms: int) -> None:
+        """Runs tasks in a thread of this process; their latency fits the interval."""
+        delay = min(max(interval_ms / 1e3 / 4, 0.005), 0.1)
+        self._consumer = _consumer(
+            self._huey, workers=1, periodic=False, initial_delay=delay / 2, max_delay=delay
+        )
+        self._consumer.start()
+
+    def stop(self) -> None:
+        """Waits for the task at hand."""
+        if self._consumer is not None:
+            self._consumer.stop(graceful=True)
+            self._consumer = None
+        self._huey.storage.close()
+
+
+class TaskQueue:
+    """The queue of everything else: periodic tasks of klineagg, and those of users.
+
+    Args:
+        config: gives the configuration of the moment.
+        context: what tasks get.
+        daily: the daily update, called with the day before the present one.
+        maintenance: maintenance of the lake.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        context: Context | None,
+        *,
+        daily: Callable[[], Any] | None = None,
+        maintenance: Callable[[], Any] | None = None,
+    ) -> None:
+        now = config()
+        self._config = config
+        self._workers = now.tasks.workers
+        self._huey = _huey("klineagg-tasks", now.at(now.tasks.broker))
+        self._context = context
+        self._consumer: Any = None
+        self._running = threading.Lock()
+        self._tasks: dict[str, Any] = {}
+        if daily is not None:
+            self._periodic("klineagg.daily", self._is_daily, daily)
+        if maintenance is not None:
+            self._periodic("klineagg.maintenance", self._is_maintenance, maintenance)
+        for each in registered().values():
+            self._add(each)
+
+    def names(self) -> list[str]:
+        """Of all tasks."""
+        return sorted(self._tasks)
+
+    def enqueue(self, name: str, *arguments: Any) -> None:
+        """Adds a task; KeyError when there is none of that name."""
+        self._tasks[name](*arguments)
+
+    def start(self) -> None:
+        """Runs tasks in threads of this process."""
+        self._consumer = _consumer(
+            self._huey, workers=self._workers, periodic=True, initial_delay=0.05, max_delay=0.5
+        )
+        self._consumer.start()
+
+    def stop(self) -> None:
+        """Waits for the tasks at hand."""
+        if self._consumer is not None:
+            self._consumer.stop(graceful=True)
+            self._consumer = None
+        self._huey.storage.close()
+
+    def _is_daily(self, now: datetime) -> bool:
+        of = self._config().tasks
+        return now.hour == of.daily_hour and now.minute == of.daily_minute
+
+    def _is_maintenance(self, now: datetime) -> bool:
+        minutes = self._config().tasks.maintenance_minutes
+        at = int(now.replace(tzinfo=timezone.utc).timestamp()) // 60
+        return minutes > 0 and at % minutes == 0
+
+    def _periodic(self, name: str, when: Callable[[datetime], bool], work: Any) -> None:
+        self._tasks[name] = self._huey.periodic_task(when, name=name)(_told(name, work))
+
+    def _add(self, each: Task) -> None:
+        def run(*arguments: Any) -> Any:
+            return each.function(self._context, *arguments)
+
+        work = _told(each.name, run)
+        if each.schedule is None:
+            self._tasks[each.name] = self._huey.task(name=each.name, **each.options)(work)
+            return
+        crontab = require("huey", "run", "the queue of tasks").crontab
+        when = crontab(**each.schedule, strict=True)
+        wrapped = self._huey.periodic_task(when, name=each.name, **each.options)(work)
+        self._tasks[each.name] = wrapped
+
+
+def _told(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arguments: Any) -> Any:
+        _log.info("%s begins", name)
+        try:
+            result = work(*arguments)
+        except Exception:
+            _log.exception("%s failed", name)
+            raise
+        _log.info("%s is done", name)
+        return result
+
+    return run

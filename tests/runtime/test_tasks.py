@@ -1,0 +1,189 @@
+"""Queues of tasks: one persist task waits at most, users' tasks run, losing one costs nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klineagg import errors, tasks
+from klineagg.config import loads
+from klineagg.runtime.timer import Timer
+from klineagg.tasks import registry
+from klineagg.tasks.queues import PersistQueue, TaskQueue
+
+pytest.importorskip("huey")
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_registered", {})
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+
+
+def test_one_persist_task_waits_at_most(tmp_path: Path) -> None:
+    runs: list[int] = []
+    gate = threading.Event()
+
+    def persist() -> None:
+        runs.append(1)
+        gate.wait()
+
+    queue = PersistQueue(tmp_path / "tasks.sqlite", persist)
+    queue.start(20)
+    queue.enqueue()
+    until(lambda: len(runs) == 1)  # it has begun, and takes long
+    assert [queue.enqueue() for _ in range(10)] == [True] + [False] * 9
+    assert (queue.enqueued, queue.coalesced) == (2, 9)
+    gate.set()
+    until(lambda: len(runs) == 2)
+    queue.stop()
+    assert len(runs) == 2
+
+
+def test_a_persist_task_that_fails_does_not_end_the_next(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    def persist() -> None:
+        runs.append(1)
+        raise OSError("the disk is full")
+
+    queue = PersistQueue(tmp_path / "tasks.sqlite", persist)
+    queue.start(20)
+    for count in (1, 2, 3):
+        queue.enqueue()
+        until(lambda count=count: len(runs) == count)  # type: ignore[misc]
+    queue.stop()
+
+
+def test_a_task_that_was_left_by_a_killed_process_runs_once(tmp_path: Path) -> None:
+    PersistQueue(tmp_path / "tasks.sqlite").enqueue()  # nobody to run it
+    runs: list[int] = []
+    queue = PersistQueue(tmp_path / "tasks.sqlite", lambda: runs.append(1))
+    assert queue.enqueue() is False  # there is one waiting
+    queue.start(20)
+    until(lambda: len(runs) == 1)
+    time.sleep(0.1)
+    queue.stop()
+    assert len(runs) == 1
+
+
+def test_the_timer_takes_a_new_interval_and_never_bursts() -> None:
+    ticks: list[float] = []
+    timer = Timer(10, lambda: ticks.append(time.monotonic()))
+    timer.start()
+    until(lambda: len(ticks) >= 5)
+    timer.interval_ms = 3_600_000
+    time.sleep(0.3)
+    count = len(ticks)
+    time.sleep(0.3)
+    assert len(ticks) == count
+    timer.interval_ms = 10
+    until(lambda: len(ticks) >= count + 5)
+    timer.stop()
+    count = len(ticks)
+    time.sleep(0.05)
+    assert len(ticks) == count
+
+    slow: list[float] = []
+
+    def work() -> None:
+        slow.append(time.monotonic())
+        time.sleep(0.08)
+
+    timer = Timer(10, work)
+    timer.start()
+    until(lambda: len(slow) >= 3)
+    timer.stop()
+    assert all(b - a >= 0.08 for a, b in zip(slow, slow[1:], strict=False))
+
+
+MODULE = """
+from klineagg import tasks
+
+seen = []
+
+@tasks.periodic(minute="*/15", hour="3")
+def report(context):
+    seen.append(("report", context))
+
+@tasks.task(retries=1)
+def later(context, number):
+    seen.append(("later", number))
+    if number < 0:
+        raise ValueError("negative")
+"""
+
+
+def queue_of(folder: Path, context: Any, **options: Any) -> TaskQueue:
+    config = loads(
+        '[tasks]\nbroker = "t/tasks.sqlite"\nmodules = ["my_tasks"]\ndaily_hour = 5\n'
+        "daily_minute = 7\nmaintenance_minutes = 20\n",
+        folder / "kla.toml",
+    )
+    tasks.load_modules(config.tasks.modules, config.at("."))
+    return TaskQueue(lambda: config, context, **options)
+
+
+def test_tasks_of_users_are_found_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_tasks.py").write_text(MODULE)
+    monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
+    context: Any = object()
+    done: list[str] = []
+    queue = queue_of(
+        tmp_path, context, daily=lambda: done.append("daily"),
+        maintenance=lambda: done.append("maintenance"),
+    )  # fmt: skip
+    assert queue.names() == [
+        "klineagg.daily", "klineagg.maintenance", "my_tasks.later", "my_tasks.report",
+    ]  # fmt: skip
+    due = {str(t): t for t in queue._huey.read_periodic(datetime(2024, 1, 1, 3, 45))}
+    assert len(due) == 1
+    assert "my_tasks.report" in next(iter(due))
+    names = " ".join(str(t) for t in queue._huey.read_periodic(datetime(2024, 1, 1, 5, 7)))
+    assert "klineagg.daily" in names
+    assert "maintenance" not in names
+    names = " ".join(str(t) for t in queue._huey.read_periodic(datetime(2024, 1, 1, 5, 40)))
+    assert "klineagg.maintenance" in names
+
+    queue.enqueue("my_tasks.report")
+    queue.enqueue("my_tasks.later", 7)
+    queue.enqueue("klineagg.daily")
+    queue.start()
+    seen = sys.modules["my_tasks"].seen
+    until(lambda: len(seen) == 2 and len(done) == 1)
+    queue.stop()
+    assert sorted(seen, key=str) == sorted([("report", context), ("later", 7)], key=str)
+    assert done == ["daily"]
+
+
+def test_modules_that_cannot_be_used_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(errors.TaskError, match="no_such_tasks_here"):
+        tasks.load_modules(["no_such_tasks_here"], tmp_path)
+    (tmp_path / "broken_tasks.py").write_text("1 / 0")
+    with pytest.raises(errors.TaskError, match="ZeroDivisionError"):
+        tasks.load_modules(["broken_tasks"], tmp_path)
+
+    def report(context: tasks.Context) -> None: ...
+
+    tasks.task()(report)
+    with pytest.raises(errors.TaskError, match="two tasks"):
+        tasks.periodic()(report)
+    monkeypatch.undo()
