@@ -42,6 +42,7 @@ class Lent:
         self.host = Host(self.engine, FileSource([], Wanted()))
         self.lender = Lender(self.host, lease_s)
         self.server = Server(folder / "run" / "e.sock", self.answer, self.lender.left)
+        self.server.start()
 
     def answer(self, connection: int, request: dict[str, Any]) -> Any:
         if request["op"] == "take":
@@ -95,6 +96,7 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
         old.bind(str(path))
     assert path.exists()
     server = Server(path, lambda *_: ({"here": 1}, ()), lambda _: None)
+    server.start()
     with Client(path) as client:
         assert client.request("hello")[0] == {"here": 1}
     server.close()

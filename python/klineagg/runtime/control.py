@@ -26,7 +26,7 @@ Reply = tuple[dict[str, Any], Sequence[int]]
 
 
 class Server:
-    """Answers requests on a Unix socket that only its owner can open.
+    """Answers requests on a Unix socket that only its owner can open, from :meth:`start` on.
 
     Each connection has a thread. A lock beside the socket keeps a second engine of that name out,
     and tells a socket that was left behind from one that is in use.
@@ -69,6 +69,9 @@ class Server:
             os.umask(before)
         self._socket.listen(16)
         self._accepter = threading.Thread(target=self._accept, name="klineagg-control", daemon=True)
+
+    def start(self) -> None:
+        """Begins to answer; who has connected before has waited."""
         self._accepter.start()
 
     def close(self) -> None:
@@ -85,7 +88,8 @@ class Server:
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._accepter.join(5)
+        if self._accepter.ident is not None:
+            self._accepter.join(5)
         for thread in threads:
             thread.join(5)
         self.path.unlink(missing_ok=True)
