@@ -85,6 +85,15 @@ WHEN = {
     "wal_format": "a segment was written by another version, or is none",
     "wal_timeout": "no room, no write or no sync within the timeout",
     "wal_range": "records are asked for that the log does not have any more",
+    "lake_catalog": "the catalog or the files of a lake cannot be opened or read",
+    "lake_version": "the schema of a lake is newer than this klineagg, or has no way to it",
+    "lake_busy": "another writer held the lake for longer than the timeout",
+    "lake_read_only": "something was to be written to a lake that is open for reading only",
+    "lake_query": "a query is not one statement that reads, or DuckDB refuses it",
+    "lake_snapshot": "the snapshot or time asked for is not kept any more, or never was",
+    "lake_commit": "a commit or a round of maintenance failed; the lake is as it was before",
+    "lake_extension": "DuckDB has not the extensions that a lake needs",
+    "lake_closed": "a lake was closed, or opened in the process that this one forked from",
 }
 
 GROUPS = {

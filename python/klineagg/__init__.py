@@ -25,6 +25,10 @@ _LAZY = {
     "calendar_sessions": "_sessions",
     "Report": "report",
     "Engine": "engine",
+    "Lake": "lake",
+    "LakeBusyError": "errors",
+    "LakeError": "errors",
+    "LakeQueryError": "errors",
     "SimulatedClock": "_engine_clock",
     "SystemClock": "_engine_clock",
     "intern": "symbols",
@@ -43,8 +47,17 @@ if TYPE_CHECKING:
     from klineagg.aggregation import Aggregator, aggregate, merge
     from klineagg.bars import Bars
     from klineagg.engine import Engine
-    from klineagg.errors import EngineError, KlineaggError, LaneFullError, SnapshotError
+    from klineagg.errors import (
+        EngineError,
+        KlineaggError,
+        LakeBusyError,
+        LakeError,
+        LakeQueryError,
+        LaneFullError,
+        SnapshotError,
+    )
     from klineagg.intervals import Interval
+    from klineagg.lake import Lake
     from klineagg.report import Report
     from klineagg.symbols import intern, symbol_names
 
@@ -55,6 +68,10 @@ __all__ = [
     "EngineError",
     "Interval",
     "KlineaggError",
+    "Lake",
+    "LakeBusyError",
+    "LakeError",
+    "LakeQueryError",
     "LaneFullError",
     "Report",
     "SimulatedClock",

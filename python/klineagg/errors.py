@@ -21,6 +21,9 @@ __all__ = [
     "InternalError",
     "IntervalError",
     "KlineaggError",
+    "LakeBusyError",
+    "LakeError",
+    "LakeQueryError",
     "LaneFullError",
     "MissingExtraError",
     "OptionError",
@@ -195,6 +198,19 @@ class SourceError(KlineaggError, RuntimeError):
 
 class TaskError(KlineaggError, ValueError):
     """A task cannot be registered or found."""
+class LakeError(KlineaggError, RuntimeError):
+    """A lake cannot be opened, read or written as it is."""
+
+
+class LakeBusyError(LakeError, TimeoutError):
+    """Another writer held the lake for longer than the timeout."""
+
+    # TimeoutError is an OSError, whose __str__ would hide code and hint.
+    __str__ = KlineaggError.__str__
+
+
+class LakeQueryError(LakeError, ValueError):
+    """A query that a lake cannot or will not answer."""
 
 
 class InternalError(KlineaggError, RuntimeError):

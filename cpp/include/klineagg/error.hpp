@@ -16,6 +16,7 @@ namespace klineagg {
 // engine, 70x ... 71x the write-ahead log, 9xx ours.
 // engine, 8xx the bus, 9xx ours.
 // engine, 74x running it, 9xx ours.
+// engine, 72x the lake, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -84,6 +85,15 @@ namespace klineagg {
     X(745, already_running, ControlError, "stop the other one, or give this one another name")     \
     X(746, source_failed, SourceError, "look at the cause; what was read before is kept")          \
     X(747, task_invalid, TaskError, "see the guide of running, under tasks")                       \
+    X(721, lake_catalog, LakeError, "check the catalog, the data path and the rights to both")     \
+    X(722, lake_version, LakeError, "use the version of klineagg that wrote the lake, or newer")   \
+    X(723, lake_busy, LakeBusyError, "another writer holds the lake; wait, or raise timeout=")     \
+    X(724, lake_read_only, LakeError, "open the lake without read_only=True")                      \
+    X(725, lake_query, LakeQueryError, "lake.sql() takes one statement that only reads")           \
+    X(726, lake_snapshot, LakeQueryError, "look at lake.snapshots() for what is kept")             \
+    X(727, lake_commit, LakeError, "nothing was committed; deliver the snapshot again")            \
+    X(728, lake_extension, LakeError, "pip install 'klineagg[lake]'")                              \
+    X(729, lake_closed, LakeError, "open the lake again: klineagg.Lake(...)")                      \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

@@ -1,0 +1,196 @@
+"""Where a lake's catalog and its files are, and how DuckDB gets at them.
+
+Secrets are handed to DuckDB as secrets: they are in no attached name, no message and no repr.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from klineagg import errors
+from klineagg.lake.duck import literal, name, without_secrets
+
+__all__ = ["Catalog", "attach"]
+
+_SQLITE_SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
+_CATALOG_FILE: Final = "catalog.sqlite"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A catalog and the place of its files.
+
+    Attributes:
+        kind: ``"sqlite"``, ``"duckdb"`` or ``"postgres"``.
+        path: of the catalog's file; None for PostgreSQL.
+        data_path: folder or ``s3://`` prefix; None: as the catalog has it.
+        parameters: of the connection to PostgreSQL, by their names in libpq.
+    """
+
+    kind: str
+    path: Path | None
+    data_path: str | None
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, catalog: str | os.PathLike[str], data_path: Any) -> Catalog:
+        """The catalog that the arguments of :class:`klineagg.Lake` name.
+
+        Raises:
+            OptionError: ``invalid_option``.
+        """
+        text = os.fspath(catalog)
+        data = None if data_path is None else _data_path(os.fspath(data_path))
+        if text.startswith(("postgres://", "postgresql://", "postgres:")):
+            return cls("postgres", None, data, _postgres_parameters(text))
+        kind, path = "sqlite", Path(text)
+        for prefix in ("sqlite:", "duckdb:"):
+            if text.startswith(prefix):
+                kind, path = prefix[:-1], Path(text[len(prefix) :])
+        if not text or "://" in text:
+            shown = without_secrets(text)
+            hint = "give a folder, sqlite:FILE, duckdb:FILE or postgresql://..."
+            raise errors.make(
+                "invalid_option", f"{shown!r} is no catalog", hint=hint, option="catalog"
+            )
+        path = path.absolute()
+        if text.startswith(("sqlite:", "duckdb:")) or path.suffix in _SQLITE_SUFFIXES:
+            return cls(kind, path, data or f"{path}.data/")
+        if path.suffix == ".duckdb":
+            return cls("duckdb", path, data or f"{path}.data/")
+        return cls("sqlite", path / _CATALOG_FILE, data or f"{path / 'data'}/")
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages: without secrets."""
+        if self.path is not None:
+            folder = self.path.name == _CATALOG_FILE
+            return str(self.path.parent if folder else self.path)
+        host, base = self.parameters.get("host", ""), self.parameters.get("dbname", "")
+        return f"postgres:{host}/{base}"
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The extensions of DuckDB that it needs."""
+        scanner = {"sqlite": ("sqlite_scanner",), "postgres": ("postgres_scanner",)}
+        remote = ("httpfs",) if self.data_path and "://" in self.data_path else ()
+        return ("ducklake", *scanner.get(self.kind, ()), *remote)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to open (always true for PostgreSQL)."""
+        return self.path is None or self.path.exists()
+
+
+def _data_path(text: str) -> str:
+    if "://" not in text:
+        text = str(Path(text).absolute())
+    return text if text.endswith("/") else text + "/"
+
+
+def _postgres_parameters(text: str) -> dict[str, str]:
+    if "://" in text:
+        parts = urlsplit(text)
+        found = {
+            "host": parts.hostname,
+            "port": None if parts.port is None else str(parts.port),
+            "user": parts.username,
+            "password": parts.password,
+            "dbname": parts.path.lstrip("/"),
+        }
+        out = {key: unquote(value) for key, value in found.items() if value}
+        return out | dict(parse_qsl(parts.query))
+    out = {}
+    for pair in text.removeprefix("postgres:").split():
+        key, equals, value = pair.partition("=")
+        if not equals:
+            shown = without_secrets(pair)
+            hint = "postgres:host=... dbname=... or postgresql://user@host/base"
+            raise errors.make(
+                "invalid_option", f"{shown!r} is not KEY=VALUE", hint=hint, option="catalog"
+            )
+        out[key] = value
+    return out
+
+
+def prepare(catalog: Catalog) -> None:
+    """Makes the folders and the file of a new lake, for a writer."""
+    if catalog.path is not None:
+        catalog.path.parent.mkdir(parents=True, exist_ok=True)
+        if catalog.kind == "sqlite":
+            # Without its log of writes ahead, a reader's open transaction blocks every commit.
+            # The mode is a property of the file and has to be there before DuckDB opens it.
+            with sqlite3.connect(catalog.path) as base:
+                base.execute("PRAGMA journal_mode = WAL")
+            base.close()
+    if catalog.data_path is not None and "://" not in catalog.data_path:
+        Path(catalog.data_path).mkdir(parents=True, exist_ok=True)
+
+
+def attach(
+    connection: Any, catalog: Catalog, alias: str, *, read_only: bool, version: int | None = None
+) -> None:
+    """Attaches a lake.
+
+    Args:
+        connection: of DuckDB, with the extensions loaded.
+        catalog: which.
+        alias: what it is called in statements.
+        read_only: nothing can be written through it.
+        version: as of this snapshot of the lake.
+    """
+    make_secrets(connection, catalog)
+    # Inlined rows and compaction at the same time have made rows come back from the dead.
+    options = ["DATA_INLINING_ROW_LIMIT 0"]
+    if catalog.data_path is not None:
+        options.append(f"DATA_PATH {literal(catalog.data_path)}")
+    if read_only:
+        options.append("READ_ONLY")
+    if version is not None:
+        options.append(f"SNAPSHOT_VERSION {int(version)}")
+    if catalog.kind == "postgres":
+        target = "postgres:"
+        options.append("META_SECRET 'klineagg_catalog'")
+    else:
+        target = f"{catalog.kind}:" * (catalog.kind == "sqlite") + str(catalog.path)
+    place = literal(f"ducklake:{target}")
+    connection.execute(f"ATTACH {place} AS {name(alias)} ({', '.join(options)})")
+
+
+def make_secrets(connection: Any, catalog: Catalog) -> None:
+    if catalog.kind == "postgres":
+        known = {"host", "port", "user", "password", "dbname"}
+        given = {key: value for key, value in catalog.parameters.items() if key in known}
+        parts = "".join(f", {key.upper()} {literal(value)}" for key, value in given.items())
+        connection.execute(f"CREATE OR REPLACE SECRET klineagg_catalog (TYPE postgres{parts})")
+    if catalog.data_path is not None and catalog.data_path.startswith("s3://"):
+        parts = "".join(f", {key} {value}" for key, value in _s3_options(os.environ).items())
+        connection.execute(f"CREATE OR REPLACE SECRET klineagg_data (TYPE s3{parts})")
+
+
+def _s3_options(environment: Mapping[str, str]) -> dict[str, str]:
+    """The secret's parts from the variables that every tool for S3 reads."""
+    out = {}
+    for key, names in {
+        "KEY_ID": ("AWS_ACCESS_KEY_ID",),
+        "SECRET": ("AWS_SECRET_ACCESS_KEY",),
+        "SESSION_TOKEN": ("AWS_SESSION_TOKEN",),
+        "REGION": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }.items():
+        value = next((environment[one] for one in names if environment.get(one)), None)
+        if value is not None:
+            out[key] = literal(value)
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        parts = urlsplit(endpoint)
+        out["ENDPOINT"] = literal(parts.netloc + parts.path.rstrip("/"))
+        out["USE_SSL"] = "false" if parts.scheme == "http" else "true"
+        # Servers of one's own seldom have a host name for every bucket.
+        out["URL_STYLE"] = "'path'"
+    return out

@@ -1,0 +1,120 @@
+"""One writer at a time, across threads, processes and machines."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from klineagg import errors
+from klineagg.lake.catalog import Catalog
+
+__all__ = ["WriterLock"]
+
+# "klineagg" as a number: the key of the advisory lock in PostgreSQL.
+_KEY: Final = 0x6B6C696E65616767
+# A writer that stopped in the middle (SIGSTOP, a machine that is suspended) must not hold up its
+# successor for ever. What it still tries to commit then fails at the fence.
+_STALLED_MS: Final = 60_000
+
+
+def pause(attempt: int) -> None:
+    """Sleeps a random while that grows with the number of attempts."""
+    time.sleep(random.uniform(0.2, 1.0) * min(0.005 * 2.0 ** min(attempt, 6), 0.25))
+
+
+class WriterLock:
+    """The lock of a catalog.
+
+    Files take the lock of the operating system on a file beside the catalog, which a killed process
+    cannot leave behind; PostgreSQL has advisory locks that end with their transaction.
+
+    Args:
+        catalog: which.
+        timeout_s: how long to wait.
+    """
+
+    def __init__(self, catalog: Catalog, timeout_s: float) -> None:
+        self._catalog = catalog
+        self._timeout_s = timeout_s
+        # flock does not tell apart the threads of one process that share a file.
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def held(self, cursor: Any) -> Iterator[None]:
+        """Holds the lock.
+
+        Args:
+            cursor: of the attached DuckDB, for catalogs with locks of their own.
+
+        Raises:
+            LakeBusyError: ``lake_busy``.
+        """
+        until = time.monotonic() + self._timeout_s
+        if not self._threads.acquire(timeout=self._timeout_s):
+            raise self._busy()
+        try:
+            if self._catalog.path is None:
+                with self._postgres(cursor, until):
+                    yield
+            else:
+                with self._file(self._catalog.path, until):
+                    yield
+        finally:
+            self._threads.release()
+
+    @contextmanager
+    def _file(self, path: Path, until: float) -> Iterator[None]:
+        import fcntl
+
+        file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            attempt = 0
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise self._busy() from None
+                pause(attempt)
+                attempt += 1
+            yield
+        finally:
+            os.close(file)
+
+    @contextmanager
+    def _postgres(self, cursor: Any, until: float) -> Iterator[None]:
+        attempt = 0
+        while True:
+            cursor.execute("BEGIN")
+            try:
+                query = f"SET LOCAL idle_in_transaction_session_timeout = {_STALLED_MS}"
+                cursor.execute("CALL postgres_execute('klineagg_lock', ?)", [query])
+                query = f"SELECT pg_try_advisory_xact_lock({_KEY}) AS taken"
+                cursor.execute("FROM postgres_query('klineagg_lock', ?)", [query])
+                (taken,) = cursor.fetchone()
+                if taken:
+                    yield
+                    return
+            finally:
+                # A connection that PostgreSQL has cut off is rolled back already.
+                _rollback(cursor)
+            if time.monotonic() > until:
+                raise self._busy()
+            pause(attempt)
+            attempt += 1
+
+    def _busy(self) -> errors.KlineaggError:
+        text = f"another writer held {self._catalog.label} for {self._timeout_s:g} s"
+        return errors.make("lake_busy", text, timeout_s=self._timeout_s)
+
+
+def _rollback(cursor: Any) -> None:
+    with suppress(Exception):  # nothing to roll back, or nobody there to do it
+        cursor.execute("ROLLBACK")

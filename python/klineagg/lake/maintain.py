@@ -1,0 +1,185 @@
+"""Merging small files, letting old snapshots go, and removing what nobody refers to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from klineagg import errors
+from klineagg._options import duration_ns
+from klineagg.lake.duck import literal
+from klineagg.lake.history import expendable
+
+__all__ = ["Maintenance", "Plan", "file_counts", "maintain"]
+
+_MIB: Final = 1 << 20
+# Files of up to as many bytes are merged when there are enough of them in a partition: like this a
+# row is written a few times in all, and not at every round.
+_TIERS: Final = ((_MIB, 8), (16 * _MIB, 8), (128 * _MIB, 8))
+# A file of which so much was replaced is written anew.
+_DELETED_SHARE: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a round of maintenance is to do.
+
+    Attributes:
+        retention: for each interval how long its bars are kept; others stay for ever.
+        history: ``"thin"`` lets snapshots go as they age, ``"all"`` keeps every one.
+        longest_read_us: files that are not needed any more stay for as long.
+        orphan_age_us: files that no snapshot knows are removed when they are older.
+        now_us: the time, microseconds since the epoch.
+    """
+
+    retention: Mapping[str, int]
+    history: str
+    longest_read_us: int
+    orphan_age_us: int
+    now_us: int
+
+    @classmethod
+    def of(
+        cls,
+        retention: Mapping[str, Any] | None,
+        history: str,
+        longest_read: Any,
+        orphan_age: Any,
+    ) -> Plan:
+        """The plan that the arguments of :meth:`klineagg.Lake.maintain` describe."""
+        if history not in ("thin", "all"):
+            text = f"history={history!r} is neither 'thin' nor 'all'"
+            raise errors.make("invalid_option", text, option="history")
+        kept = {
+            name: duration_ns(age, f"retention[{name!r}]") // 1_000
+            for name, age in (retention or {}).items()
+        }
+        return cls(
+            kept,
+            history,
+            duration_ns(longest_read, "longest_read") // 1_000,
+            duration_ns(orphan_age, "orphan_age") // 1_000,
+            time.time_ns() // 1_000,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What a round of maintenance did.
+
+    Attributes:
+        bars_expired: rows older than their interval's retention, removed.
+        files_merged: small files that became part of larger ones.
+        files_rewritten: files written anew without the rows that had been replaced.
+        snapshots_expired: snapshots that time travel does not reach any more.
+        files_removed: files that were not needed any more, removed from storage.
+        orphans_removed: files of writers that were killed, removed from storage.
+        files: data files that the newest snapshot consists of.
+        seconds: how long it took.
+    """
+
+    bars_expired: int
+    files_merged: int
+    files_rewritten: int
+    snapshots_expired: int
+    files_removed: int
+    orphans_removed: int
+    files: int
+    seconds: float
+
+
+def maintain(cursor: Any, alias: str, plan: Plan) -> Maintenance:
+    """Does a round; under the writer's lock. Each step is a transaction: any may be the last."""
+    began = time.perf_counter()
+    lake = literal(alias)
+    expired = sum(_forget(cursor, name, age, plan.now_us) for name, age in plan.retention.items())
+    merged = sum(
+        _merge(cursor, alias, table, limit, enough)
+        for table in ("closed", "open_log")
+        for limit, enough in _TIERS
+    )
+    rewritten = _rewrite(cursor, alias)
+    gone = _expire(cursor, alias, plan)
+    unread = _time(plan.now_us - plan.longest_read_us)
+    removed = _call(cursor, f"ducklake_cleanup_old_files({lake}, older_than => {unread})")
+    left = _time(plan.now_us - plan.orphan_age_us)
+    orphans = _call(cursor, f"ducklake_delete_orphaned_files({lake}, older_than => {left})")
+    return Maintenance(
+        expired,
+        merged,
+        rewritten,
+        gone,
+        len(removed),
+        len(orphans),
+        sum(file_counts(cursor, alias).values()),
+        time.perf_counter() - began,
+    )
+
+
+def file_counts(cursor: Any, alias: str) -> dict[str, int]:
+    """Data files and files of deletions of the newest snapshot, by table."""
+    query = (
+        "SELECT table_name, file_count + delete_file_count "
+        f"FROM ducklake_table_info({literal(alias)})"
+    )
+    return {name: int(count) for name, count in cursor.execute(query).fetchall()}
+
+
+def _call(cursor: Any, call: str) -> list[Any]:
+    # As text: times with a zone would need a package that nothing else here needs.
+    rows: list[Any] = cursor.execute(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {call}").fetchall()
+    return rows
+
+
+def _time(us: int) -> str:
+    return f"make_timestamptz({int(us)})"
+
+
+def _forget(cursor: Any, interval: str, age_us: int, now_us: int) -> int:
+    row = cursor.execute(
+        'DELETE FROM closed WHERE "interval" = ? AND close_time <= make_timestamp_ns(?)',
+        [interval, (now_us - age_us) * 1_000],
+    ).fetchone()
+    return int(row[0])
+
+
+def _merge(cursor: Any, alias: str, table: str, limit: int, enough: int) -> int:
+    metadata = f'"__ducklake_metadata_{alias}"'
+    query = (
+        f"SELECT count(*) FROM {metadata}.ducklake_data_file f "
+        f"JOIN {metadata}.ducklake_table t USING (table_id) "
+        "WHERE t.table_name = ? AND t.end_snapshot IS NULL AND f.end_snapshot IS NULL "
+        "AND f.file_size_bytes < ? GROUP BY f.partition_id, regexp_extract(f.path, '^.*/') "
+        "HAVING count(*) >= ?"
+    )
+    if not cursor.execute(query, [table, limit, enough]).fetchall():
+        return 0
+    rows = cursor.execute(
+        f"SELECT sum(files_processed) FROM ducklake_merge_adjacent_files({literal(alias)}, "
+        f"{literal(table)}, max_file_size => {limit})"
+    ).fetchone()
+    return int(rows[0] or 0)
+
+
+def _rewrite(cursor: Any, alias: str) -> int:
+    row = cursor.execute(
+        f"SELECT sum(files_processed) FROM ducklake_rewrite_data_files({literal(alias)}, 'closed', "
+        f"delete_threshold => {_DELETED_SHARE})"
+    ).fetchone()
+    return int(row[0] or 0)
+
+
+def _expire(cursor: Any, alias: str, plan: Plan) -> int:
+    if plan.history == "all":
+        return 0
+    lake = literal(alias)
+    known = cursor.execute(
+        f"SELECT snapshot_id, epoch_us(snapshot_time) FROM ducklake_snapshots({lake}) ORDER BY 1"
+    ).fetchall()
+    gone = expendable(known, plan.now_us)
+    if gone:
+        listed = ", ".join(map(str, gone))
+        _call(cursor, f"ducklake_expire_snapshots({lake}, versions => [{listed}])")
+    return len(gone)

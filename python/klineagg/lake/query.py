@@ -1,0 +1,165 @@
+"""Queries of the user: one statement that reads, in a DuckDB that can do nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg import errors
+from klineagg._bars_extras import require
+from klineagg.lake.catalog import Catalog, attach
+from klineagg.lake.duck import connect, literal, without_secrets
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas
+    import polars
+    import pyarrow
+    from numpy.typing import NDArray
+
+__all__ = ["QueryResult", "open_guarded", "run_query"]
+
+_ROWS_SHOWN: Final = 10
+
+
+class QueryResult:
+    """The rows of a query; columns as Arrow, NumPy, pandas or polars data, or row by row."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self._table.column_names)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow Table; not a copy."""
+        return self._table
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The Arrow PyCapsule interface, for polars, DuckDB and others."""
+        return self._table.__arrow_c_stream__(requested_schema)
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """Each column as an array ``(n,)``: numbers and times as such, texts as objects."""
+        return {
+            column: self._table.column(column).to_numpy() for column in self._table.column_names
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        require("pandas", "pandas", "to_pandas()")
+        frame: pandas.DataFrame = self._table.to_pandas()
+        return frame
+
+    def to_polars(self) -> polars.DataFrame:
+        """A polars DataFrame.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        pl = require("polars", "polars", "to_polars()")
+        frame: polars.DataFrame = pl.from_arrow(self._table)
+        return frame
+
+    def __getitem__(self, column: str) -> NDArray[np.generic]:
+        """A column as an array ``(n,)``.
+
+        Raises:
+            ColumnError: ``missing_column``.
+        """
+        if column not in self._table.column_names:
+            hint = f"there are {', '.join(self.columns)}"
+            text = f"the query has no column {column!r}"
+            raise errors.make("missing_column", text, hint=hint, column=column)
+        array: NDArray[np.generic] = self._table.column(column).to_numpy()
+        return array
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All rows as tuples of Python objects."""
+        columns = [column.to_pylist() for column in self._table.columns]
+        return list(zip(*columns, strict=True))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.rows())
+
+    def __repr__(self) -> str:
+        names = list(self.columns)
+        head = self._table.slice(0, _ROWS_SHOWN)
+        cells = [names, *([str(x) for x in row] for row in QueryResult(head).rows())]
+        widths = [max(len(row[k]) for row in cells) for k in range(len(names))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        if len(self) > _ROWS_SHOWN:
+            lines.append(f"... {len(self):,} rows")
+        return "\n".join(lines)
+
+
+def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
+    """A DuckDB with the lake attached for reading, which reaches no other file and no network.
+
+    Raises:
+        LakeError: ``lake_catalog``.
+    """
+    duckdb = require("duckdb", "lake", "a lake")
+    connection = connect(catalog.extensions)
+    try:
+        attach(connection, catalog, alias, read_only=True, version=version)
+        connection.execute(f"USE {alias}")
+        data_path = catalog.data_path or _data_path(connection, alias)
+        paths = [data_path]
+        if catalog.path is not None:
+            paths.append(f"{catalog.path.parent}/")
+        listed = ", ".join(literal(path) for path in paths)
+        connection.execute(f"SET allowed_directories = [{listed}]")
+        connection.execute("SET enable_external_access = false")
+        # Nobody can take these back.
+        connection.execute("SET lock_configuration = true")
+    except duckdb.Error as error:
+        connection.close()
+        text = f"{catalog.label} cannot be opened: {without_secrets(error)}"
+        raise errors.make("lake_catalog", text, catalog=catalog.label) from None
+    return connection
+
+
+def _data_path(connection: Any, alias: str) -> str:
+    query = f"SELECT value FROM ducklake_options({literal(alias)}) WHERE option_name = 'data_path'"
+    return str(connection.execute(query).fetchone()[0])
+
+
+def run_query(
+    connection: Any, alias: str, query: str, params: Sequence[Any] | Mapping[str, Any] | None
+) -> QueryResult:
+    """Runs one statement that reads.
+
+    Raises:
+        LakeQueryError: ``lake_query`` when it is none, or DuckDB refuses it.
+    """
+    duckdb = require("duckdb", "lake", "a lake")
+    cursor = connection.cursor()
+    try:
+        statements = cursor.extract_statements(query)
+        kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
+        # EXPLAIN is listed by its own kind, and may hold any statement: ANALYZE would run it.
+        if kinds != ["SELECT"]:
+            what = ", ".join(kinds) or "nothing"
+            raise errors.make("lake_query", f"a query is one SELECT, this is {what}", kinds=kinds)
+        cursor.execute(f"USE {alias}")
+        cursor.execute(statements[0], params) if params else cursor.execute(statements[0])
+        return QueryResult(cursor.to_arrow_table())
+    except duckdb.Error as error:
+        raise errors.make("lake_query", without_secrets(error)) from None
+    finally:
+        cursor.close()

@@ -1,0 +1,193 @@
+"""The attached lake: one DuckDB for each process, one cursor for each call."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeVar
+
+from klineagg import errors
+from klineagg._bars_extras import require
+from klineagg.lake import schema
+from klineagg.lake.catalog import Catalog, attach, prepare
+from klineagg.lake.duck import connect, is_contention, name, without_secrets
+from klineagg.lake.lock import WriterLock, pause
+
+__all__ = ["ALIAS", "Session"]
+
+T = TypeVar("T")
+
+ALIAS: Final = "lake"
+
+
+class Session:
+    """A lake that is open for reading, or for reading and writing.
+
+    Args:
+        catalog: which.
+        read_only: open it without the right to write.
+        timeout_s: how long to wait for other writers.
+    """
+
+    def __init__(self, catalog: Catalog, *, read_only: bool, timeout_s: float) -> None:
+        self.catalog = catalog
+        self.read_only = read_only
+        self.timeout_s = timeout_s
+        self.lock = WriterLock(catalog, timeout_s)
+        self._guard = threading.Lock()
+        self._connection: Any = None
+        self._pid = -1
+        self._closed = False
+
+    # -- connections -----------------------------------------------------------------------------
+
+    def connection(self) -> Any:
+        """The DuckDB with the lake attached; only in the process that opened it.
+
+        Raises:
+            LakeError: ``lake_closed``, ``lake_catalog``, ``lake_version``, ``lake_extension``.
+        """
+        with self._guard:
+            if self._closed:
+                raise errors.make("lake_closed", f"{self.catalog.label} was closed")
+            if self._connection is None:
+                self._connection = self._open()
+                self._pid = os.getpid()
+            if self.forked:
+                # DuckDB's threads are not there after a fork: any call would wait for ever.
+                text = f"{self.catalog.label} was opened in the process that this one forked from"
+                hint = "open lakes in the process that uses them"
+                raise errors.make("lake_closed", text, hint=hint)
+            return self._connection
+
+    def _open(self) -> Any:
+        duckdb = require("duckdb", "lake", "a lake")
+        if self.read_only and not self.catalog.exists:
+            text = f"there is no lake {self.catalog.label}"
+            raise errors.make("lake_catalog", text, catalog=self.catalog.label)
+        connection = connect(self.catalog.extensions)
+        try:
+            self._attach(connection)
+        except duckdb.Error as error:
+            connection.close()
+            text = f"{self.catalog.label} cannot be opened: {without_secrets(error)}"
+            # Chained errors would show the secrets that were taken out.
+            raise errors.make("lake_catalog", text, catalog=self.catalog.label) from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _attach(self, connection: Any) -> None:
+        if not self.read_only:
+            prepare(self.catalog)
+            if self.catalog.kind == "postgres":
+                attach_for_locks(connection, self.catalog)
+            with self.lock.held(connection.cursor()):
+                self._attach_and_check(connection)
+        else:
+            self._attach_and_check(connection)
+
+    def _attach_and_check(self, connection: Any) -> None:
+        attach(connection, self.catalog, ALIAS, read_only=self.read_only)
+        cursor = connection.cursor()
+        cursor.execute(f"USE {ALIAS}")
+        version = schema.version_of(cursor)
+        if version is None:
+            if self.read_only:
+                text = f"{self.catalog.label} holds no lake of klineagg"
+                raise errors.make("lake_catalog", text, catalog=self.catalog.label)
+            cursor.execute("BEGIN")
+            schema.create(cursor)
+            cursor.execute("COMMIT")
+        else:
+            schema.check(version, self.catalog.label)
+            if version < schema.SCHEMA_VERSION:
+                if self.read_only:
+                    text = f"{self.catalog.label} has the older schema version {version}"
+                    hint = "open it once without read_only=True: that brings it up to date"
+                    raise errors.make("lake_version", text, hint=hint, version=version)
+                schema.migrate(cursor, version)
+        cursor.close()
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """A cursor of its own, whose default database is the lake.
+
+        Threads may not share one; errors of DuckDB leave it as a typed error.
+        """
+        duckdb = require("duckdb", "lake", "a lake")
+        cursor = self.connection().cursor()
+        try:
+            cursor.execute(f"USE {ALIAS}")
+            yield cursor
+        except duckdb.Error as error:
+            text = f"{self.catalog.label}: {without_secrets(error)}"
+            raise errors.make("lake_catalog", text, catalog=self.catalog.label) from None
+        finally:
+            with suppress(duckdb.Error):
+                cursor.close()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is another process than the one that opened it."""
+        return self._pid not in (-1, os.getpid())
+
+    def close(self) -> None:
+        """Lets go of the lake; further calls raise ``lake_closed``."""
+        if self.forked:
+            return
+        with self._guard:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            self._closed = True
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def writing(self, work: Callable[[Any], T]) -> T:
+        """Runs ``work`` with a cursor under the writer's lock, again while others are in the way.
+
+        Raises:
+            LakeError: ``lake_read_only``, ``lake_commit``.
+            LakeBusyError: ``lake_busy``.
+        """
+        if self.read_only:
+            text = f"{self.catalog.label} is open for reading only"
+            raise errors.make("lake_read_only", text, catalog=self.catalog.label)
+        duckdb = require("duckdb", "lake", "a lake")
+        until = time.monotonic() + self.timeout_s
+        attempt = 0
+        while True:
+            holder = self.connection().cursor()
+            try:
+                with self.lock.held(holder):
+                    cursor = self.connection().cursor()
+                    try:
+                        cursor.execute(f"USE {name(ALIAS)}")
+                        return work(cursor)
+                    finally:
+                        cursor.close()
+            except duckdb.Error as error:
+                shown = without_secrets(error)
+                if not is_contention(error):
+                    text = f"writing to {self.catalog.label} failed: {shown}"
+                    raise errors.make("lake_commit", text, catalog=self.catalog.label) from None
+                if time.monotonic() > until:
+                    text = f"{self.catalog.label} stayed busy for {self.timeout_s:g} s: {shown}"
+                    raise errors.make("lake_busy", text, timeout_s=self.timeout_s) from None
+            finally:
+                holder.close()
+            pause(attempt)
+            attempt += 1
+
+
+def attach_for_locks(connection: Any, catalog: Catalog) -> None:
+    """A second way into PostgreSQL, whose transactions hold the writer's lock."""
+    from klineagg.lake.catalog import make_secrets
+
+    make_secrets(connection, catalog)
+    connection.execute("ATTACH '' AS klineagg_lock (TYPE postgres, SECRET klineagg_catalog)")

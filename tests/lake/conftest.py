@@ -1,0 +1,70 @@
+"""Lakes in a folder of their own, or on servers that the tests start."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klineagg.lake import Lake
+from lake import servers
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake with a catalog of SQLite."""
+    pytest.importorskip("duckdb_extension_ducklake")
+    with Lake(tmp_path / "lake") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for all tests that want one."""
+    with servers.postgres() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def s3_variables() -> Iterator[dict[str, str]]:
+    """An object store for all tests that want one."""
+    with servers.s3() as variables:
+        yield variables
+
+
+@pytest.fixture
+def fresh_base(postgres_url: str) -> str:
+    """The URL of an empty database."""
+    import duckdb
+
+    from klineagg.lake.catalog import Catalog, make_secrets
+    from klineagg.lake.duck import connect
+
+    base = f"lake_{uuid.uuid4().hex[:12]}"
+    connection = connect(["postgres_scanner"])
+    make_secrets(connection, Catalog.of(postgres_url, None))
+    connection.execute("ATTACH '' AS server (TYPE postgres, SECRET klineagg_catalog)")
+    connection.execute(
+        f"CALL postgres_execute('server', 'CREATE DATABASE {base}', use_transaction=false)"
+    )
+    connection.close()
+    assert duckdb
+    return postgres_url.rpartition("/")[0] + "/" + base
+
+
+@pytest.fixture(params=["sqlite", "postgres", "postgres+s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    """Catalog and data path of an empty lake, on each of the stacks."""
+    if request.param == "sqlite":
+        return str(tmp_path / "lake"), None
+    base: Any = request.getfixturevalue("fresh_base")
+    if request.param == "postgres":
+        return str(base), str(tmp_path / "data")
+    variables = request.getfixturevalue("s3_variables")
+    patch = request.getfixturevalue("monkeypatch")
+    for key, value in variables.items():
+        patch.setenv(key, value)
+    return str(base), f"s3://lake/{uuid.uuid4().hex[:8]}"
