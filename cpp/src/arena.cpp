@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
+#include <limits>
 #include <mutex>
 #include <new>
 #include <string>
@@ -110,9 +113,29 @@ int open_shared() noexcept {
 #endif
 }
 
+#ifdef __linux__
+/// What the machine could still give. Pages of shared memory are nobody's in particular: asking
+/// for more than there is ends other processes before it fails here.
+std::size_t available_memory() noexcept {
+    std::FILE* const file = std::fopen("/proc/meminfo", "re");
+    if (file == nullptr) return std::numeric_limits<std::size_t>::max();
+    std::size_t available = std::numeric_limits<std::size_t>::max();
+    std::array<char, 128> line{};
+    unsigned long long kib = 0;
+    while (std::fgets(line.data(), static_cast<int>(line.size()), file) != nullptr) {
+        if (std::sscanf(line.data(), "MemAvailable: %llu kB", &kib) != 1) continue;
+        available = static_cast<std::size_t>(kib) << 10U;
+        break;
+    }
+    (void)std::fclose(file);
+    return available;
+}
+#endif
+
 /// All pages at once: one that is missing when it is written to would kill the process (SIGBUS).
 bool reserve(int file, std::size_t bytes) noexcept {
 #ifdef __linux__
+    if (bytes > available_memory()) return false;
     int error = 0;
     do error = ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
     while (error == EINTR);
