@@ -39,6 +39,9 @@ _LAZY = {
     "ACK": "records",
     "ReliablePublisher": "reliable",
     "ReliableSubscriber": "reliable",
+    "ResumableSubscriber": "resumable",
+    "Checkpoint": "resumable",
+    "History": "resumable",
     "SequenceTracker": "tracker",
     "Health": "health",
     "Monitor": "health",
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
         record_type,
     )
     from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
+    from klineagg.bus.resumable import Checkpoint, History, ResumableSubscriber
     from klineagg.bus.subscriber import Peek, Subscriber
     from klineagg.bus.tracker import SequenceTracker
 
@@ -75,8 +79,10 @@ __all__ = [
     "MARKET_L2",
     "TRADE_EVENT",
     "Bus",
+    "Checkpoint",
     "DelayedSubscriber",
     "Health",
+    "History",
     "Iceoryx2Bridge",
     "Loan",
     "Monitor",
@@ -86,6 +92,7 @@ __all__ = [
     "RecordType",
     "ReliablePublisher",
     "ReliableSubscriber",
+    "ResumableSubscriber",
     "SequenceTracker",
     "Subscriber",
     "ctypes_type",

@@ -1,0 +1,188 @@
+"""Resumable subscribers: no hole, marked repeats, exactly once within a transaction."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bus import programs
+from bus.archive import Archive, publish_archived
+from bus.records import CHECKED, damaged
+from klineagg.bus import Bus, ResumableSubscriber
+from klineagg.errors import BusError, FileError
+
+SMALL_RING = 1 << 14  # 128 records
+
+
+def drain(subscriber: ResumableSubscriber) -> list[int]:
+    numbers: list[int] = []
+    while len(batch := subscriber.receive()):
+        assert damaged(batch) == 0
+        numbers.extend(batch["number"].tolist())
+    return numbers
+
+
+def test_replay_then_live_without_a_hole(bus: Bus, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
+    publish_archived(archive, publisher, 1000)  # the ring has moved on long ago
+    subscriber = ResumableSubscriber(bus, "ticks", history=archive)
+    first = subscriber.receive()
+    assert first["number"][0] == 1
+    publish_archived(archive, publisher, 60)  # while it replays
+    assert drain(subscriber) == list(range(len(first) + 1, 1061))
+    publish_archived(archive, publisher, 10)
+    assert drain(subscriber) == list(range(1061, 1071))
+    assert subscriber.replayed >= 1000
+    for _ in range(20):  # it falls behind the ring again
+        publish_archived(archive, publisher, 50)
+    assert drain(subscriber) == list(range(1071, 2071))
+    assert subscriber.positions == {"feed": 2071}
+
+
+def test_two_publishers_each_from_its_place(bus: Bus, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    a = bus.publisher("ticks", "a", record=CHECKED, ring_bytes=SMALL_RING)
+    b = bus.publisher("ticks", "b", record=CHECKED, ring_bytes=SMALL_RING)
+    publish_archived(archive, a, 300)
+    publish_archived(archive, b, 200)
+    subscriber = ResumableSubscriber(bus, "ticks", history=archive, positions={"a": 251, "b": 11})
+    publish_archived(archive, a, 5)
+    batches = []
+    while len(batch := subscriber.receive()):
+        batches.append(batch)
+    everything = np.concatenate(batches)
+    for name, first, last in ((b"a", 251, 305), (b"b", 11, 200)):
+        own = everything[everything["publisher"] == name]
+        assert own["sequence"].tolist() == list(range(first, last + 1))
+
+
+def test_a_restart_goes_on_at_the_checkpoint_and_marks_repeats(bus: Bus, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    place = tmp_path / "position.json"
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
+    publish_archived(archive, publisher, 2600)
+    crashed = ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place, every=1000)
+    for _ in range(4):  # 2,000 of them, by 500; 1,500 of them count as processed
+        assert len(crashed.receive()) == 500
+    del crashed  # without close(): a crash
+
+    again = ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place)
+    numbers: list[int] = []
+    marked: list[bool] = []
+    while len(batch := again.receive()):
+        numbers += batch["number"].tolist()
+        marked += again.repeats(batch).tolist()
+    assert numbers == list(range(1001, 2601))
+    assert marked == [number <= 2000 for number in numbers]
+    assert again.repeated == 1000
+    again.close()
+
+    publish_archived(archive, publisher, 7)
+    with ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place) as third:
+        assert drain(third) == list(range(2601, 2608))
+        assert third.repeated == 0
+
+
+def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
+    publish_archived(archive, publisher, 10)
+    subscriber = ResumableSubscriber(bus, "ticks", history=archive)
+    assert drain(subscriber) == list(range(1, 11))
+    publish_archived(archive, publisher, 1000)
+    archive.path("feed").write_bytes(b"")  # the log is lost
+    with pytest.raises(BusError, match="neither in the ring nor in the history") as caught:
+        drain(subscriber)
+    hole = caught.value.fields
+    assert hole["first"] == 11
+    assert drain(subscriber) == list(range(hole["last"] + 1, 1011))
+    (tmp_path / "bad.json").write_text("[1")
+    with pytest.raises(FileError):
+        ResumableSubscriber(bus, "ticks", history=archive, checkpoint=tmp_path / "bad.json")
+
+
+ARCHIVED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from bus.archive import Archive, publish_archived
+from bus.records import CHECKED
+from klineagg.bus import Bus
+path, folder, total = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+publisher = Bus(path).publisher("ticks", "feed", record=CHECKED, ring_bytes=1 << 14)
+print("ready", flush=True)
+while publisher.next_sequence <= total:
+    publish_archived(Archive(folder), publisher, 20)
+    time.sleep(0.0005)
+"""
+
+TO_SQLITE = """
+import sqlite3, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from bus.archive import Archive
+from bus.records import CHECKED, damaged
+from klineagg.bus import Bus, ResumableSubscriber
+path, folder, total = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+database = sqlite3.connect(folder / "output.db", isolation_level=None)
+database.execute("pragma synchronous = off")
+row = database.execute("select next from position").fetchone()
+positions = {"feed": row[0]} if row else {}
+subscriber = ResumableSubscriber(
+    Bus(path), "ticks", history=Archive(folder), positions=positions, record=CHECKED
+)
+print("ready", flush=True)
+while subscriber.positions.get("feed", 1) <= total:
+    batch = subscriber.receive(timeout=0.1)
+    if len(batch) == 0:
+        continue
+    assert damaged(batch) == 0
+    database.execute("begin immediate")
+    rows = [(int(n),) for n in batch["number"]]
+    database.executemany("insert into output values (?)", rows)
+    database.execute("delete from position")
+    database.execute("insert into position values (?)", (subscriber.positions["feed"],))
+    database.execute("commit")
+print("done", flush=True)
+"""
+
+
+def exactly_once(bus: Bus, folder: Path, cycles: int, total: int) -> None:
+    chance = random.Random(cycles)
+    database = sqlite3.connect(folder / "output.db")
+    database.execute("create table output (number integer)")
+    database.execute("create table position (next integer)")
+    database.commit()
+    publisher = programs.start(ARCHIVED, bus.path, folder, total)
+    assert programs.first_line(publisher) == "ready"
+    for _ in range(cycles):
+        victim = programs.start(TO_SQLITE, bus.path, folder, total)
+        assert programs.first_line(victim) == "ready"
+        time.sleep(chance.uniform(0.001, 0.06))
+        programs.kill(victim)
+    last = programs.start(TO_SQLITE, bus.path, folder, total)
+    assert programs.first_line(last) == "ready"
+    assert programs.first_line(last) == "done"
+    programs.kill(last)
+    programs.kill(publisher)
+    numbers = [row[0] for row in database.execute("select number from output order by rowid")]
+    database.close()
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= total
+
+
+def test_exactly_once_where_output_and_position_share_a_transaction(
+    bus: Bus, tmp_path: Path
+) -> None:
+    exactly_once(bus, tmp_path, cycles=4, total=20_000)
+
+
+@pytest.mark.slow
+def test_exactly_once_over_two_hundred_kills(bus: Bus, tmp_path: Path) -> None:
+    exactly_once(bus, tmp_path, cycles=200, total=1_500_000)
