@@ -88,11 +88,11 @@ std::size_t remove_drafts(const Topic& topic) {
 
 }  // namespace
 
-std::size_t remove_orphans(const Topic& topic, DurationNs orphan_after) {
+std::size_t remove_orphans(Topic& topic, DurationNs orphan_after) {
     std::size_t removed = remove_drafts(topic);
     for (const std::string& name : topic.publishers())
         removed += removed_orphan(topic, name, orphan_after) ? 1U : 0U;
-    if (removed != 0) const_cast<Topic&>(topic).roster_changed();
+    if (removed != 0) topic.roster_changed();
     return removed;
 }
 

@@ -54,7 +54,7 @@ bool remember(int fd) noexcept {
     return false;
 }
 
-/// False: this fd was closed already, in a forked child.
+/// False: it is not one of them.
 bool forget(int fd) noexcept {
     for (std::atomic<int>& file : lock_files()) {
         int held = fd + 1;
@@ -196,6 +196,7 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
     if (this != &other) {
         release();
         fd_ = std::exchange(other.fd_, -1);
+        process_ = other.process_;
     }
     return *this;
 }
@@ -215,6 +216,7 @@ FileLock FileLock::try_lock(const std::string& path, std::int64_t byte) {
         unavailable("too many locks in this process for", path, EMFILE);
     }
     lock.fd_ = fd;
+    lock.process_ = process_generation();
     struct flock request = byte_lock(byte);
     if (fcntl(fd, SET_LOCK, &request) != 0) {
         const int error = errno;
@@ -231,7 +233,7 @@ bool FileLock::is_locked(const std::string& path, std::int64_t byte) {
 
 void FileLock::release() noexcept {
     const int fd = std::exchange(fd_, -1);
-    if (fd >= 0 && forget(fd)) ::close(fd);
+    if (fd >= 0 && process_ == process_generation() && forget(fd)) ::close(fd);
 }
 
 LockProbe::LockProbe(const std::string& path)

@@ -116,6 +116,6 @@ private:
 
 /// Removes segments of publishers that died longer ago than `orphan_after`, and what was left
 /// half made. Where their sequence goes on is kept. The number of files removed.
-std::size_t remove_orphans(const Topic& topic, DurationNs orphan_after);
+std::size_t remove_orphans(Topic& topic, DurationNs orphan_after);
 
 }  // namespace klineagg::bus

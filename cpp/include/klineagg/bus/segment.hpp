@@ -56,7 +56,8 @@ private:
 class FileLock {
 public:
     FileLock() = default;
-    FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    FileLock(FileLock&& other) noexcept
+        : fd_(std::exchange(other.fd_, -1)), process_(other.process_) {}
     FileLock& operator=(FileLock&& other) noexcept;
     ~FileLock() { release(); }
 
@@ -72,6 +73,7 @@ public:
 
 private:
     int fd_ = -1;
+    std::uint32_t process_ = 0;  // in a forked child the number may be another file's by now
 };
 
 /// An open file to ask about a lock again and again, without looking up its path.
