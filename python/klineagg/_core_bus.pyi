@@ -88,3 +88,46 @@ class BusSubscriber:
     def lost(self) -> int: ...
     @property
     def behind(self) -> int: ...
+
+def bus_logged_publishers(root: str, topic: str) -> list[str]: ...
+
+class BusLogReplay:
+    def __init__(
+        self,
+        root: str,
+        topic: str,
+        publisher: str,
+        type: str,
+        first: SupportsInt,
+        end: SupportsInt | None,
+    ) -> None: ...
+    def next(self, dtype: np.dtype[Any]) -> NDArray[Any] | None: ...
+
+class BusLoggedPublisher:
+    def __init__(
+        self,
+        path: str,
+        group: SupportsInt,
+        topic: str,
+        name: str,
+        type: str,
+        ring_bytes: SupportsInt,
+        orphan_after_ns: SupportsInt,
+        publishers_max: SupportsInt,
+        root: str,
+        sync: str,
+    ) -> None: ...
+    def publish(self, records: NDArray[Any]) -> int: ...
+    def close(self) -> None: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def batch_max(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def next_sequence(self) -> int: ...
+    @property
+    def durable(self) -> int: ...

@@ -6,17 +6,33 @@ import random
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bus import programs
-from bus.archive import Archive, publish_archived
-from bus.records import CHECKED, damaged
-from klineagg.bus import Bus, ResumableSubscriber
-from klineagg.errors import BusError, FileError
+from bus.records import CHECKED, checked, damaged
+from klineagg.bus import Bus, Publisher, ResumableSubscriber, record_type
+from klineagg.errors import BusError, FileError, OptionError, RecordTypeError
 
 SMALL_RING = 1 << 14  # 128 records
+
+
+def logged(bus: Bus, folder: Path, name: str = "feed") -> Publisher:
+    return bus.publisher("ticks", name, record=CHECKED, ring_bytes=SMALL_RING, wal=folder / "wal")
+
+
+def resumable(bus: Bus, folder: Path, **options: Any) -> ResumableSubscriber:
+    history = bus.history("ticks", folder / "wal", record=CHECKED)
+    return ResumableSubscriber(bus, "ticks", history=history, record=CHECKED, **options)
+
+
+def send(publisher: Publisher, count: int, batch: int = 500) -> None:
+    while count > 0:
+        some = min(count, batch)
+        publisher.publish(checked(publisher.next_sequence, some))
+        count -= some
 
 
 def drain(subscriber: ResumableSubscriber) -> list[int]:
@@ -28,31 +44,29 @@ def drain(subscriber: ResumableSubscriber) -> list[int]:
 
 
 def test_replay_then_live_without_a_hole(bus: Bus, tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
-    publish_archived(archive, publisher, 1000)  # the ring has moved on long ago
-    subscriber = ResumableSubscriber(bus, "ticks", history=archive)
+    publisher = logged(bus, tmp_path)
+    send(publisher, 1000)  # the ring has moved on long ago
+    subscriber = resumable(bus, tmp_path)
     first = subscriber.receive()
     assert first["number"][0] == 1
-    publish_archived(archive, publisher, 60)  # while it replays
+    send(publisher, 60)  # while it replays
     assert drain(subscriber) == list(range(len(first) + 1, 1061))
-    publish_archived(archive, publisher, 10)
+    send(publisher, 10)
     assert drain(subscriber) == list(range(1061, 1071))
     assert subscriber.replayed >= 1000
     for _ in range(20):  # it falls behind the ring again
-        publish_archived(archive, publisher, 50)
+        send(publisher, 50)
     assert drain(subscriber) == list(range(1071, 2071))
     assert subscriber.positions == {"feed": 2071}
 
 
 def test_two_publishers_each_from_its_place(bus: Bus, tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    a = bus.publisher("ticks", "a", record=CHECKED, ring_bytes=SMALL_RING)
-    b = bus.publisher("ticks", "b", record=CHECKED, ring_bytes=SMALL_RING)
-    publish_archived(archive, a, 300)
-    publish_archived(archive, b, 200)
-    subscriber = ResumableSubscriber(bus, "ticks", history=archive, positions={"a": 251, "b": 11})
-    publish_archived(archive, a, 5)
+    a = logged(bus, tmp_path, "a")
+    b = logged(bus, tmp_path, "b")
+    send(a, 300)
+    send(b, 200)
+    subscriber = resumable(bus, tmp_path, positions={"a": 251, "b": 11})
+    send(a, 5)
     batches = []
     while len(batch := subscriber.receive()):
         batches.append(batch)
@@ -63,16 +77,15 @@ def test_two_publishers_each_from_its_place(bus: Bus, tmp_path: Path) -> None:
 
 
 def test_a_restart_goes_on_at_the_checkpoint_and_marks_repeats(bus: Bus, tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
     place = tmp_path / "position.json"
-    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
-    publish_archived(archive, publisher, 2600)
-    crashed = ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place, every=1000)
+    publisher = logged(bus, tmp_path)
+    send(publisher, 2600)
+    crashed = resumable(bus, tmp_path, checkpoint=place, every=1000)
     for _ in range(4):  # 2,000 of them, by 500; 1,500 of them count as processed
         assert len(crashed.receive()) == 500
     del crashed  # without close(): a crash
 
-    again = ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place)
+    again = resumable(bus, tmp_path, checkpoint=place)
     numbers: list[int] = []
     marked: list[bool] = []
     while len(batch := again.receive()):
@@ -83,20 +96,19 @@ def test_a_restart_goes_on_at_the_checkpoint_and_marks_repeats(bus: Bus, tmp_pat
     assert again.repeated == 1000
     again.close()
 
-    publish_archived(archive, publisher, 7)
-    with ResumableSubscriber(bus, "ticks", history=archive, checkpoint=place) as third:
+    send(publisher, 7)
+    with resumable(bus, tmp_path, checkpoint=place) as third:
         assert drain(third) == list(range(2601, 2608))
         assert third.repeated == 0
 
 
 def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
-    publish_archived(archive, publisher, 10)
-    subscriber = ResumableSubscriber(bus, "ticks", history=archive)
+    publisher = logged(bus, tmp_path)
+    send(publisher, 10)
+    elsewhere = bus.history("ticks", tmp_path / "another", record=CHECKED)
+    subscriber = ResumableSubscriber(bus, "ticks", history=elsewhere, start="oldest")
     assert drain(subscriber) == list(range(1, 11))
-    publish_archived(archive, publisher, 1000)
-    archive.path("feed").write_bytes(b"")  # the log is lost
+    send(publisher, 1000)
     with pytest.raises(BusError, match="neither in the ring nor in the history") as caught:
         drain(subscriber)
     hole = caught.value.fields
@@ -104,29 +116,29 @@ def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_p
     assert drain(subscriber) == list(range(hole["last"] + 1, 1011))
     (tmp_path / "bad.json").write_text("[1")
     with pytest.raises(FileError):
-        ResumableSubscriber(bus, "ticks", history=archive, checkpoint=tmp_path / "bad.json")
+        resumable(bus, tmp_path, checkpoint=tmp_path / "bad.json")
 
 
-ARCHIVED = """
+LOGGED = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from bus.archive import Archive, publish_archived
-from bus.records import CHECKED
+from bus.records import CHECKED, checked
 from klineagg.bus import Bus
-path, folder, total = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
-publisher = Bus(path).publisher("ticks", "feed", record=CHECKED, ring_bytes=1 << 14)
+path, folder, total = sys.argv[2], sys.argv[3], int(sys.argv[4])
+publisher = Bus(path).publisher(
+    "ticks", "feed", record=CHECKED, ring_bytes=1 << 14, wal=folder + "/wal", sync="none"
+)
 print("ready", flush=True)
 while publisher.next_sequence <= total:
-    publish_archived(Archive(folder), publisher, 20)
+    publisher.publish(checked(publisher.next_sequence, 20))
     time.sleep(0.0005)
+print("sent", flush=True)
 """
 
 TO_SQLITE = """
 import sqlite3, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from bus.archive import Archive
 from bus.records import CHECKED, damaged
 from klineagg.bus import Bus, ResumableSubscriber
 path, folder, total = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
@@ -134,8 +146,10 @@ database = sqlite3.connect(folder / "output.db", isolation_level=None)
 database.execute("pragma synchronous = off")
 row = database.execute("select next from position").fetchone()
 positions = {"feed": row[0]} if row else {}
+bus = Bus(path)
+history = bus.history("ticks", folder / "wal", record=CHECKED)
 subscriber = ResumableSubscriber(
-    Bus(path), "ticks", history=Archive(folder), positions=positions, record=CHECKED
+    bus, "ticks", history=history, positions=positions, record=CHECKED
 )
 print("ready", flush=True)
 while subscriber.positions.get("feed", 1) <= total:
@@ -159,9 +173,13 @@ def exactly_once(bus: Bus, folder: Path, cycles: int, total: int) -> None:
     database.execute("create table output (number integer)")
     database.execute("create table position (next integer)")
     database.commit()
-    publisher = programs.start(ARCHIVED, bus.path, folder, total)
+    publisher = programs.start(LOGGED, bus.path, folder, total)
     assert programs.first_line(publisher) == "ready"
-    for _ in range(cycles):
+    for cycle in range(cycles):
+        if cycle % 4 == 2:  # the publisher, too
+            programs.kill(publisher)
+            publisher = programs.start(LOGGED, bus.path, folder, total)
+            assert programs.first_line(publisher) == "ready"
         victim = programs.start(TO_SQLITE, bus.path, folder, total)
         assert programs.first_line(victim) == "ready"
         time.sleep(chance.uniform(0.001, 0.06))
@@ -186,3 +204,40 @@ def test_exactly_once_where_output_and_position_share_a_transaction(
 @pytest.mark.slow
 def test_exactly_once_over_two_hundred_kills(bus: Bus, tmp_path: Path) -> None:
     exactly_once(bus, tmp_path, cycles=200, total=1_500_000)
+
+
+def test_history_by_sequence_and_time(bus: Bus, tmp_path: Path) -> None:
+    publisher = logged(bus, tmp_path)
+    send(publisher, 100)
+    time.sleep(0.01)
+    middle = np.datetime64(time.time_ns(), "ns")
+    time.sleep(0.01)
+    send(publisher, 50)
+    history = bus.history("ticks", tmp_path / "wal", record=CHECKED)
+    assert history.publishers() == ["feed"]
+
+    def numbers(**options: Any) -> list[int]:
+        parts = list(history.replay("feed", **options))
+        return [int(n) for part in parts for n in part["number"]]
+
+    assert numbers() == list(range(1, 151))
+    assert numbers(start=20, end=30) == list(range(20, 30))
+    assert numbers(start_time=middle) == list(range(101, 151))
+    assert numbers(end_time=middle) == list(range(1, 101))
+    with pytest.raises(OptionError, match="in place"):
+        publisher.loan(1)
+    publisher.close()
+    other = record_type("Other", [("x", "<f8")])
+    with pytest.raises(RecordTypeError, match="other records"):
+        list(bus.history("ticks", tmp_path / "wal", record=other).read("feed", 1, None))
+
+
+def test_a_publisher_with_a_log_goes_on_without_its_ring(bus: Bus, tmp_path: Path) -> None:
+    with logged(bus, tmp_path) as publisher:
+        send(publisher, 30)
+    for path in Path(bus.path).iterdir():  # as after a restart of the machine
+        path.unlink()
+    with logged(bus, tmp_path) as publisher:
+        assert publisher.next_sequence == 31
+        send(publisher, 5)
+        assert drain(resumable(bus, tmp_path)) == list(range(1, 36))

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "log",
         frozenset(
             {
+                "bus/logged",
                 "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
                 "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
             }

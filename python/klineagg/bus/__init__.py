@@ -37,6 +37,8 @@ _LAZY = {
     "BAR": "records",
     "HEARTBEAT": "records",
     "ACK": "records",
+    "LogHistory": "logged",
+    "LoggedPublisher": "logged",
     "ReliablePublisher": "reliable",
     "ReliableSubscriber": "reliable",
     "ResumableSubscriber": "resumable",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from klineagg.bus.delayed import DelayedSubscriber
     from klineagg.bus.health import Health, Monitor, PublisherHealth
     from klineagg.bus.iceoryx import Iceoryx2Bridge, ctypes_type
+    from klineagg.bus.logged import LoggedPublisher, LogHistory
     from klineagg.bus.publisher import Loan, Publisher
     from klineagg.bus.records import (
         ACCOUNT_UPDATE,
@@ -85,6 +88,8 @@ __all__ = [
     "History",
     "Iceoryx2Bridge",
     "Loan",
+    "LogHistory",
+    "LoggedPublisher",
     "Monitor",
     "Peek",
     "Publisher",

@@ -14,6 +14,7 @@ from klineagg.bus.subscriber import Subscriber
 if TYPE_CHECKING:
     from klineagg.bus.delayed import DelayedSubscriber
     from klineagg.bus.health import Monitor
+    from klineagg.bus.logged import LogHistory
     from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
 
 __all__ = ["Bus"]
@@ -90,6 +91,8 @@ class Bus:
         first_sequence: int = 1,
         orphan_after: float = 60.0,
         publishers_max: int = 10,
+        wal: str | os.PathLike[str] | None = None,
+        sync: Literal["none", "interval", "always"] = "interval",
     ) -> Publisher:
         """A publisher; it takes over from a dead one of its name, whose sequence goes on.
 
@@ -101,12 +104,29 @@ class Bus:
             first_sequence: of the first message, when nobody of this name was here before.
             orphan_after: seconds after which segments of dead publishers are removed.
             publishers_max: of this topic.
+            wal: a folder for logs; records are in the log of this topic and publisher before they
+                are shown, and its numbers are their sequence.
+            sync: of the log: what a power cut may take. ``always`` waits for the disk.
 
         Raises:
             PublisherExistsError: one of this name lives.
             RecordTypeError: living publishers of the topic send other records.
             BusError: no room in the shared memory, or too many publishers.
         """
+        if wal is not None:
+            from klineagg.bus.logged import LoggedPublisher
+
+            return LoggedPublisher(
+                (self._path, self._group),
+                topic,
+                name,
+                self.record_type(topic, record),
+                wal=wal,
+                sync=sync,
+                ring_bytes=ring_bytes,
+                orphan_after=orphan_after,
+                publishers_max=publishers_max,
+            )
         return Publisher(
             (self._path, self._group),
             topic,
@@ -206,6 +226,20 @@ class Bus:
         from klineagg.bus.reliable import ReliableSubscriber
 
         return ReliableSubscriber(self, topic, name, **options)
+
+    def history(
+        self, topic: str, wal: str | os.PathLike[str], *, record: RecordType | None = None
+    ) -> LogHistory:
+        """What the publishers of a topic have in their logs.
+
+        Args:
+            topic: the topic.
+            wal: the folder that the publishers were given.
+            record: what the records are; see :meth:`record_type` for the default.
+        """
+        from klineagg.bus.logged import LogHistory
+
+        return LogHistory(topic, wal, self.record_type(topic, record))
 
     def monitor(self, **options: Any) -> Monitor:
         """Watches the publishers' health; options: those of :class:`klineagg.bus.Monitor`."""

@@ -46,7 +46,7 @@ class Publisher:
         self.topic = topic
         self.name = name
         self.record = record
-        self._core = _core.BusPublisher(
+        self._core: _core.BusPublisher | _core.BusLoggedPublisher = _core.BusPublisher(
             place[0],
             place[1],
             topic,
@@ -126,8 +126,14 @@ class Publisher:
 
         Raises:
             BusError: more than :attr:`batch_max`, or another loan is not committed.
+            OptionError: a publisher with a log lends nothing.
         """
-        return Loan(self, count)
+        core = self._core
+        if isinstance(core, _core.BusLoggedPublisher):
+            raise errors.make(
+                "invalid_option", "what goes into a log first cannot be written in place: publish()"
+            )
+        return Loan(core, self.record, count)
 
     def close(self) -> None:
         """Ends the publisher; readers drain what there is, a successor may follow at once."""
@@ -159,12 +165,12 @@ class Loan:
         first_sequence: of the first record.
     """
 
-    def __init__(self, publisher: Publisher, count: int) -> None:
-        self._publisher = publisher
+    def __init__(self, core: _core.BusPublisher, record: RecordType, count: int) -> None:
+        self._core = core
         self._count = count
         self._open = True
-        self.first_sequence, pieces = publisher._core.loan(count)
-        self.arrays: list[Records] = [piece.view(publisher.record.dtype) for piece in pieces]
+        self.first_sequence, pieces = core.loan(count)
+        self.arrays: list[Records] = [piece.view(record.dtype) for piece in pieces]
 
     def __len__(self) -> int:
         return self._count
@@ -177,7 +183,7 @@ class Loan:
         """
         if not self._open:
             raise errors.make("bus_closed", "the loan was committed or dropped already")
-        last = self._publisher._core.commit_loan(self._count if count is None else count)
+        last = self._core.commit_loan(self._count if count is None else count)
         self._open = False
         # Whoever still writes to them would write into what others read now.
         self.arrays = []

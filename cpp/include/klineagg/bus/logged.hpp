@@ -1,0 +1,74 @@
+// A publisher whose records are in a write-ahead log before anybody sees them, and their replay.
+//
+// Each topic and publisher has a log of its own, a folder "<topic>@<publisher>": its numbers are
+// the sequence of the messages, its payloads the very bytes of the ring.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "klineagg/bus/publisher.hpp"
+#include "klineagg/bus/record_type.hpp"
+#include "klineagg/wal/log.hpp"
+#include "klineagg/wal/reader.hpp"
+
+namespace klineagg::bus {
+
+[[nodiscard]] std::string log_directory(const std::string& root, const std::string& topic,
+                                        const std::string& publisher);
+/// Publishers of the topic that have a log under `root`, sorted.
+[[nodiscard]] std::vector<std::string> logged_publishers(const std::string& root,
+                                                         const std::string& topic);
+
+/// Records out of a log, in order.
+class LogReplay {
+public:
+    /// `first <= sequence < end`. Begins with the oldest there is where older ones are gone.
+    LogReplay(const std::string& directory, const RecordType& type, std::uint64_t first,
+              std::uint64_t end);
+
+    /// Appends the next records to `to`, a frame's at a time; false at the end. Throws
+    /// record_mismatch when the log has other records, and what the log throws.
+    bool next(std::vector<std::byte>& to);
+
+private:
+    std::unique_ptr<wal::Reader> reader_;
+    std::size_t record_bytes_;
+    std::uint16_t schema_;
+};
+
+/// Of one thread at a time.
+class LoggedPublisher {
+public:
+    /// Opens log and ring. What is in the log and was not published any more, by a predecessor
+    /// that was killed between the two, is published now. Throws what both throw, and
+    /// bus_unavailable when the ring is ahead of the log.
+    LoggedPublisher(const Folder& folder, const std::string& topic, const std::string& name,
+                    const RecordType& type, const std::string& root,
+                    PublisherOptions options = {}, wal::LogOptions log_options = {});
+    ~LoggedPublisher();
+    LoggedPublisher(const LoggedPublisher&) = delete;
+    LoggedPublisher& operator=(const LoggedPublisher&) = delete;
+
+    /// Stamps the records, has them accepted by the log, then shows them. The last one's
+    /// sequence. Throws wal_halted and its kin: then nothing of the batch was shown.
+    std::uint64_t publish(const std::byte* records, std::size_t count);
+    void close();
+
+    [[nodiscard]] Publisher& publisher() noexcept { return *publisher_; }
+    [[nodiscard]] wal::Log& log() noexcept { return *log_; }
+
+private:
+    void catch_up(const std::string& directory);
+
+    RecordType type_;
+    std::unique_ptr<wal::Log> log_;
+    std::unique_ptr<Publisher> publisher_;
+    std::vector<std::byte> stamped_;
+};
+
+}  // namespace klineagg::bus

@@ -1,0 +1,114 @@
+"""Publishers with a write-ahead log, and what comes back out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from klineagg import _core
+from klineagg.bus._waiting import Records
+from klineagg.bus.publisher import Publisher
+from klineagg.bus.records import RecordType
+
+__all__ = ["LogHistory", "LoggedPublisher"]
+
+
+class LoggedPublisher(Publisher):
+    """A publisher whose records are in a log before anybody sees them.
+
+    The numbers of the log are the sequence of the messages. What a predecessor had in the log and
+    could not show any more is shown at the start. See :meth:`klineagg.bus.Bus.publisher`.
+    """
+
+    def __init__(
+        self,
+        place: tuple[str, int],
+        topic: str,
+        name: str,
+        record: RecordType,
+        *,
+        wal: str | os.PathLike[str],
+        sync: str = "interval",
+        ring_bytes: int | None = None,
+        orphan_after: float = 60.0,
+        publishers_max: int = 10,
+    ) -> None:
+        self.topic = topic
+        self.name = name
+        self.record = record
+        self._core = self._logged = _core.BusLoggedPublisher(
+            place[0],
+            place[1],
+            topic,
+            name,
+            record.text,
+            ring_bytes or 0,
+            round(orphan_after * 1e9),
+            publishers_max,
+            os.fspath(wal),
+            sync,
+        )
+
+    @property
+    def durable(self) -> int:
+        """Messages up to this sequence survive a power cut, too; 0 with ``sync="none"``."""
+        return self._logged.durable
+
+
+class LogHistory:
+    """The logs of a topic's publishers, as a :class:`klineagg.bus.History`.
+
+    Args:
+        topic: the topic.
+        wal: the folder that the publishers were given.
+        record: what the records are.
+    """
+
+    def __init__(self, topic: str, wal: str | os.PathLike[str], record: RecordType) -> None:
+        self.topic = topic
+        self.record = record
+        self._root = os.fspath(wal)
+
+    def publishers(self) -> list[str]:
+        """Names that have a log, sorted."""
+        return _core.bus_logged_publishers(self._root, self.topic)
+
+    def read(self, publisher: str, start: int, end: int | None) -> Iterator[Records]:
+        """Records ``start <= sequence < end``; None: to the end that the log has by then."""
+        replay = _core.BusLogReplay(
+            self._root, self.topic, publisher, self.record.text, max(start, 1), end
+        )
+        while (records := replay.next(self.record.dtype)) is not None:
+            yield records
+
+    def replay(
+        self,
+        publisher: str,
+        *,
+        start: int = 1,
+        end: int | None = None,
+        start_time: Any = None,
+        end_time: Any = None,
+    ) -> Iterator[Records]:
+        """What was published, as a historical subscriber: by sequence, by time, or both.
+
+        Args:
+            publisher: whose.
+            start: first sequence.
+            end: where it ends, not included.
+            start_time: of publishing, anything that ``numpy.datetime64`` takes, in UTC.
+            end_time: where it ends, not included.
+        """
+        first = None if start_time is None else np.datetime64(start_time, "ns")
+        last = None if end_time is None else np.datetime64(end_time, "ns")
+        for records in self.read(publisher, start, end):
+            keep = np.ones(len(records), np.bool_)
+            if first is not None:
+                keep &= records["publish_time"] >= first
+            if last is not None:
+                keep &= records["publish_time"] < last
+            if keep.any():
+                yield records[keep]
