@@ -78,6 +78,8 @@ class LogHistory:
 
     def read(self, publisher: str, start: int, end: int | None) -> Iterator[Records]:
         """Records ``start <= sequence < end``; None: to the end that the log has by then."""
+        if publisher not in self.publishers():
+            return
         replay = _core.BusLogReplay(
             self._root, self.topic, publisher, self.record.text, max(start, 1), end
         )
