@@ -5,6 +5,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+LIVE_ARGS ?= --write
 # What scripts/bootstrap has to find or bring before anything else.
 TIER ?= build
 
@@ -44,8 +45,9 @@ test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy pack
 	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
 		-o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
-bench: package $(STAMPS)/group-bench ## speed beside the peers, side by side
+bench: package $(STAMPS)/group-bench ## speed beside the peers, and of the live engine
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
+	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.live $(LIVE_ARGS)
 
 lint: TIER = test
 lint: package $(STAMPS)/group-lint $(STAMPS)/group-test ## ruff, mypy, and g++ with warnings as errors

@@ -116,6 +116,8 @@ TEST_CASE("finding takes a number of steps that hardly grows", "[history]") {
         list.push_back(open);
         if (open >= KEPT) list.pop_front();
     }
+    // The first who looks for an old one pays for those that came since somebody did.
+    REQUIRE(list.find(COUNT - KEPT) == list.front());
     Rng rng(502);
     std::size_t most = 0;
     for (int i = 0; i < 2'000; ++i) {

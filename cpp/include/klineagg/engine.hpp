@@ -66,10 +66,16 @@ public:
     /// A new producer; `source` is where duplicates are looked for.
     std::shared_ptr<Producer> producer(const std::string& name, std::uint16_t source = 0);
 
-    /// Waits until all that was pushed before is applied.
-    void flush();
+    /// Waits until all that was pushed before is applied; false when the timeout is over first.
+    /// Then call it again.
+    bool flush(std::optional<DurationNs> timeout = {});
+    /// Waits until no other call is at work and every worker answers: what comes next, such as a
+    /// take, waits for the rows before it and nothing else. False when the timeout is over first.
+    bool wait_responsive(DurationNs timeout);
     /// Moves the simulated clock on and closes what it passes. Throws Error(clock_backwards).
-    void advance(TimeNs now);
+    /// False when the timeout is over first: bars close when the workers come to it. Then call it
+    /// again, with the same time.
+    bool advance(TimeNs now, std::optional<DurationNs> timeout = {});
     /// Closed rows since the consumer's last ack, and the open bars that changed; with
     /// `with_checkpoint` the state of the engine at the same cut too: see Snapshot::checkpoint.
     Snapshot take(const std::string& consumer, std::optional<DurationNs> lease = {},
@@ -86,6 +92,15 @@ public:
     /// Error(engine_state), Error(invalid_option), Error(invalid_interval).
     std::size_t restore(std::span<const std::byte> checkpoint);
     View view();
+    /// Waits until there are closed rows that this consumer has not acknowledged, false at the
+    /// timeout or when the engine does not run (any more). Any number of threads.
+    bool wait_closed(const std::string& consumer, DurationNs timeout);
+    /// Closed rows that there were so far, revisions included. Any thread.
+    [[nodiscard]] std::uint64_t closed_rows() const;
+    /// Everybody who took a snapshot. Any thread.
+    [[nodiscard]] std::vector<ConsumerStats> consumers() const;
+    /// What is kept for it may go; false when there is none of that name.
+    bool remove_consumer(const std::string& consumer);
     /// The closed rows of one symbol and interval that are held (see EngineOptions::keep_bars), and
     /// its open bar behind them. `output`: the number of the interval. Throws Error(unknown_name)
     /// for a symbol or interval that is not there.
@@ -143,7 +158,10 @@ public:
     [[nodiscard]] std::vector<std::int64_t> worker_loads() const;
 
 private:
+    class Control;
     void cut(engine::Command& command);
+    bool run_until(const std::shared_ptr<engine::Command>& command, engine::MonotonicNs deadline);
+    bool cut_until(const std::shared_ptr<engine::Command>& command, engine::MonotonicNs deadline);
     using Workers = std::vector<std::shared_ptr<engine::Worker>>;
     struct Move {
         std::int32_t symbol;
@@ -203,6 +221,8 @@ private:
     std::vector<std::int64_t> loads_seen_;  // by slot: trades at the last rebalance
     TimeNs highest_watermark_ = TIME_NONE;  // that all workers were told
     std::shared_ptr<engine::Command> following_;
+    std::shared_ptr<engine::Command> pending_;  // nobody waits for it any more, workers come to it
+    std::uint64_t retired_rows_ = 0;            // of logs that are gone
     std::shared_ptr<engine::Handover> handover_;  // the last one: workers may be at it after a failure
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "control.hpp"
 #include "handover.hpp"
 #include "option_error.hpp"
 
@@ -15,7 +16,9 @@ using engine::throw_option;
 
 namespace {
 
-constexpr std::uint32_t SPARE_SLOTS = 64;
+// Enough for those that come between two looks of the keeper, in a universe that grows.
+constexpr std::uint32_t SPARE_SLOTS = 128;
+constexpr std::uint32_t SPARE_SLOTS_PART = 8;  // and so much of those in use
 
 EngineOptions checked(EngineOptions options) {
     if (options.workers < 1 || options.workers > static_cast<int>(engine::WORKERS_MAX))
@@ -89,7 +92,7 @@ EngineState Engine::state() const noexcept {
 }
 
 void Engine::start() {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     if (state_.load() != EngineState::created)
         throw Error(ErrorCode::engine_state, "the engine was started before");
     start_keeper();
@@ -98,7 +101,7 @@ void Engine::start() {
 }
 
 void Engine::drain() {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     check_running();
     draining_.store(true);
     for (const auto& producer : producers_) producer->retire();
@@ -110,7 +113,7 @@ void Engine::drain() {
 
 void Engine::stop() {
     {
-        const std::lock_guard lock(control_);
+        const Control lock(*this);
         if (state_.load() == EngineState::created) state_.store(EngineState::stopped);
         if (state_.load() != EngineState::running) return;
         for (const auto& producer : producers_) producer->retire();
@@ -129,6 +132,7 @@ void Engine::stop() {
 }
 
 void Engine::join_threads() {
+    core_->rows_closed.notify();
     // After a failure the others look at it, for which they have to be awake.
     for (const auto& worker : workers_) worker->notify();
     for (const auto& worker : workers_) worker->join();
@@ -160,7 +164,7 @@ void Engine::watch_growth(const Workers& workers) {
 }
 
 std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_t source) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (state_.load() == EngineState::stopped)
         throw Error(ErrorCode::engine_state, "the engine has stopped");
@@ -181,7 +185,7 @@ std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_
 }
 
 bool Engine::add_symbol(std::int32_t symbol, std::optional<double> last_price, TimeNs start) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (last_price) return seed(symbol, *last_price, start);
     (void)core_->admit(symbol);
@@ -241,7 +245,7 @@ std::vector<std::int64_t> Engine::worker_loads() const {
 }
 
 bool Engine::keep() {
-    bool busy = core_->slots.prepare(SPARE_SLOTS);
+    bool busy = core_->slots.prepare(SPARE_SLOTS + core_->slots.used() / SPARE_SLOTS_PART);
     busy = core_->blocks.refill(core_->slots.used()) || busy;
     const std::int32_t newest = core_->newest_symbol.load(std::memory_order_relaxed);
     if (newest >= 0) core_->routes.prepare(newest);

@@ -1,6 +1,8 @@
 // Bars that are held for reading, and bars to begin with.
 #include "klineagg/engine.hpp"
 
+#include "control.hpp"
+
 #include <algorithm>
 #include <map>
 #include <string>
@@ -80,7 +82,7 @@ BarRow row_at(const BarTable& table, std::int64_t index) {
 }  // namespace
 
 std::shared_ptr<const BarTable> Engine::bars(std::int32_t symbol, int output) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     const std::vector<int> live = core_->now().live_outputs();
     if (std::find(live.begin(), live.end(), output) == live.end())
@@ -102,7 +104,7 @@ std::shared_ptr<const BarTable> Engine::bars(std::int32_t symbol, int output) {
 }
 
 std::size_t Engine::warm_start(const BarTable& table) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     if (state_.load() != EngineState::created)
         throw Error(ErrorCode::engine_state, "bars to begin with come before the engine is started");
     const std::size_t outputs = core_->now().outputs.size();

@@ -1,4 +1,5 @@
 // The state of the whole engine at a cut.
+#include "control.hpp"
 #include "klineagg/engine.hpp"
 
 #include <algorithm>
@@ -127,7 +128,7 @@ std::vector<std::byte> Engine::collect_states(const std::vector<std::int32_t>& k
 }
 
 std::vector<std::byte> Engine::checkpoint() {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     const std::vector<std::int32_t> known = prepare_states();
     FreezeState freeze;

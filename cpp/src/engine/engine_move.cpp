@@ -1,6 +1,8 @@
 // Symbols that change their worker, all at one cut.
 #include "klineagg/engine.hpp"
 
+#include "control.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -96,7 +98,7 @@ std::size_t Engine::move_locked(const std::vector<Move>& moves, DurationNs timeo
 
 std::size_t Engine::move(const std::vector<std::pair<std::int32_t, std::uint32_t>>& symbols,
                          DurationNs timeout_ns) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     std::map<std::int32_t, Move> moves;  // the last wish for a symbol counts
     for (const auto& [symbol, to] : symbols) {
@@ -160,7 +162,7 @@ std::vector<Engine::Move> Engine::balanced_moves(std::size_t workers) {
 }
 
 std::size_t Engine::rebalance() {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (state_.load() == EngineState::running) {
         // Loads are measured over what was pushed before the call.

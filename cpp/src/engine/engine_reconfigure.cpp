@@ -1,6 +1,8 @@
 // Changes of the configuration while trades flow.
 #include "klineagg/engine.hpp"
 
+#include "control.hpp"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -146,7 +148,7 @@ void Engine::follow(const PlanGeneration& generation) {
 }
 
 ConfigReport Engine::reconfigure(const ConfigChange& change, DurationNs timeout_ns) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (state_.load() == EngineState::stopped)
         throw Error(ErrorCode::engine_state, "the engine has stopped");

@@ -1,6 +1,8 @@
 // Workers that come and go, and symbols that are forgotten.
 #include "klineagg/engine.hpp"
 
+#include "control.hpp"
+
 #include <algorithm>
 #include <string>
 
@@ -131,7 +133,7 @@ void Engine::replace_workers(const Workers& next, DurationNs timeout_ns) {
 }
 
 void Engine::resize(int workers, DurationNs timeout_ns) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (workers < 1 || workers > static_cast<int>(engine::WORKERS_MAX))
         throw_option("workers", "workers = " + std::to_string(workers) + " is not in 1 ... " +
@@ -147,7 +149,7 @@ void Engine::resize(int workers, DurationNs timeout_ns) {
 }
 
 void Engine::rebuild(int worker, DurationNs timeout_ns) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     if (worker < 0 || static_cast<std::size_t>(worker) >= workers_.size())
         throw_option("worker", "there is no worker " + std::to_string(worker));
@@ -167,7 +169,7 @@ std::shared_ptr<Worker> Engine::make_worker(std::size_t place) {
 
 RemovedSymbol Engine::remove_symbol(std::int32_t symbol, bool open_bars_too,
                                     DurationNs timeout_ns) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     const std::uint64_t packed = symbol >= 0 ? core_->routes.find(symbol) : RouteTable::EMPTY;
     if (!RouteTable::is_route(packed)) return RemovedSymbol::unknown;
@@ -226,6 +228,7 @@ void Engine::drop_read_logs() {
         }
         snapshotter_->drop_log(i, log.end());
         retired_counts_ += counts_of(*logs_[i]);
+        retired_rows_ += log.end();
         keep_metrics_of(*logs_[i]);
         logs_.erase(logs_.begin() + static_cast<std::ptrdiff_t>(i));
     }

@@ -1,4 +1,5 @@
 // An engine goes on where another one stood.
+#include "control.hpp"
 #include "klineagg/engine.hpp"
 
 #include <algorithm>
@@ -87,7 +88,7 @@ void Engine::go_on_from(const Checkpoint& checkpoint, const PlanGeneration& gene
 }
 
 std::size_t Engine::restore(std::span<const std::byte> bytes) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     std::size_t known = 0;
     core_->routes.each([&](std::int32_t symbol, engine::Route) {

@@ -24,7 +24,8 @@ EngineStats Engine::stats() const {
             stats.close.merge(stats.workers.back().close);
         }
     }
-    stats.memory_misses = static_cast<std::uint64_t>(core_->blocks.misses() + counts().log_waits);
+    stats.memory_misses = static_cast<std::uint64_t>(
+        core_->blocks.misses() + core_->slots.misses() + counts().log_waits);
     // Their lanes counted these as applied, before they came to their symbols.
     const std::uint64_t refused_later = stats.refused.total();
     stats.snapshot = snapshot_latency_->read();

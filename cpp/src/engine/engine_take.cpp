@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "klineagg/engine/open_table.hpp"
+#include "control.hpp"
 #include "cut_wait.hpp"
 #include "klineagg/engine/table_builder.hpp"
 #include "pause.hpp"
@@ -107,7 +108,7 @@ std::shared_ptr<const BarTable> Engine::collect_open(ArenaKind memory) {
 
 Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lease,
                       bool with_checkpoint) {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     const Stopwatch watch(*snapshot_latency_);
     const TimeNs now = core_->clock->now();
@@ -157,7 +158,7 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
 }
 
 View Engine::view() {
-    const std::lock_guard lock(control_);
+    const Control lock(*this);
     core_->failure.check();
     const Stopwatch watch(*snapshot_latency_);
     Freeze freeze;

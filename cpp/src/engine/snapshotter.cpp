@@ -102,14 +102,17 @@ void Snapshotter::give_back(Consumer& consumer) noexcept {
 
 void Snapshotter::ack(const std::string& name, SnapshotId id, TimeNs now) {
     const std::lock_guard lock(mutex_);
-    Consumer& consumer = find(name);
-    const bool current = consumer.outstanding && id == SnapshotId{epoch_, consumer.number};
-    if (current && now < consumer.expires) {
-        consumer.cursors = consumer.ends;
-        consumer.outstanding = false;
-        return;
+    const auto place = consumers_.find(name);  // not made anew: it may have been removed
+    if (place != consumers_.end()) {
+        Consumer& consumer = place->second;
+        const bool current = consumer.outstanding && id == SnapshotId{epoch_, consumer.number};
+        if (current && now < consumer.expires) {
+            consumer.cursors = consumer.ends;
+            consumer.outstanding = false;
+            return;
+        }
+        if (current) give_back(consumer);
     }
-    if (current) give_back(consumer);
     throw Error(ErrorCode::snapshot_over,
                 "snapshot " + text_of(id) + " of consumer '" + name + "' is over",
                 {{"consumer", name}, {"snapshot", text_of(id)}});
@@ -130,9 +133,36 @@ bool Snapshotter::is_outstanding(const std::string& name, SnapshotId id, TimeNs 
            id == SnapshotId{epoch_, place->second.number};
 }
 
-void Snapshotter::remove(const std::string& name) {
+bool Snapshotter::remove(const std::string& name) {
     const std::lock_guard lock(mutex_);
-    consumers_.erase(name);
+    return consumers_.erase(name) != 0;
+}
+
+std::vector<ConsumerStats> Snapshotter::list(const std::vector<Worker*>& workers) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<ConsumerStats> list;
+    for (const auto& [name, consumer] : consumers_) {
+        ConsumerStats stats{name, 0, consumer.outstanding, consumer.expires, consumer.lost};
+        for (std::size_t log = 0; log < workers.size(); ++log) {
+            const ClosedLog& rows = workers[log]->log();
+            const std::uint64_t from = cursor_of(consumer, log);
+            if (consumer.number != 0 && rows.begin() > from) stats.rows_lost += rows.begin() - from;
+            stats.rows_behind += rows.end() - std::min(rows.end(), std::max(from, rows.begin()));
+        }
+        list.push_back(std::move(stats));
+    }
+    return list;
+}
+
+bool Snapshotter::is_behind(const std::string& name, const std::vector<Worker*>& workers) const {
+    const std::lock_guard lock(mutex_);
+    const auto place = consumers_.find(name);
+    for (std::size_t log = 0; log < workers.size(); ++log) {
+        const ClosedLog& rows = workers[log]->log();
+        const std::uint64_t from = place == consumers_.end() ? 0 : cursor_of(place->second, log);
+        if (rows.end() > std::max(from, rows.begin())) return true;
+    }
+    return false;
 }
 
 std::uint64_t Snapshotter::kept_from(std::size_t log, std::uint64_t end) const {
@@ -140,14 +170,14 @@ std::uint64_t Snapshotter::kept_from(std::size_t log, std::uint64_t end) const {
     if (consumers_.empty()) return 0;
     std::uint64_t from = end;
     for (const auto& [name, consumer] : consumers_)
-        from = std::min(from, log < consumer.cursors.size() ? consumer.cursors[log] : 0);
+        from = std::min(from, cursor_of(consumer, log));
     return from;
 }
 
 void Snapshotter::drop_log(std::size_t log, std::uint64_t end) {
     const std::lock_guard lock(mutex_);
     for (auto& [name, consumer] : consumers_) {
-        const std::uint64_t cursor = log < consumer.cursors.size() ? consumer.cursors[log] : 0;
+        const std::uint64_t cursor = cursor_of(consumer, log);
         if (consumer.number != 0) consumer.lost += end - cursor;
         for (auto* const places : {&consumer.cursors, &consumer.ends}) {
             if (log < places->size())

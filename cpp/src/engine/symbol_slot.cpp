@@ -78,7 +78,7 @@ std::uint32_t SlotTable::claim() {
     index = used_.load(std::memory_order_relaxed);
     while (true) {
         if (index >= made()) {
-            (void)prepare(1);
+            if (prepare(1)) misses_.fetch_add(1, std::memory_order_relaxed);
             index = used_.load(std::memory_order_relaxed);
             continue;
         }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <climits>
 #include <ctime>
 #endif
 
@@ -17,6 +18,7 @@ namespace klineagg::engine {
 namespace {
 
 constexpr DurationNs SLEEP_NS_MIN = 20'000;
+constexpr DurationNs SIGNAL_LOOK_NS = 100'000'000;  // for what nobody notifies of
 
 #if defined(__linux__)
 
@@ -41,6 +43,26 @@ void sleep_until(MonotonicNs deadline, DurationNs at_most) noexcept {
     const DurationNs left =
         deadline == NO_DEADLINE ? at_most : std::min(at_most, deadline - monotonic_ns());
     if (left > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(left));
+}
+
+/// Until somebody wakes who waits for this number, or at once when it is another one already.
+void sleep_while(std::atomic<std::uint32_t>& number, std::uint32_t value,
+                 MonotonicNs deadline) noexcept {
+#if defined(__linux__)
+    timespec timeout{};
+    timespec* limit = nullptr;
+    if (deadline != NO_DEADLINE) {
+        const DurationNs left = deadline - monotonic_ns();
+        if (left <= 0) return;
+        timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(left / NS_PER_SECOND);
+        timeout.tv_nsec = static_cast<decltype(timeout.tv_nsec)>(left % NS_PER_SECOND);
+        limit = &timeout;
+    }
+    syscall(SYS_futex, &number, FUTEX_WAIT_PRIVATE, value, limit, nullptr, 0);
+#else
+    // No timed wait on a number here: short sleeps, each of which looks for work when it is over.
+    if (number.load() == value) sleep_until(deadline, WAIT_SLEEP_NS_MAX);
+#endif
 }
 
 }  // namespace
@@ -70,24 +92,7 @@ void Waiter::announce() noexcept {
     remote_fence();
 }
 
-void Waiter::sleep(MonotonicNs deadline) noexcept {
-#if defined(__linux__)
-    timespec timeout{};
-    timespec* limit = nullptr;
-    if (deadline != NO_DEADLINE) {
-        const DurationNs left = deadline - monotonic_ns();
-        if (left <= 0) return;
-        timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(left / NS_PER_SECOND);
-        timeout.tv_nsec = static_cast<decltype(timeout.tv_nsec)>(left % NS_PER_SECOND);
-        limit = &timeout;
-    }
-    // Returns at once when a notifier has taken the announcement back in between.
-    syscall(SYS_futex, &parked_, FUTEX_WAIT_PRIVATE, 1, limit, nullptr, 0);
-#else
-    // No timed wait on a number here: short sleeps, each of which looks for work when it is over.
-    sleep_until(deadline, WAIT_SLEEP_NS_MAX);
-#endif
-}
+void Waiter::sleep(MonotonicNs deadline) noexcept { sleep_while(parked_, 1, deadline); }
 
 void Waiter::withdraw() noexcept { parked_.store(0, std::memory_order_relaxed); }
 
@@ -97,6 +102,24 @@ void Waiter::wake() noexcept {
     wakes_.fetch_add(1, std::memory_order_relaxed);
 #if defined(__linux__)
     syscall(SYS_futex, &parked_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#endif
+}
+
+Signal::Signal() : remote_fence_(register_remote_fence()) {}
+
+void Signal::begin_wait() noexcept {
+    waiters_.fetch_add(1, std::memory_order_seq_cst);
+    if (remote_fence_) remote_fence();
+}
+
+void Signal::sleep(std::uint32_t seen, MonotonicNs deadline) noexcept {
+    sleep_while(version_, seen, std::min(deadline, deadline_after(SIGNAL_LOOK_NS)));
+}
+
+void Signal::wake() noexcept {
+    version_.fetch_add(1, std::memory_order_release);
+#if defined(__linux__)
+    syscall(SYS_futex, &version_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 #endif
 }
 

@@ -166,7 +166,7 @@ bool Worker::run_command() {
     }
     while (state_capture_.advance(core_->slots, STATE_TURN)) {}
     command->run(*this);
-    log_.publish();
+    show_rows();
     for (const std::shared_ptr<Intake>& intake : lanes_) intake->open();
     command_.store(nullptr, std::memory_order_relaxed);
     command->finish_one();  // from here on it may be gone
@@ -301,8 +301,12 @@ bool Worker::tick() {
     return is_due;
 }
 
+void Worker::show_rows() noexcept {
+    if (log_.publish()) core_->rows_closed.notify();
+}
+
 void Worker::publish(MonotonicNs now) noexcept {
-    log_.publish();
+    show_rows();
     if (!metrics_.has_closed()) [[likely]] return;
     // Bars close by trades of any time while the clock is simulated: that is no latency.
     if (core_->clock->simulated()) metrics_.forget();
@@ -381,7 +385,7 @@ void Worker::attach(SymbolSlot& slot) noexcept {
 
 void Worker::wait_for_room() {
     add(counts_.log_waits, 1);
-    log_.publish();
+    show_rows();
     core_->failure.check();
     core_->keeper.help();  // of an engine that does not run: there is nobody else to do it
     std::this_thread::yield();

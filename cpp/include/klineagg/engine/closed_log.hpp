@@ -37,7 +37,12 @@ public:
         return chunk_->rows[next_++ % CHUNK_ROWS];
     }
     /// Shows the rows appended so far to readers: once a block, not once a row.
-    void publish() noexcept { end_.store(next_, std::memory_order_release); }
+    /// True when there were any.
+    bool publish() noexcept {
+        const bool any = end_.load(std::memory_order_relaxed) != next_;
+        if (any) end_.store(next_, std::memory_order_release);
+        return any;
+    }
     [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
     // --- Readers ---

@@ -12,6 +12,7 @@
 #include "klineagg/engine/route_table.hpp"
 #include "klineagg/engine/spare_blocks.hpp"
 #include "klineagg/engine/symbol_slot.hpp"
+#include "klineagg/engine/wait.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg::engine {
@@ -59,6 +60,7 @@ struct Core {
     std::atomic<bool> stopping{false};  // from here on nobody waits for consumers
     std::atomic<int> cuts_waited_for{0};  // meanwhile workers may write beyond the logs' bound
     Keeper keeper;
+    Signal rows_closed;  // and made to be seen
     std::atomic<std::uint32_t> workers{0};
     std::atomic<std::uint64_t> route_version{0};  // rises when symbols move
     std::atomic<std::int32_t> newest_symbol{-1};  // whose route was made last

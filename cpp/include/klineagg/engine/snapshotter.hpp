@@ -11,6 +11,7 @@
 
 #include "klineagg/engine/core.hpp"
 #include "klineagg/engine/snapshot.hpp"
+#include "klineagg/engine/stats.hpp"
 #include "klineagg/engine/worker.hpp"
 
 namespace klineagg {
@@ -52,12 +53,17 @@ public:
     /// Of a snapshot that is over: does nothing.
     void nack(const std::string& consumer, SnapshotId id) noexcept;
     bool is_outstanding(const std::string& consumer, SnapshotId id, TimeNs now) const;
-    void remove(const std::string& consumer);
     [[nodiscard]] std::int64_t epoch() const noexcept { return epoch_; }
     /// Before any snapshot: those to come are above all of `epoch`.
     void rise_above(std::int64_t epoch) noexcept {
         if (epoch_ <= epoch) epoch_ = epoch + 1;
     }
+    /// False when there is none of that name.
+    bool remove(const std::string& consumer);
+    [[nodiscard]] std::vector<ConsumerStats> list(const std::vector<Worker*>& workers) const;
+    /// Whether there are closed rows that the consumer has not acknowledged.
+    [[nodiscard]] bool is_behind(const std::string& consumer,
+                                 const std::vector<Worker*>& workers) const;
 
     /// Takes a log out of the order of logs, when nothing of it is kept any more. Who has not
     /// acknowledged all of it hears of the loss with the next snapshot.
@@ -82,6 +88,10 @@ private:
     };
 
     Consumer& find(const std::string& name);
+    [[nodiscard]] static std::uint64_t cursor_of(const Consumer& consumer,
+                                                 std::size_t log) noexcept {
+        return log < consumer.cursors.size() ? consumer.cursors[log] : 0;
+    }
     void give_back(Consumer& consumer) noexcept;
     [[nodiscard]] std::uint64_t kept_from(std::size_t log, std::uint64_t end) const;
 

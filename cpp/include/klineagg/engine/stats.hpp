@@ -22,6 +22,14 @@ struct WorkerStats {
     engine::HistogramSnapshot close;
 };
 
+struct ConsumerStats {
+    std::string name;
+    std::uint64_t rows_behind = 0;  // closed rows that are held and not acknowledged
+    bool outstanding = false;       // it has a snapshot that is neither acknowledged nor over
+    TimeNs expires = TIME_NONE;     // the lease of that one, or of the last
+    std::uint64_t rows_lost = 0;    // that the next snapshot will tell of
+};
+
 /// At one moment for each producer, with all that has left its lanes told apart:
 /// offered == accepted + rejected + refused + dropped_newest + dropped_oldest + in_flight.
 struct EngineStats {
@@ -32,7 +40,8 @@ struct EngineStats {
     std::uint64_t dropped_newest = 0;
     std::uint64_t dropped_oldest = 0;
     engine::LaneRefused refused;
-    // How often a worker had to make memory itself, or wait for some: the keeper came too late.
+    // How often a worker or a producer had to make memory itself, or a worker to wait for some: the
+    // keeper came too late.
     std::uint64_t memory_misses = 0;
     std::vector<ProducerStats> producers;
     std::vector<WorkerStats> workers;

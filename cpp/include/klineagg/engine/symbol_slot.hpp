@@ -105,6 +105,10 @@ public:
         return made_.load(std::memory_order_acquire);
     }
     [[nodiscard]] std::size_t bytes() const noexcept;
+    /// How often none was ready, so that who claimed one had to make some.
+    [[nodiscard]] std::int64_t misses() const noexcept {
+        return misses_.load(std::memory_order_relaxed);
+    }
     /// Of the rows that keep_bars holds.
     [[nodiscard]] std::size_t kept_bytes() const noexcept {
         return made() * KeptRows::bytes_of(generation_->outputs.size(), keep_bars_);
@@ -122,6 +126,7 @@ private:
     std::mutex making_;
     std::unique_ptr<std::atomic<Chunk*>[]> chunks_;
     std::atomic<std::uint32_t> made_{0};
+    std::atomic<std::int64_t> misses_{0};
     // Slots given back, as a stack: the first one + 1, below a count of changes, so that one that
     // was taken and given back meanwhile is told from one that stayed.
     std::atomic<std::uint64_t> free_{0};

@@ -112,4 +112,49 @@ private:
     alignas(128) std::atomic<std::uint64_t> wakes_{0};
 };
 
+/// Any number of threads wait for something that others make happen all the time, and that costs
+/// these one load while nobody waits.
+class Signal {
+public:
+    Signal();
+    Signal(const Signal&) = delete;
+    Signal& operator=(const Signal&) = delete;
+
+    /// Waits until `is_true()` or the deadline. It must become true before a `notify()`; is asked
+    /// again now and then without one.
+    template <class IsTrue>
+    bool wait(MonotonicNs deadline, IsTrue&& is_true) {
+        if (is_true()) return true;
+        begin_wait();
+        bool result = false;
+        while (true) {
+            const std::uint32_t seen = version_.load(std::memory_order_acquire);
+            result = is_true();
+            if (result || (deadline != NO_DEADLINE && monotonic_ns() >= deadline)) break;
+            sleep(seen, deadline);
+        }
+        waiters_.fetch_sub(1, std::memory_order_relaxed);
+        return result;
+    }
+    void notify() noexcept {
+        if (remote_fence_) {
+            // The fence of who begins to wait reaches every core: see Waiter::announce().
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (waiters_.load(std::memory_order_relaxed) == 0) return;
+        } else if (waiters_.fetch_add(0, std::memory_order_seq_cst) == 0) {
+            return;
+        }
+        wake();
+    }
+
+private:
+    void begin_wait() noexcept;
+    void sleep(std::uint32_t seen, MonotonicNs deadline) noexcept;
+    void wake() noexcept;
+
+    const bool remote_fence_;
+    alignas(128) std::atomic<std::uint32_t> waiters_{0};
+    alignas(128) std::atomic<std::uint32_t> version_{0};
+};
+
 }  // namespace klineagg::engine

@@ -136,6 +136,7 @@ private:
     void follow(SymbolSlot& slot);
     void settle_plan(SymbolSlot& slot);
     bool tick();
+    void show_rows() noexcept;
     void publish(MonotonicNs now) noexcept;
     bool close_due(std::size_t count);
     void wait_for_room();
