@@ -212,6 +212,7 @@ void register_engine(py::module_& module) {
                  out["sources"] = sources;
                  return out;
              })
+        .def("closed_rows", [](const EngineHandle& self) { return self->closed_rows(); })
         .def("memory", [](const EngineHandle& self) { return memory_to_python(self->memory()); })
         .def("worker_loads", [](const EngineHandle& self) { return self->worker_loads(); });
     module.def("begin_exit", [] { InterpreterExit::get().begin(); },

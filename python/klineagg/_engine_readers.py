@@ -68,7 +68,7 @@ class Readers:
         lease_ns = None if lease is None else span_ns(lease, "lease")
         return lambda: Snapshot(self._core.take(consumer, lease_ns), consumer, self._bars_of)
 
-    def closed(self, consumer: str = "closed", *, poll: float = 0.05) -> ClosedBars:
+    def closed(self, consumer: str = "closed", *, poll: float = 0.002) -> ClosedBars:
         """Closed bars as they come: ``for bars in engine.closed():``, or ``async for``.
 
         Each turn yields the bars closed since the turn before, with their newest revisions. They
@@ -78,9 +78,19 @@ class Readers:
 
         Args:
             consumer: whose place to begin at.
-            poll: seconds between looks when there is nothing.
+            poll: seconds between looks when there is nothing; a look costs a microsecond.
+
+        Raises:
+            EngineError: ``worker_failed``, ``forked``.
         """
         return ClosedBars(self, consumer, poll)
+
+    def _has_ended(self) -> bool:
+        return self._core.state == "stopped"
+
+    def _news(self) -> tuple[int, str]:
+        """Another one when there may be closed bars to take, or the state is another one."""
+        return self._core.closed_rows(), self._core.state
 
     def view(self) -> View:
         """The open bars of every symbol at one moment; disturbs no consumer.

@@ -190,12 +190,12 @@ class ClosedBars:
     def __iter__(self) -> Iterator[Bars]:
         ended = False
         while not ended:
-            # Asked first: what was closed before the end is in the snapshot after it.
-            ended = self._engine.state == "stopped"
+            # Asked first: what was closed before is in the snapshot after it.
+            seen, ended = self._engine._news(), self._engine._has_ended()
             with self._engine.take(self._consumer, lease=_NO_LEASE_NS) as snapshot:
                 if len(snapshot.closed):
                     yield snapshot.closed
-            if not ended and not len(snapshot.closed):
+            while not ended and self._engine._news() == seen:
                 time.sleep(self._poll_s)
 
     async def __aiter__(self) -> AsyncIterator[Bars]:
@@ -203,12 +203,12 @@ class ClosedBars:
 
         ended = False
         while not ended:
-            ended = self._engine.state == "stopped"
+            seen, ended = self._engine._news(), self._engine._has_ended()
             pending = self._engine.take_async(self._consumer, lease=_NO_LEASE_NS)
             async with pending as snapshot:
                 if len(snapshot.closed):
                     yield snapshot.closed
-            if not ended and not len(snapshot.closed):
+            while not ended and self._engine._news() == seen:
                 await asyncio.sleep(self._poll_s)
 
     def __repr__(self) -> str:

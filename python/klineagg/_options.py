@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ THREADS_MAX: Final = 256
 # The times (1900 to 2200) and the amounts that the core takes.
 TIME_MIN_NS: Final = -25_567 * 86_400 * 10**9
 TIME_MAX_NS: Final = 84_006 * 86_400 * 10**9
+# Intervals are whole seconds, lengths of time need not be; nor do they have to be above zero.
+_PART_OF_A_SECOND: Final = re.compile(r"(\d{1,12})(ms|us|ns|s)")
+_UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _AMOUNT_MIN: Final = 2.0**-100
 _AMOUNT_MAX: Final = 2.0**100
 
@@ -67,13 +71,15 @@ def time_ns(value: Any, option: str) -> int:
 
 
 def duration_ns(value: Any, option: str) -> int:
-    """A length of time in nanoseconds: text such as '5s', timedelta, or integer ns."""
+    """A length of time in nanoseconds: text such as '5s' or '250ms', timedelta, or integer ns."""
     ns: int | None = None
     if isinstance(value, timedelta):
         ns = value // timedelta(microseconds=1) * 1000
     elif isinstance(value, np.timedelta64):
         # NumPy would take a month for 30.4 days.
         ns = None if np.datetime_data(value.dtype)[0] in ("Y", "M") else _exact_ns(value)
+    elif isinstance(value, str) and (part := _PART_OF_A_SECOND.fullmatch(value)):
+        ns = int(part[1]) * _UNITS_NS[part[2]]
     elif isinstance(value, str):
         with suppress(errors.IntervalError):
             interval = _core.Interval.parse(value)

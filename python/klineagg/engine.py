@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from klineagg import _core, errors
 from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
 from klineagg._engine_metrics import metrics_text
-from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of
+from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of, span_ns
 from klineagg._engine_producer import Producer, PushResult
 from klineagg._engine_readers import Readers
 from klineagg._engine_snapshot import Snapshot, SnapshotId, View
@@ -92,7 +93,7 @@ class Engine(Readers, Changes, Workers):
         allow_nonpositive_prices: some futures trade at or below zero.
         last_prices: last known price by symbol: seeds GENESIS bars at ``coverage_start``.
         coverage_start: marks bars that it cuts as PARTIAL; by default the clock's time when there
-            are ``last_prices``, else none.
+            are ``last_prices``, else the clock's time when a symbol first comes.
         unacknowledged_max: closed rows kept for consumers, for each worker.
         on_bound: beyond that ``"lose"`` the oldest (the next snapshot says how many), or
             ``"block"`` the workers until somebody acknowledges.
@@ -186,13 +187,34 @@ class Engine(Readers, Changes, Workers):
         self._core.start()
         return self
 
-    def flush(self) -> None:
-        """Waits until everything that was pushed before is applied.
+    def flush(self, *, timeout: Any = None) -> bool:
+        """Waits until everything that was pushed before is applied. Ctrl-C ends it.
+
+        Args:
+            timeout: how long (``"1s"``, timedelta, ns); None: as long as it takes.
+
+        Returns:
+            False when the timeout was over first.
 
         Raises:
-            EngineError: ``engine_state`` unless it runs, ``worker_failed``.
+            EngineError: ``engine_state`` unless it runs, ``worker_failed``, ``forked``.
         """
+        timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
+        if not self._wait_until_applied(timeout_ns):
+            return False
         self._core.flush()
+        return True
+
+    def _wait_until_applied(self, timeout_ns: int | None = None) -> bool:
+        """Before a call that would wait too, but not to be ended by Ctrl-C."""
+        end = None if timeout_ns is None else monotonic_ns() + timeout_ns
+        if self.state in ("running", "draining"):
+            with self._lock:
+                producers = list(self._producers.values())
+            for producer in producers:
+                if not producer.flush(None if end is None else max(end - monotonic_ns(), 0)):
+                    return False
+        return True
 
     def drain(self) -> None:
         """Takes no more trades, and applies all that was pushed; again: does nothing.
@@ -302,7 +324,9 @@ class Engine(Readers, Changes, Workers):
                 is the system's.
             OptionError: ``invalid_option``.
         """
-        self._core.advance(time_ns(time, "time"))
+        now = time_ns(time, "time")
+        self._wait_until_applied()
+        self._core.advance(now)
 
     # -- how it is doing -------------------------------------------------------------------------
 

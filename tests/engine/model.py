@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
+import pytest
 
 import klineagg
 import reference as ref
 from klineagg.engine import Engine, Producer, Snapshot
+from klineagg.errors import OptionError, SnapshotError
 from property.harness import (
     Rows,
     assert_same_rows,
@@ -22,6 +25,7 @@ from property.harness import (
 from reference.engine import Engine as Model
 
 Key = tuple[str, str, int]
+FLAGS = tuple(ref.COLUMNS).index("flags")
 
 
 def engine_of(
@@ -45,14 +49,19 @@ def engine_of(
 
 
 def by_key(rows: Rows) -> dict[Key, tuple[object, ...]]:
-    return {
-        (row["interval"], row["symbol"], row["open_time"]): tuple(map(bits, row.values()))
-        for row in rows
-    }
+    return {_key(row): _content(row) for row in rows}
 
 
 def single_bars(bars: klineagg.Bars) -> Rows:
     return to_rows(bars.resolve().expand_gaps())
+
+
+def of_intervals(rows: Rows, names: Sequence[str]) -> Rows:
+    return [row for row in rows if row["interval"] in names]
+
+
+def of_others(rows: Rows, names: Sequence[str]) -> Rows:
+    return [row for row in rows if row["interval"] not in names]
 
 
 class Consumer:
@@ -63,14 +72,18 @@ class Consumer:
         self.model = model
         self.closed: dict[Key, tuple[object, ...]] = {}
         self.open: dict[Key, tuple[object, ...]] = {}
+        # Of intervals that came later: the newest revision of each bar that was ever handed out.
+        self.extra: dict[Key, tuple[object, ...]] = {}
 
     def check(self, snapshot: Snapshot) -> None:
         """The snapshot has exactly the closed bars that are new or changed since the last ack."""
         names = [interval.name for interval in self.model.intervals]
         news = [row for row in self.model.closed() if self.closed.get(_key(row)) != _content(row)]
-        assert_same_rows(ordered(single_bars(snapshot.closed), names), ordered(news, names))
+        rows = single_bars(snapshot.closed)
+        self.extra |= by_key(of_others(rows, names))
+        assert_same_rows(ordered(of_intervals(rows, names), names), ordered(news, names))
         # Of symbols where something changed there is every open bar, of others none.
-        rows = single_bars(snapshot.open)
+        rows = of_intervals(single_bars(snapshot.open), names)
         there = {row["symbol"] for row in rows}
         now = self.model.open()
         expected = [row for row in now if row["symbol"] in there]
@@ -89,7 +102,7 @@ def _key(row: ref.Row) -> Key:
 
 
 def _content(row: ref.Row) -> tuple[object, ...]:
-    return tuple(map(bits, row.values()))
+    return tuple(bits(row[name]) for name in ref.COLUMNS)
 
 
 class Pair:
@@ -112,8 +125,11 @@ class Pair:
         self.model = Model(intervals, options)
         if clock_start is not None:
             self.model.advance(clock_start)
+        self.added: dict[str, dict[str, int]] = {}  # by symbol: the newest time there was
         self.names = [interval.name for interval in intervals]
-        self.producers: list[Producer] = [self.engine.producer() for _ in range(producers)]
+        self.producers: list[Producer] = [
+            self.engine.producer(source=number) for number in range(producers)
+        ]
         self.consumers = [Consumer(name, self.model) for name in consumers]
 
     def __enter__(self) -> Pair:
@@ -126,31 +142,78 @@ class Pair:
     def __exit__(self, *error: object) -> None:
         self.engine.stop()
 
-    def push(self, trades: Sequence[ref.Trade]) -> None:
-        """Each symbol has its own producer, so that nothing depends on who is quicker."""
+    def push(self, trades: Sequence[ref.Trade], through: int | None = None) -> None:
+        """Each symbol has its own producer, so that nothing depends on who is quicker.
+
+        Or all come through one, when what was pushed before is applied.
+        """
         count = len(self.producers)
+        sources = [ord(trade.symbol) % count if through is None else through for trade in trades]
+        if through is not None:
+            self.engine.flush()
         for number, producer in enumerate(self.producers):
-            mine = [trade for trade in trades if ord(trade.symbol) % count == number]
+            mine = [
+                trade for trade, source in zip(trades, sources, strict=True) if source == number
+            ]
             producer.push(to_columns(mine))
-        for trade in trades:
-            self.model.push(trade)
+        if through is not None:
+            self.engine.flush()
+        for trade, source in zip(trades, sources, strict=True):
+            self.model.push(trade, source)
 
     def advance(self, time: int) -> None:
         self.engine.advance(np.datetime64(time, "ns"))
         self.model.advance(time)
 
     def take(self, consumer: Consumer, ending: str) -> None:
-        snapshot = self.engine.take(consumer.name)
+        lease = 0 if ending == "expired" else None
+        snapshot = self.engine.take(consumer.name, lease=lease)
         consumer.check(snapshot)
         if ending == "ack":
             snapshot.ack()
             consumer.acknowledged()
         elif ending == "nack":
             snapshot.nack()
+        elif ending == "expired":
+            with pytest.raises(SnapshotError):
+                snapshot.ack()
 
     def check_view(self) -> None:
-        rows = to_rows(self.engine.view().open.expand_gaps())
+        rows = of_intervals(to_rows(self.engine.view().open.expand_gaps()), self.names)
         assert_same_rows(ordered(rows, self.names), ordered(self.model.open(), self.names))
+
+    def add(self, name: str) -> None:
+        """An interval beside those of the beginning: it has what comes from now on."""
+        if name in self.engine.intervals:
+            return
+        try:
+            assert self.engine.reconfigure(add=name).added == (name,)
+        except OptionError:  # a finer base, with a lateness
+            assert name not in self.engine.intervals
+            assert self.model.options.lateness
+            return
+        self.added[name] = {}
+        for symbol, admission in self.model.symbols.items():
+            times = [admission.newest, self.model.watermark(admission)]
+            known = [time for time in times if time is not None]
+            if known:
+                self.added[name][symbol] = max(known)
+
+    def remove(self, name: str) -> None:
+        assert self.engine.reconfigure(remove=name).removed == (name,)
+        del self.added[name]
+
+    def check_added(self, consumer: Consumer) -> None:
+        """What began after an interval came is as if it had always been there."""
+        for name, since in self.added.items():
+            alone = copy(self.model)
+            alone.intervals = [ref.parse(name)]
+            expected = {
+                key: content
+                for key, content in by_key(alone.closed()).items()
+                if key[2] >= since.get(key[1], key[2]) and not int(str(content[FLAGS])) & ref.GAP
+            }
+            assert expected.items() <= consumer.extra.items(), name
 
     def check_counts(self) -> None:
         counts = self.engine.counts()

@@ -386,6 +386,30 @@ def test_asynchronous_iteration() -> None:
     assert asyncio.run(work()) == 2
 
 
+def test_many_loops_wait_beside_one_another() -> None:
+    """A loop that waits has no thread of its own."""
+    engine = Engine("1m", clock=SimulatedClock()).start()
+    producer = engine.producer()
+
+    async def listen(name: str) -> int:
+        return sum([len(bars) async for bars in engine.closed(name)])
+
+    async def work() -> list[int]:
+        listeners = [asyncio.create_task(listen(f"L{k}")) for k in range(50)]
+        await asyncio.sleep(0.1)
+        threads = threading.active_count()
+        for minute in range(5):
+            producer.push(trades(60 * minute, 60 * minute + 30))
+            await asyncio.sleep(0.01)
+        assert threads < 50
+        engine.flush()
+        await asyncio.sleep(0.05)
+        engine.stop()
+        return await asyncio.gather(*listeners)
+
+    assert asyncio.run(work()) == [4] * 50
+
+
 # -- clocks, symbols, workers --------------------------------------------------------------------
 
 

@@ -59,7 +59,7 @@ def test_an_interval_comes_and_goes(engine: Engine) -> None:
 
 def test_rules_change_and_the_report_says_how(engine: Engine) -> None:
     report = engine.reconfigure(
-        lateness="5s", gaps="flat", close_delay=250_000_000, lease="10s", policy="drop_newest",
+        lateness="5s", gaps="flat", close_delay="250ms", lease="10s", policy="drop_newest",
         lane_capacity=4096, push_timeout="2s", amend_horizon=None,
     )  # fmt: skip
     assert dict(report.changed) == {

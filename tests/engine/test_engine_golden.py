@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 import klineagg
 from klineagg import Bars, SimulatedClock
+from klineagg.bars import BarFlag
 from klineagg.data import BITMEX_COVERAGE, load_bitmex
 from klineagg.engine import Engine
 
@@ -55,3 +60,62 @@ def test_real_trades_live_and_in_a_batch(workers: int, rows: int, gaps: str) -> 
         ]
     )
     assert_same(Bars.concat(parts).resolve(), batch[keep])
+
+
+def load(folder: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(folder / f"{name}_trades.parquet")
+    names = {"ts": "time", "qty": "quantity"}
+    columns = {names.get(each, each): table[each].to_numpy() for each in table.column_names}
+    return {**columns, "time": columns["time"].astype("M8[ns]")}
+
+
+def part(trades: dict[str, np.ndarray[Any, Any]], rows: slice) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: column[rows] for name, column in trades.items()}
+
+
+def test_a_million_real_trades_with_a_snapshot_now_and_then(shared_data: Path) -> None:
+    trades = load(shared_data, "bitmex_xbtusd")
+    start, end = trades["time"][0], trades["time"][-1] + np.timedelta64(62, "D")
+    cuts = np.sort(np.random.default_rng(5).choice(len(trades["time"]), 60, replace=False))
+    parts = []
+    with Engine(INTERVALS, clock=SimulatedClock(start), gaps="none", max_ahead=None) as engine:
+        producer = engine.producer()
+        for begin, stop in pairwise([0, *cuts.tolist(), len(trades["time"])]):
+            producer.push(part(trades, slice(begin, stop)))
+            with engine.take("test") as snapshot:
+                parts.append(snapshot.closed)
+        engine.advance(end)
+        with engine.take("test") as snapshot:
+            assert len(snapshot.open) == 0
+            parts.append(snapshot.closed)
+        assert engine.counts().accepted == len(trades["time"])
+    batch = klineagg.aggregate(trades, INTERVALS, coverage=(start, end))
+    assert_same(Bars.concat(parts), batch)
+
+
+def test_a_feed_that_says_everything_twice(shared_data: Path) -> None:
+    """By the ids of the trades; what comes again is in no bar and counted."""
+    trades = load(shared_data, "binance_xrpeth")
+    count = len(trades["time"])
+    start, end = trades["time"][0], trades["time"][-1] + np.timedelta64(62, "D")
+    with Engine(
+        INTERVALS, workers=2, clock=SimulatedClock(start), gaps="runs", max_ahead=None, late="drop"
+    ) as engine:
+        first, second = engine.producer(source=4), engine.producer(source=4)
+        for begin in range(0, count, 500):
+            first.push(part(trades, slice(begin, begin + 500)))
+            first.flush()
+            second.push(part(trades, slice(max(begin - 250, 0), begin + 500)))
+            second.flush()
+        engine.advance(end)
+        with engine.take("test") as snapshot:
+            live = snapshot.closed
+        counts, source = engine.counts(), engine.stats().sources[4]
+    again = sum(min(begin + 500, count) - max(begin - 250, 0) for begin in range(0, count, 500))
+    assert counts.accepted == count
+    assert counts.dropped == {"duplicate": again}
+    assert (source.duplicates, source.gaps) == (again, 0)
+    batch = klineagg.aggregate(trades, INTERVALS, gaps="none", coverage=(start, end))
+    traded = live[(live.flags & BarFlag.GAP) == 0]
+    assert_same(traded, batch)

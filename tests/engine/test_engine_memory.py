@@ -115,12 +115,12 @@ def test_what_is_held_does_not_change_while_the_engine_runs_at_full_rate() -> No
         writer = threading.Thread(target=feed)
         writer.start()
         held: list[tuple[Bars, int]] = []
-        for _ in range(15):
+        for _ in range(6):
             with engine.take("lake") as snapshot:
                 held += [(bars, digest(bars)) for bars in (snapshot.closed, snapshot.open)]
             view = engine.view().open
             held.append((view, digest(view)))
-            if len(held) > 20:
+            if len(held) > 9:
                 del held[::2]  # buffers that are released are used again, beside those held
         stop.set()
         writer.join()

@@ -99,17 +99,29 @@ def test_an_engine_that_was_never_stopped_lets_the_process_end(wait: str) -> Non
 
 
 def test_an_exit_while_other_threads_push_and_wait() -> None:
+    """Daemon threads end with their engine, whatever they are at, and say nothing."""
     said = run(
         """
         engine = Engine("1s", lane_capacity=64).start()
+        symbol = int(klineagg.intern("A")[0])
         def feed():
             producer = engine.producer()
             while True:
                 producer.push(trades(1000))
+        def feed_one():
+            producer = engine.producer()
+            while True:
+                producer.push_one(symbol, 1.0, 1.0, engine.clock.now_ns())
         def wait():
             for bars in engine.closed("thread"):
                 pass
-        for target in (feed, feed, wait):
+        def look():
+            while True:
+                engine.take("look").ack()
+                engine.view()
+                engine.flush()
+                engine.stats()
+        for target in (feed, feed, feed_one, wait, look):
             threading.Thread(target=target, daemon=True).start()
         time.sleep(0.3)
         print("end")
@@ -117,6 +129,27 @@ def test_an_exit_while_other_threads_push_and_wait() -> None:
         """
     )
     assert said == "end"
+
+
+def test_an_exit_with_threads_that_are_held_up_by_a_full_lane() -> None:
+    said = run(
+        """
+        engine = Engine("1s", lane_capacity=64, push_timeout="1h")
+        def feed():
+            engine.producer().push(trades(1000))
+        def flush():
+            producer = engine.producer()
+            producer.push(trades(10))
+            producer.flush()
+        threads = [threading.Thread(target=each, daemon=True) for each in (feed, flush)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        print(*[thread.is_alive() for thread in threads])
+        sys.stdout.flush()
+        """
+    )
+    assert said == "True True"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference as ref
@@ -20,11 +22,8 @@ from property.strategies import (
     streams,
 )
 
-# Some hundred engines with threads of their own: minutes, not seconds.
-pytestmark = pytest.mark.slow
-
 REACHES = st.sampled_from([0, 0, 1, SECOND, 90 * SECOND, HOUR, 2 * DAY])
-ENDINGS = st.sampled_from(["ack", "ack", "nack", "dropped"])
+ENDINGS = st.sampled_from(["ack", "ack", "nack", "dropped", "expired"])
 
 
 @st.composite
@@ -44,71 +43,113 @@ def live_options(draw: st.DrawFn, trades: list[ref.Trade], late: str) -> ref.Opt
     )
 
 
-def run(data: st.DataObject, late: str, size: int) -> None:
-    scale = data.draw(scales)
-    trades = data.draw(streams(scale, size=size))
-    reach = data.draw(REACHES)
-    arrivals = data.draw(disordered(trades, reach, keep_ties=False)) if reach else trades
-    intervals = data.draw(interval_sets(scale, trades, most=3))
-    # Trades that the clock makes late need bars of a second: see test_lateness_by_the_clock.
-    seconds = scale is FINE and data.draw(st.booleans())
-    if seconds and "1s" not in [interval.name for interval in intervals]:
-        intervals.append(ref.parse("1s"))
-    options = data.draw(live_options(trades, late))
-    workers = data.draw(st.integers(1, 3))
-    # Wall clocks are worked out around the clock's time: without one they have to be of today.
-    zoned = any(isinstance(each, ref.Clock) and each.zone != "UTC" for each in intervals)
-    starts = st.sampled_from([0, 1, SECOND, 2 * DAY]).map(
-        lambda ns: (trades[0].time if trades else 0) - ns
-    )
-    clock = data.draw(starts if zoned else st.none() | starts)
-    pair = Pair(
-        intervals,
-        options,
-        clock_start=clock,
-        producers=data.draw(st.integers(1, 2)),
-        workers=workers,
-        lane_capacity=data.draw(st.sampled_from([1, 16, 65_536])),
-    )
-    with pair:
-        done = 0
-        while done < len(arrivals):
-            step = data.draw(st.sampled_from(["push", "push", "advance", "take", "move", "view"]))
-            if step == "push":
-                count = data.draw(st.integers(1, 12))
-                pair.push(arrivals[done : done + count])
-                done += count
-            elif step == "advance":
-                ahead = data.draw(st.sampled_from([0, 1, SECOND, MINUTE, HOUR, *scale.steps]))
-                newest = max((t.time for t in arrivals[:done]), default=arrivals[0].time)
-                time = newest + ahead - reach
-                if not seconds:
-                    time = min(
-                        time, min(trade.time for trade in arrivals[done:]) // SECOND * SECOND
-                    )
-                clock = time if clock is None else max(time, clock)
-                pair.advance(clock)
-            elif step == "take":
-                pair.take(data.draw(st.sampled_from(pair.consumers)), data.draw(ENDINGS))
-            elif step == "move":
-                names = data.draw(st.lists(st.sampled_from("ABC"), unique=True))
-                pair.engine.move({n: data.draw(st.integers(0, workers - 1)) for n in names})
-            else:
-                pair.check_view()
-        for consumer in pair.consumers:
-            pair.take(consumer, "ack")
-        pair.check_view()
-        pair.check_counts()
+class Run:
+    """One engine and one model of it, with whatever may happen to them."""
+
+    def __init__(self, data: st.DataObject, late: str, size: int) -> None:
+        self.draw: Any = data.draw
+        self.scale = self.draw(scales)
+        trades = self.draw(streams(self.scale, size=size))
+        self.reach = self.draw(REACHES)
+        moved = disordered(trades, self.reach, keep_ties=False)
+        self.arrivals = self.draw(moved) if self.reach else trades
+        self.done = 0
+        intervals = self.draw(interval_sets(self.scale, trades, most=3))
+        # Trades that the clock makes late need bars of a second: see test_lateness_by_the_clock.
+        self.seconds = self.scale is FINE and self.draw(st.booleans())
+        if self.seconds and "1s" not in [interval.name for interval in intervals]:
+            intervals.append(ref.parse("1s"))
+        # Wall clocks are worked out around the clock's time: without one they have to be of today.
+        zoned = any(isinstance(each, ref.Clock) and each.zone != "UTC" for each in intervals)
+        begin = trades[0].time if trades else 0
+        starts = st.sampled_from([0, 1, SECOND, 2 * DAY]).map(lambda ns: begin - ns)
+        self.clock = self.draw(starts if zoned else st.none() | starts)
+        self.pair = Pair(
+            intervals,
+            self.draw(live_options(trades, late)),
+            clock_start=self.clock,
+            producers=self.draw(st.integers(1, 2)),
+            workers=self.draw(st.integers(1, 3)),
+            lane_capacity=self.draw(st.sampled_from([1, 16, 65_536])),
+        )
+
+    def push(self) -> None:
+        count = self.draw(st.integers(1, 12))
+        through = self.draw(st.none() | st.integers(0, len(self.pair.producers) - 1))
+        self.pair.push(self.arrivals[self.done : self.done + count], through)
+        self.done += count
+
+    def advance(self) -> None:
+        ahead = self.draw(st.sampled_from([0, 1, SECOND, MINUTE, HOUR, *self.scale.steps]))
+        seen = self.arrivals[: self.done] or self.arrivals[:1]
+        time = max(trade.time for trade in seen) + ahead - self.reach
+        rest = self.arrivals[self.done :]
+        if not self.seconds and rest:
+            time = min(time, min(trade.time for trade in rest) // SECOND * SECOND)
+        self.clock = time if self.clock is None else max(time, self.clock)
+        self.pair.advance(self.clock)
+
+    def take(self) -> None:
+        self.pair.take(self.draw(st.sampled_from(self.pair.consumers)), self.draw(ENDINGS))
+
+    def view(self) -> None:
+        self.pair.check_view()
+
+    def move(self) -> None:
+        engine = self.pair.engine
+        names = self.draw(st.lists(st.sampled_from("ABC"), unique=True))
+        last = engine.workers - 1
+        engine.move({name: self.draw(st.integers(0, last)) for name in names})
+
+    def workers(self) -> None:
+        engine = self.pair.engine
+        if self.draw(st.booleans()):
+            engine.resize(self.draw(st.integers(1, 4)))
+        else:
+            engine.rebuild(self.draw(st.integers(0, engine.workers - 1)))
+
+    def interval(self) -> None:
+        plain = [name for name in self.scale.intervals if "@" not in name]
+        if self.pair.added and self.draw(st.booleans()):
+            self.pair.remove(self.draw(st.sampled_from(sorted(self.pair.added))))
+        else:
+            self.pair.add(self.draw(st.sampled_from(plain)))
+
+    def __call__(self) -> None:
+        steps = [
+            self.push, self.push, self.push, self.advance, self.take, self.view, self.move,
+            self.workers, self.interval,
+        ]  # fmt: skip
+        with self.pair as pair:
+            while self.done < len(self.arrivals):
+                self.draw(st.sampled_from(steps))()
+            for consumer in pair.consumers:
+                pair.take(consumer, "ack")
+                pair.check_added(consumer)
+            pair.check_view()
+            pair.check_counts()
 
 
+FEW = settings(max_examples=30)
+
+
+@FEW
 @given(st.data())
 def test_engines_that_drop_late_trades(data: st.DataObject) -> None:
-    run(data, "drop", size=40)
+    Run(data, "drop", size=40)()
 
 
+@FEW
 @given(st.data())
 def test_engines_that_amend(data: st.DataObject) -> None:
-    run(data, "amend", size=25)
+    Run(data, "amend", size=25)()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("late", "size"), [("drop", 60), ("amend", 40)])
+@given(data=st.data())
+def test_engines_for_long(data: st.DataObject, late: str, size: int) -> None:
+    Run(data, late, size)()
 
 
 @pytest.mark.parametrize("late", ["drop", "amend"])

@@ -76,7 +76,7 @@ def test_notebook_is_as_it_was_run_from_top_to_bottom(path: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["quickstart.ipynb"]
+    assert [path.name for path in NOTEBOOKS] == ["live-engine.ipynb", "quickstart.ipynb"]
 
 
 def test_the_kernel_is_this_python() -> None:

@@ -24,16 +24,23 @@ class Engine:
         self.options = options
         self.clock: int | None = None
         self.symbols: dict[str, Admission] = {symbol: Admission() for symbol in options.last_prices}
+        # Without a start for all, the coverage of a symbol begins when it joins.
+        self.starts: dict[str, int | None] = {}
+        self.seen: dict[tuple[str, int], set[int]] = {}  # ids by symbol and source
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.accepted = 0
 
-    def push(self, trade: Trade) -> None:
+    def push(self, trade: Trade, source: int = 0) -> None:
         reason = fault(trade, self.options)
         if reason is not None:
             self.rejected[reason] += 1
             return
         symbol = self.symbols.setdefault(trade.symbol, Admission())
+        self.starts.setdefault(trade.symbol, self.clock)
+        if self._is_known(trade, source):
+            self.dropped["duplicate"] += 1
+            return
         arrival = Arrival(trade, self.watermark(symbol))
         horizon = self.options.amend_horizon
         symbol.newest = max(trade.time, trade.time if symbol.newest is None else symbol.newest)
@@ -46,6 +53,18 @@ class Engine:
         else:
             self.accepted += 1
         symbol.arrivals.append(arrival)
+
+    def _is_known(self, trade: Trade, source: int) -> bool:
+        """Whether the source has told of all these ids before; trades without id are all new."""
+        if trade.trade_id < 0:
+            return False
+        last = trade.trade_id if trade.last_trade_id is None else trade.last_trade_id
+        ids = set(range(trade.trade_id, last + 1))
+        seen = self.seen.setdefault((trade.symbol, source), set())
+        if ids <= seen:
+            return True
+        seen |= ids
+        return False
 
     def advance(self, time: int) -> None:
         self.clock = time
@@ -86,11 +105,12 @@ class Engine:
 
     def _rows(self, name: str, interval: Interval) -> list[Row]:
         symbol = self.symbols[name]
+        start = self.options.coverage[0]
         bars_of = partial(
             series,
             name,
             interval,
-            start=self.options.coverage[0],
+            start=self.starts.get(name) if start is None else start,
             seed=self.options.last_prices.get(name),
         )
         rows = bars_of(symbol.kept, watermark=self.watermark(symbol))

@@ -42,6 +42,7 @@ void Worker::follow(SymbolSlot& slot) {
     if (!is_next) {
         // Nobody has used it yet: whoever was in use has followed every generation.
         slot.aggregator = SymbolAggregator<PartialBar>(generation_->plan, generation_->options);
+        take_in(slot);  // its pool and its beginning were those of the other one
         if (!slot.kept.empty()) slot.kept = slot.kept.grown(generation_->outputs.size());
         take_in(slot);  // as it was done to the one that is replaced
         return;
