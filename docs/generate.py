@@ -54,7 +54,7 @@ WHEN = {
     "unknown_name": "there is no consumer, producer, worker or symbol of that name",
     "checkpoint_format": "the bytes of a checkpoint are damaged, or are none",
     "checkpoint_version": "a checkpoint was written in another format",
-    "checkpoint_mismatch": "a checkpoint was made with another rule for late trades or another calendar",
+    "checkpoint_mismatch": "a checkpoint was made with another rule for late trades or calendar",
     "bus_unavailable": "a segment or the folder of a bus cannot be made, opened or trusted",
     "publisher_exists": "a living publisher of that name holds the topic",
     "record_mismatch": "a record has no fixed layout, or two sides do not mean the same one",

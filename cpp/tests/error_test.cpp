@@ -38,7 +38,12 @@ TEST_CASE("the table is in order, and every row says what to do", "[error]") {
                                         "ColumnError",   "TimeUnitError", "TradeError",
                                         "OrderError",    "FileError",   "ResultError",
                                         "EngineError",   "LaneFullError", "SnapshotError",
-                                        "InternalError"};
+                                        "WalError",      "WalDamagedError", "WalHaltedError",
+                                        "WalTimeoutError", "LakeError", "LakeBusyError",
+                                        "LakeQueryError", "ConfigError", "ControlError",
+                                        "SourceError",   "TaskError",   "BusError",
+                                        "BusNameError",  "PublisherExistsError",
+                                        "RecordTypeError", "DeliveryError", "InternalError"};
     int last = 0;
     std::set<std::string> names;
     for (const ErrorInfo& info : error_table()) {

@@ -17,57 +17,39 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer, CapsuleType
 
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
     BusLoggedPublisher as BusLoggedPublisher,
+)
+from klineagg._core_bus import (
     BusLogReplay as BusLogReplay,
+)
+from klineagg._core_bus import (
     BusPeek as BusPeek,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     BusPublisher as BusPublisher,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     BusSubscriber as BusSubscriber,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     BusTopic as BusTopic,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     bus_default_path as bus_default_path,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     bus_default_topics as bus_default_topics,
 )
 from klineagg._core_bus import (
     bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
+)
+from klineagg._core_bus import (
     bus_parse_type as bus_parse_type,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     bus_record_types as bus_record_types,
 )
 from klineagg._core_bus import (
-    bus_logged_publishers as bus_logged_publishers,
-    BusLoggedPublisher as BusLoggedPublisher,
-    BusLogReplay as BusLogReplay,
     bus_topics as bus_topics,
 )
 

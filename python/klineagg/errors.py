@@ -166,6 +166,8 @@ class WalTimeoutError(WalError, TimeoutError):
 
     # TimeoutError is an OSError, whose __str__ would hide code and hint.
     __str__ = KlineaggError.__str__
+
+
 class BusError(KlineaggError, RuntimeError):
     """The bus cannot do what it was asked to, as it is or where it is."""
 
@@ -184,6 +186,8 @@ class RecordTypeError(BusError, TypeError):
 
 class DeliveryError(BusError):
     """A message was not acknowledged by all who had to, after every retry."""
+
+
 class ConfigError(KlineaggError, ValueError):
     """A configuration file has a key or a value that cannot be used; it names file and line."""
 
@@ -198,6 +202,8 @@ class SourceError(KlineaggError, RuntimeError):
 
 class TaskError(KlineaggError, ValueError):
     """A task cannot be registered or found."""
+
+
 class LakeError(KlineaggError, RuntimeError):
     """A lake cannot be opened, read or written as it is."""
 

@@ -13,10 +13,7 @@ namespace klineagg {
 
 // X(number, name, Python class, what to do). A number is never reused; a name never changes.
 // 1xx configuration, 2xx shape of the input, 3xx trades, 4xx files, 5xx results, 6xx the live
-// engine, 70x ... 71x the write-ahead log, 9xx ours.
-// engine, 8xx the bus, 9xx ours.
-// engine, 74x running it, 9xx ours.
-// engine, 72x the lake, 9xx ours.
+// engine, 70x the write-ahead log, 72x the lake, 74x running it, 8xx the bus, 9xx ours.
 #define KLINEAGG_ERROR_TABLE(X)                                                                    \
     X(101, invalid_interval, IntervalError, "use 1s ... 1M, for example '1m', '4h', '1d+8h'")      \
     X(102, duplicate_interval, IntervalError, "name each interval once")                           \
@@ -56,7 +53,7 @@ namespace klineagg {
     X(620, checkpoint_format, EngineError, "use an older checkpoint, and replay more")             \
     X(621, checkpoint_version, EngineError, "restore it with the version that wrote it")           \
     X(622, checkpoint_mismatch, EngineError, "restore it with the options it was made with")       \
-    X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")  \
+    X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")   \
     X(702, wal_damaged, WalDamagedError, "look with `klineagg wal verify`; salvage goes past it")  \
     X(703, wal_halted, WalHaltedError, "mend the cause, then call resume()")                       \
     X(704, wal_io, WalError, "look at the disk; the fields tell call, path and errno")             \
@@ -66,6 +63,22 @@ namespace klineagg {
     X(708, wal_format, WalError, "read it with the version of klineagg that wrote it")             \
     X(709, wal_timeout, WalTimeoutError, "the disk is too slow for what comes in, or stuck")       \
     X(710, wal_range, WalError, "ask for records that the log still has")                          \
+    X(721, lake_catalog, LakeError, "check the catalog, the data path and the rights to both")     \
+    X(722, lake_version, LakeError, "use the version of klineagg that wrote the lake, or newer")   \
+    X(723, lake_busy, LakeBusyError, "another writer holds the lake; wait, or raise timeout=")     \
+    X(724, lake_read_only, LakeError, "open the lake without read_only=True")                      \
+    X(725, lake_query, LakeQueryError, "lake.sql() takes one statement that only reads")           \
+    X(726, lake_snapshot, LakeQueryError, "look at lake.snapshots() for what is kept")             \
+    X(727, lake_commit, LakeError, "nothing was committed; deliver the snapshot again")            \
+    X(728, lake_extension, LakeError, "pip install 'klineagg[lake]'")                              \
+    X(729, lake_closed, LakeError, "open the lake again: klineagg.Lake(...)")                      \
+    X(741, config_invalid, ConfigError, "fix the line; `klineagg config init` shows every key")    \
+    X(742, config_restart, ConfigError, "stop it and run it again to change this")                 \
+    X(743, control_unavailable, ControlError, "start `klineagg run`, with the same configuration") \
+    X(744, control_refused, ControlError, "look at the reason, and at the engine's log")           \
+    X(745, already_running, ControlError, "stop the other one, or give this one another name")     \
+    X(746, source_failed, SourceError, "look at the cause; what was read before is kept")          \
+    X(747, task_invalid, TaskError, "see the guide of running, under tasks")                       \
     X(801, bus_unavailable, BusError, "is there room, and may this user write there?")             \
     X(802, publisher_exists, PublisherExistsError, "stop the other one, or take another name")     \
     X(803, record_mismatch, RecordTypeError, "give both sides the same record")                    \
@@ -78,22 +91,6 @@ namespace klineagg {
     X(810, loan_outstanding, BusError, "commit or drop the loan first")                            \
     X(811, resume_hole, BusError, "start anew: the log no longer has these messages")              \
     X(812, peer_failed, BusError, "look at the message of the other transport")                    \
-    X(741, config_invalid, ConfigError, "fix the line; `klineagg config init` shows every key")    \
-    X(742, config_restart, ConfigError, "stop it and run it again to change this")                 \
-    X(743, control_unavailable, ControlError, "start `klineagg run`, with the same configuration") \
-    X(744, control_refused, ControlError, "look at the reason, and at the engine's log")           \
-    X(745, already_running, ControlError, "stop the other one, or give this one another name")     \
-    X(746, source_failed, SourceError, "look at the cause; what was read before is kept")          \
-    X(747, task_invalid, TaskError, "see the guide of running, under tasks")                       \
-    X(721, lake_catalog, LakeError, "check the catalog, the data path and the rights to both")     \
-    X(722, lake_version, LakeError, "use the version of klineagg that wrote the lake, or newer")   \
-    X(723, lake_busy, LakeBusyError, "another writer holds the lake; wait, or raise timeout=")     \
-    X(724, lake_read_only, LakeError, "open the lake without read_only=True")                      \
-    X(725, lake_query, LakeQueryError, "lake.sql() takes one statement that only reads")           \
-    X(726, lake_snapshot, LakeQueryError, "look at lake.snapshots() for what is kept")             \
-    X(727, lake_commit, LakeError, "nothing was committed; deliver the snapshot again")            \
-    X(728, lake_extension, LakeError, "pip install 'klineagg[lake]'")                              \
-    X(729, lake_closed, LakeError, "open the lake again: klineagg.Lake(...)")                      \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {
