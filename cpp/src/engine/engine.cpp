@@ -70,6 +70,7 @@ Engine::Engine(RollupPlan plan, EngineOptions options)
     watch_growth(workers_);
     core_->keeper.set_turn([this] { return keep(); });
     core_->slots.prepare(SPARE_SLOTS);
+    core_->routes.prepare(0);  // ids are dense: the first trade need not make room for its route
     for (const auto& [symbol, price] : core_->options.last_prices)
         add_symbol(symbol, price, core_->options.aggregator.coverage_start);
 }

@@ -78,7 +78,8 @@ std::uint32_t SlotTable::claim() {
     index = used_.load(std::memory_order_relaxed);
     while (true) {
         if (index >= made()) {
-            if (prepare(1)) misses_.fetch_add(1, std::memory_order_relaxed);
+            misses_.fetch_add(1, std::memory_order_relaxed);
+            (void)prepare(1);
             index = used_.load(std::memory_order_relaxed);
             continue;
         }
