@@ -53,7 +53,9 @@ bool ClosedLog::refill(bool beyond_bound) {
     spares_ = std::max(spares_, std::clamp(2 * taken, spare_chunks_, SPARES_MAX));
     std::uint64_t target = filled + spares_;
     // While readers hold all that the bound allows there are no spares: the writer waits.
-    if (!beyond_bound) target = std::min(target, trimmed_ + limit + spare_chunks_);
+    // But not for each few rows, where it is quick and the bound large.
+    const std::uint64_t over = std::max(spare_chunks_, std::min(spares_, limit / 4));
+    if (!beyond_bound) target = std::min(target, trimmed_ + limit + over);
     std::uint64_t ready = ready_.load(std::memory_order_relaxed);
     const bool behind = ready < target;
     for (; ready < target; ++ready) {
