@@ -15,7 +15,7 @@ import pytest
 from bus.records import CHECKED, checked, damaged
 from klineagg.bus import Bus
 from klineagg.bus._waiting import Records
-from klineagg.errors import BusError, BusNameError, PublisherExistsError
+from klineagg.errors import BusError, BusNameError, OptionError, PublisherExistsError
 
 RING = 1024 * CHECKED.dtype.itemsize
 
@@ -255,3 +255,15 @@ def test_inspect_shows_both_roles(bus: Bus) -> None:
     assert ring["pid"] == os.getpid()
     (seat,) = found["subscribers"]
     assert (seat["name"], seat["received"], seat["behind"], seat["lost"]) == ("watcher", 4, 5, 0)
+
+
+def test_a_group_may_read_rings_and_wait(folder: str) -> None:
+    path = Path(folder) / "shared"
+    bus = Bus(path, group=os.getgid())
+    with bus.publisher("ticks", record=CHECKED):
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.iterdir()}
+    assert modes == {"ticks@publisher.ring": 0o640, "ticks.topic": 0o660}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o770
+    assert path.stat().st_gid == os.getgid()
+    with pytest.raises(OptionError, match="no group"):
+        Bus(path, group="no such group")
