@@ -142,6 +142,17 @@ def test_lost_acknowledgements_make_repeats_that_are_recognised(bus: Bus) -> Non
     subscriber.close()
 
 
+def test_who_comes_later_gets_what_is_repeated(bus: Bus) -> None:
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=0.02, retries=500) as publisher:
+        futures = [publisher.send(checked(n, 1)) for n in (1, 2, 3)]
+        with bus.reliable_subscriber("ticks", "late", record=CHECKED) as late:
+            got: list[int] = []
+            while len(got) < 3:
+                got += late.receive(timeout=5)["number"].tolist()
+            assert sorted(got) == [1, 2, 3]
+            assert [future.result(20) for future in futures] == [1, 2, 3]
+
+
 def test_a_closed_publisher_fails_what_is_pending(bus: Bus) -> None:
     publisher = bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0)
     future = publisher.send(checked(1, 1))

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -99,7 +100,9 @@ Topic::Topic(const Folder& folder, std::string name) : folder_(folder), name_(st
             break;
         }
         // Whole before it has its name; of several makers at once the first one's is taken.
-        const std::string draft = path_ + "." + std::to_string(getpid()) + ".new";
+        // Two threads of a process are two makers.
+        const std::string draft = path_ + "." + std::to_string(getpid()) + "-" +
+                                  std::to_string(reinterpret_cast<std::uintptr_t>(this)) + ".new";
         ::unlink(draft.c_str());
         MappedFile made = MappedFile::create(draft, sizeof(TopicHeader), folder_.access(), true);
         auto* const header = new (made.data()) TopicHeader;

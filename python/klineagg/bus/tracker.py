@@ -26,6 +26,8 @@ class SequenceTracker:
 
     def __init__(self, next_sequence: int | None = None) -> None:
         self.next_sequence = next_sequence
+        self._first = next_sequence
+        self._before: set[int] = set()
         self.missing: list[tuple[int, int]] = []
         self.duplicates = 0
         self.out_of_order = 0
@@ -47,9 +49,12 @@ class SequenceTracker:
 
         Returns:
             ``"in_order"``, ``"gap"`` (it is new, messages before it are missing),
-            ``"out_of_order"`` (it was missing) or ``"duplicate"``.
+            ``"out_of_order"`` (it was missing, or is older than the first one expected) or
+            ``"duplicate"``.
         """
         expected = sequence if self.next_sequence is None else self.next_sequence
+        if self._first is None:
+            self._first = sequence
         if sequence >= expected:
             self.next_sequence = sequence + 1
             if sequence == expected:
@@ -58,6 +63,11 @@ class SequenceTracker:
             if len(self.missing) > _RANGES_MAX:
                 del self.missing[0]
             return "gap"
+        if self._first is not None and sequence < self._first and sequence not in self._before:
+            # Sent before this one was there, and repeated: it has not had it.
+            self._before.add(sequence)
+            self.out_of_order += 1
+            return "out_of_order"
         for i in range(len(self.missing) - 1, -1, -1):
             start, end = self.missing[i]
             if start <= sequence < end:
@@ -78,6 +88,8 @@ class SequenceTracker:
         whole = count == 1 or bool((np.diff(sequences.astype(np.int64)) == 1).all())
         if whole and self.next_sequence in (None, first):
             self.next_sequence = first + count
+            if self._first is None:
+                self._first = first
             return new
         for i, sequence in enumerate(sequences.tolist()):
             new[i] = self.see(sequence) != "duplicate"
