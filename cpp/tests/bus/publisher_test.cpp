@@ -240,12 +240,7 @@ TEST_CASE("a forked child cannot publish in its parent's name", "[bus]") {
     send(*publisher, 1);
     const pid_t pid = child([&] {
         if (error_of([&] { send(*publisher, 1); }) != ErrorCode::forked) _exit(4);
-        // The child's own lock may get the number of the file that its parent's lock had.
-        const Topic other(at.folder(), "other");
-        const FileLock own = FileLock::try_lock(other.path());
         publisher->close();  // what its destructor does
-        if (!FileLock::is_locked(other.path())) _exit(5);
-        _exit(0);
     });
     int status = 0;
     waitpid(pid, &status, 0);
@@ -253,6 +248,26 @@ TEST_CASE("a forked child cannot publish in its parent's name", "[bus]") {
     CHECK(FileLock::is_locked(publisher->topic().ring_path("a")));
     CHECK_NOTHROW(send(*publisher, 1));
     CHECK(publisher->next_sequence() == 3);
+}
+
+TEST_CASE("a lock that a child inherited is none of its own", "[bus]") {
+    TestFolder at;
+    const Topic one(at.folder(), "one");
+    const Topic other(at.folder(), "other");
+    FileLock held = FileLock::try_lock(one.path());
+    const pid_t pid = child([&] {
+        // Gets the number of the file that was closed when the child was made.
+        const FileLock own = FileLock::try_lock(other.path());
+        held.release();
+        if (!FileLock::is_locked(other.path())) _exit(5);
+        if (!FileLock::is_locked(one.path())) _exit(6);
+    });
+    int status = 0;
+    waitpid(pid, &status, 0);
+    CHECK(status == 0);
+    CHECK(FileLock::is_locked(one.path()));
+    held.release();
+    CHECK_FALSE(FileLock::is_locked(one.path()));
 }
 
 TEST_CASE("orphans are removed at start, their sequence goes on", "[bus]") {
