@@ -1,9 +1,13 @@
 // What Python holds of an engine; none of it may be used or destroyed in a forked child.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "fork_guard.hpp"
 #include "klineagg/engine.hpp"
@@ -20,5 +24,9 @@ public:
 
     std::atomic<DurationNs> timeout_ns;  // of calls that name none
 };
+
+inline pybind11::bytes bytes_of(const std::vector<std::byte>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace klineagg

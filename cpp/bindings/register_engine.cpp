@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,7 +17,7 @@
 #include "engine_handles.hpp"
 #include "engine_options.hpp"
 #include "engine_stats.hpp"
-#include "gil.hpp"
+#include "in_pieces.hpp"
 #include "interpreter_exit.hpp"
 #include "register.hpp"
 
@@ -60,6 +61,10 @@ std::string remove_symbol(EngineHandle& self, std::int32_t symbol, bool open_bar
         case RemovedSymbol::open_bars: break;
     }
     return "open_bars";
+}
+
+bool is_at_work(const Engine& engine) {
+    return engine.state() == EngineState::running || engine.state() == EngineState::draining;
 }
 
 /// Nothing in a forked child: the workers are not there, and nobody else hears of it.
@@ -109,13 +114,78 @@ std::size_t warm_start(EngineHandle& self, const py::dict& columns, const py::tu
     return engine.warm_start(table);
 }
 
+// --- Calls that may wait, in pieces that Ctrl-C ends
+
+bool flush(EngineHandle& self, std::optional<DurationNs> timeout_ns) {
+    Engine& engine = self.get();
+    return in_pieces(timeout_ns, [&](DurationNs piece_ns) { return engine.flush(piece_ns); });
+}
+
+void advance(EngineHandle& self, TimeNs now) {
+    Engine& engine = self.get();
+    in_pieces({}, [&](DurationNs piece_ns) { return engine.advance(now, piece_ns); });
+}
+
+/// A take or a view that has begun cannot be ended; what it would wait for can be waited for.
+void wait_responsive(Engine& engine) {
+    in_pieces({}, [&](DurationNs piece_ns) { return engine.wait_responsive(piece_ns); });
+}
+
+void wait_closed(EngineHandle& self, const std::string& consumer) {
+    Engine& engine = self.get();
+    in_pieces({}, [&](DurationNs piece_ns) {
+        return engine.wait_closed(consumer, piece_ns) || !is_at_work(engine);
+    });
+}
+
+std::unique_ptr<SnapshotHandle> take(EngineHandle& self, const std::string& consumer,
+                                     std::optional<DurationNs> lease_ns, bool with_checkpoint) {
+    Engine& engine = self.get();
+    wait_responsive(engine);
+    const GilReleased released;
+    return std::make_unique<SnapshotHandle>(
+        std::make_shared<Snapshot>(engine.take(consumer, lease_ns, with_checkpoint)));
+}
+
 py::tuple view_of(EngineHandle& self) {
+    Engine& engine = self.get();
+    wait_responsive(engine);
     View view;
     {
         const GilReleased released;
-        view = self->view();
+        view = engine.view();
     }
     return py::make_tuple(bar_arrays_of(std::move(view.open)), view.watermark);
+}
+
+py::bytes checkpoint(EngineHandle& self) {
+    Engine& engine = self.get();
+    wait_responsive(engine);
+    std::vector<std::byte> bytes;
+    {
+        const GilReleased released;
+        bytes = engine.checkpoint();
+    }
+    return bytes_of(bytes);
+}
+
+std::size_t restore(EngineHandle& self, const py::buffer& checkpoint) {
+    const py::buffer_info info = checkpoint.request();
+    if (info.ndim != 1 || info.itemsize != 1 || info.strides[0] != 1)
+        throw py::type_error("a checkpoint is one run of bytes");
+    const std::span bytes(static_cast<const std::byte*>(info.ptr),
+                          static_cast<std::size_t>(info.size));
+    Engine& engine = self.get();
+    const GilReleased released;
+    return engine.restore(bytes);
+}
+
+py::list consumers_of(const EngineHandle& self) {
+    py::list out;
+    for (const ConsumerStats& each : self->consumers())
+        out.append(py::make_tuple(each.name, each.rows_behind, each.outstanding, each.expires,
+                                  each.rows_lost));
+    return out;
 }
 
 void register_clocks(py::module_& module) {
@@ -157,16 +227,19 @@ void register_engine(py::module_& module) {
                  return std::make_unique<ProducerHandle>(self->producer(name, source), timeout_ns);
              },
              py::arg("name"), py::arg("source"), py::arg("timeout_ns"), ReleaseGil())
-        .def("flush", [](EngineHandle& self) { self->flush(); }, ReleaseGil())
-        .def("advance", [](EngineHandle& self, TimeNs now) { self->advance(now); },
-             py::arg("now"), ReleaseGil())
-        .def("take",
-             [](EngineHandle& self, const std::string& consumer,
-                std::optional<DurationNs> lease_ns) {
-                 return std::make_unique<SnapshotHandle>(
-                     std::make_shared<Snapshot>(self->take(consumer, lease_ns)));
+        .def("flush", &flush, py::arg("timeout_ns"), "False when the timeout is over first.")
+        .def("advance", &advance, py::arg("now"))
+        .def("take", &take, py::arg("consumer"), py::arg("lease_ns"), py::arg("with_checkpoint"))
+        .def("checkpoint", &checkpoint)
+        .def("restore", &restore, py::arg("checkpoint"), "How many symbols it knows by it.")
+        .def("wait_closed", &wait_closed, py::arg("consumer"),
+             "Until there are rows that it has not acknowledged, or the engine does not run.")
+        .def("consumers", &consumers_of, "(name, rows behind, outstanding, expires, rows lost)")
+        .def("remove_consumer",
+             [](EngineHandle& self, const std::string& consumer) {
+                 return self->remove_consumer(consumer);
              },
-             py::arg("consumer"), py::arg("lease_ns"), ReleaseGil())
+             py::arg("consumer"), ReleaseGil())
         .def("view", &view_of, "(open bars, watermark)")
         .def("add_symbol",
              [](EngineHandle& self, std::int32_t symbol, std::optional<double> last_price,

@@ -119,25 +119,36 @@ bool flush(const ProducerHandle& self, std::optional<DurationNs> timeout_ns) {
 
 // --- push_one: a plain C function, since the arguments of a pybind11 one cost more than the push
 
-bool read_integer(PyObject* value, std::int64_t& to) {
-    to = PyLong_AsLongLong(value);
-    return to != -1 || PyErr_Occurred() == nullptr;
+/// Says which argument it was; errors other than a wrong type say enough themselves.
+bool is_wrong(const char* name, const char* wanted, PyObject* value) {
+    if (PyErr_Occurred() == nullptr) return false;
+    if (PyErr_ExceptionMatches(PyExc_TypeError) != 0)
+        PyErr_Format(PyExc_TypeError, "push_one: %s is %s, not %s", name, wanted,
+                     Py_TYPE(value)->tp_name);
+    return true;
 }
 
-bool read_number(PyObject* value, double& to) {
+bool read_integer(PyObject* value, const char* name, const char* wanted, std::int64_t& to) {
+    to = PyLong_AsLongLong(value);
+    return to != -1 || !is_wrong(name, wanted, value);
+}
+
+bool read_number(PyObject* value, const char* name, double& to) {
     to = PyFloat_CheckExact(value) ? PyFloat_AS_DOUBLE(value) : PyFloat_AsDouble(value);
-    return to != -1.0 || PyErr_Occurred() == nullptr;
+    return to != -1.0 || !is_wrong(name, "a number", value);
 }
 
 bool read_trade(PyObject* const* args, Py_ssize_t count, std::int32_t& symbol, Trade& trade) {
     std::int64_t id = 0;
     std::int64_t side = 0;
-    if (!read_integer(args[0], id) || !read_number(args[1], trade.price) ||
-        !read_number(args[2], trade.quantity) || !read_integer(args[3], trade.time)) {
+    if (!read_integer(args[0], "symbol_id", "an id from klineagg.intern()", id) ||
+        !read_number(args[1], "price", trade.price) ||
+        !read_number(args[2], "quantity", trade.quantity) ||
+        !read_integer(args[3], "time_ns", "an integer", trade.time)) {
         return false;
     }
-    if (count > 4 && !read_integer(args[4], side)) return false;
-    if (count > 5 && !read_integer(args[5], trade.id)) return false;
+    if (count > 4 && !read_integer(args[4], "side", "an integer", side)) return false;
+    if (count > 5 && !read_integer(args[5], "trade_id", "an integer", trade.id)) return false;
     symbol = id == static_cast<std::int32_t>(id) ? static_cast<std::int32_t>(id) : NO_SYMBOL;
     trade.last_id = trade.id;
     trade.taker_buy = side > 0;

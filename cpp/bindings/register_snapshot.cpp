@@ -36,6 +36,12 @@ void register_snapshot(py::module_& module) {
         .def("shared", &shared_of, py::arg("open"),
              "(file, bytes, {column: offset}) of the open or the closed bars; None: none shared.")
         .def("open", [](const SnapshotHandle& self) { return bar_arrays_of(self->share_open()); })
+        .def("checkpoint",
+             [](const SnapshotHandle& self) -> py::object {
+                 const auto bytes = self->checkpoint();
+                 if (bytes == nullptr) return py::none();
+                 return bytes_of(*bytes);
+             })
         .def_property_readonly("id",
                                [](const SnapshotHandle& self) {
                                    const SnapshotId id = self->id();

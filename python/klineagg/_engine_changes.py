@@ -7,15 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from klineagg import _core, errors
-from klineagg._engine_options import LANE_CAPACITY_MAX, Reach, count, horizon_ns, span_ns
+from klineagg._engine_options import LANE_CAPACITY_MAX, Reach, count, horizon_ns, name_of, span_ns
 from klineagg._engine_stats import duration_text
 from klineagg._options import choice
-from klineagg.bars import Bars
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
-from klineagg.symbols import intern
 
 if TYPE_CHECKING:
     from klineagg._core import Interval as CoreInterval
@@ -82,7 +78,7 @@ class Changes:
     _core: _core.Engine
     _reach: Reach
     _intervals: tuple[Interval, ...]
-    _outputs: list[Interval]
+    _outputs: list[Any]  # intervals by the number that rows bear, or names of them
     _core_intervals: dict[str, CoreInterval]
     _producers: dict[str, CoreProducer]
     _timeout_ns: int
@@ -191,48 +187,7 @@ class Changes:
                 option.removesuffix("_ns"): (_value(option, before), _value(option, after))
                 for option, before, after in told["changed"]
             },
-            tuple(str(self._outputs[k].name) for k in told["added"]),
-            tuple(str(self._outputs[k].name) for k in told["removed"]),
+            tuple(name_of(self._outputs[k]) for k in told["added"]),
+            tuple(name_of(self._outputs[k]) for k in told["removed"]),
             told["has_new_base"],
         )
-
-    def warm_start(self, bars: Bars) -> int:
-        """Goes on behind bars of an earlier run; before :meth:`start`.
-
-        Each symbol's watermark is the end of its last closed bar: earlier trades are late, bars
-        that this end cuts are PARTIAL, flat bars follow at the last close, and ``keep_bars`` holds
-        the rows. Open bars, and intervals that the engine does not have, are left out.
-
-        Args:
-            bars: closed bars, for example of :func:`klineagg.io.read_bars`.
-
-        Returns:
-            How many symbols it knows by them.
-
-        Raises:
-            EngineError: ``engine_state`` after the start.
-        """
-        numbers = {str(each.name): k for k, each in enumerate(self._outputs)}
-        rows = bars.resolve()
-        parts = [
-            (symbol, numbers[name], part) for symbol, name, part in rows.series() if name in numbers
-        ]
-        if not parts:
-            return 0
-        whole = {
-            name: np.concatenate([part.column(name) for _, _, part in parts])
-            for name in bars.columns
-        }
-        sizes = np.array([len(part) for _, _, part in parts])
-        ends = np.cumsum(sizes)
-        ids = np.array([_id_of(symbol, part) for symbol, _, part in parts], np.int32)
-        outputs = np.array([number for _, number, _ in parts], np.int16)
-        whole["symbol"] = np.repeat(ids, sizes)
-        whole["interval"] = np.repeat(outputs, sizes)
-        return self._core.warm_start(whole, (ids, outputs, ends - sizes, ends))
-
-
-def _id_of(symbol: str, part: Bars) -> int:
-    """The id of a name in this process; bars from elsewhere have ids of their own."""
-    number = int(part.column("symbol")[0])
-    return int(intern(symbol)[0]) if number in part.symbol_table else number

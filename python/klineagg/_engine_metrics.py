@@ -148,6 +148,10 @@ def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> st
             for source, each in stats.sources.items()
         ]
         text.family(f"trade_id_{name}", "counter", f"Trade ids: {name.replace('_', ' ')}.", samples)
+    text.family(
+        "consumer_rows_behind", "gauge", "Closed rows held and not acknowledged.",
+        [("", {"consumer": each.name}, each.rows_behind) for each in stats.consumers],
+    )  # fmt: skip
     parts: list[Sample] = [
         ("", {"part": each.name}, getattr(memory, each.name)) for each in fields(memory)[:-2]
     ]

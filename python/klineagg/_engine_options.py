@@ -33,6 +33,7 @@ __all__ = [
     "count",
     "coverage_start_ns",
     "horizon_ns",
+    "name_of",
     "seeds_of",
     "span_ns",
     "symbol_id",
@@ -49,6 +50,11 @@ def span_ns(value: Any, option: str, *, most: int = MAX_LATENESS_NS) -> int:
     if not 0 <= ns <= most:
         raise invalid(option, value, "in 0 ... 366 days")
     return ns
+
+
+def name_of(interval: Interval | str) -> str:
+    """The name of what may be one already."""
+    return interval if isinstance(interval, str) else str(interval.name)
 
 
 def horizon_ns(value: Any, option: str) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from klineagg import _core, errors
-from klineagg._bars_index import no_such_series
 from klineagg._core_tables import bars_of
-from klineagg._engine_options import span_ns, symbol_id
+from klineagg._engine_options import name_of, span_ns, symbol_id
 from klineagg._engine_snapshot import ClosedBars, PendingSnapshot, Snapshot, View, watermark_of
+from klineagg._engine_stats import ConsumerStats, consumer_stats
 from klineagg.bars import Bars
 from klineagg.intervals import Interval
 from klineagg.symbols import symbol_names
 
 if TYPE_CHECKING:
+    import asyncio
+
     from klineagg._core import Result
+    from klineagg._engine_watch import Watch
 
 __all__ = ["Readers"]
 
@@ -26,8 +30,9 @@ class Readers:
 
     _core: _core.Engine
     _intervals: tuple[Interval, ...]
-    _outputs: list[Interval]
+    _outputs: list[Any]  # intervals by the number that rows bear, or names of them
     _changing: threading.Lock
+    _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watch]
 
     @property
     def state(self) -> str:
@@ -36,13 +41,14 @@ class Readers:
         """
         return self._core.state
 
-    def take(self, consumer: str, *, lease: Any = None) -> Snapshot:
+    def take(self, consumer: str, *, lease: Any = None, checkpoint: bool = False) -> Snapshot:
         """Freezes what a consumer has not acknowledged: closed bars, and changed open ones.
 
         Args:
             consumer: any name; each has its own place. A new one gets all open bars, and the
                 closed ones that are still kept.
             lease: in place of the engine's.
+            checkpoint: with the state of the engine at the same moment, see :meth:`checkpoint`.
 
         Returns:
             A snapshot at one moment for all symbols. Acknowledge it, or use it with ``with``.
@@ -51,24 +57,28 @@ class Readers:
             SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
             EngineError: ``worker_failed``, ``forked``.
         """
-        return self._taker(consumer, lease)()
+        return self._taker(consumer, lease, checkpoint)()
 
-    def take_async(self, consumer: str, *, lease: Any = None) -> PendingSnapshot:
+    def take_async(
+        self, consumer: str, *, lease: Any = None, checkpoint: bool = False
+    ) -> PendingSnapshot:
         """As :meth:`take`, to be awaited: the event loop goes on meanwhile.
 
         ``snapshot = await engine.take_async("lake")``, or
         ``async with engine.take_async("lake") as snapshot:``.
         """
-        return PendingSnapshot(self._taker(consumer, lease))
+        return PendingSnapshot(self._taker(consumer, lease, checkpoint))
 
-    def _taker(self, consumer: str, lease: Any) -> Callable[[], Snapshot]:
+    def _taker(self, consumer: str, lease: Any, checkpoint: bool) -> Callable[[], Snapshot]:
         if not isinstance(consumer, str) or not consumer:
             text = f"consumer={consumer!r} is not a name"
             raise errors.make("invalid_option", text, option="consumer", value=consumer)
         lease_ns = None if lease is None else span_ns(lease, "lease")
-        return lambda: Snapshot(self._core.take(consumer, lease_ns), consumer, self._bars_of)
+        return lambda: Snapshot(
+            self._core.take(consumer, lease_ns, bool(checkpoint)), consumer, self._bars_of
+        )
 
-    def closed(self, consumer: str = "closed", *, poll: float = 0.002) -> ClosedBars:
+    def closed(self, consumer: str = "closed") -> ClosedBars:
         """Closed bars as they come: ``for bars in engine.closed():``, or ``async for``.
 
         Each turn yields the bars closed since the turn before, with their newest revisions. They
@@ -78,19 +88,46 @@ class Readers:
 
         Args:
             consumer: whose place to begin at.
-            poll: seconds between looks when there is nothing; a look costs a microsecond.
 
         Raises:
             EngineError: ``worker_failed``, ``forked``.
         """
-        return ClosedBars(self, consumer, poll)
-
-    def _has_ended(self) -> bool:
-        return self._core.state == "stopped"
+        return ClosedBars(self, consumer)
 
     def _news(self) -> tuple[int, str]:
         """Another one when there may be closed bars to take, or the state is another one."""
         return self._core.closed_rows(), self._core.state
+
+    def _watch(self) -> Watch:
+        """One for all tasks of a loop."""
+        import asyncio  # not needed by programs without a loop
+
+        from klineagg._engine_watch import Watch
+
+        loop = asyncio.get_running_loop()
+        watch = self._watches.get(loop)
+        if watch is None:
+            watch = self._watches[loop] = Watch(loop, self._news)
+        return watch
+
+    def consumers(self) -> tuple[ConsumerStats, ...]:
+        """Everybody who has taken a snapshot: how far behind, and what is outstanding.
+
+        Raises:
+            EngineError: ``forked``.
+        """
+        return consumer_stats(self._core)
+
+    def remove_consumer(self, consumer: str) -> bool:
+        """Forgets a consumer, so that no rows are kept for it.
+
+        Returns:
+            False when there is none of that name.
+
+        Raises:
+            EngineError: ``forked``.
+        """
+        return self._core.remove_consumer(consumer)
 
     def view(self) -> View:
         """The open bars of every symbol at one moment; disturbs no consumer.
@@ -122,10 +159,11 @@ class Readers:
             raise errors.make("invalid_option", f"n={n!r} is not an integer above 0", option="n")
         known = [str(each.name) for each in self._intervals]
         if interval is not None and interval not in known:
-            raise no_such_series("interval", interval, known)
+            text = f"the engine has no interval {interval!r}; there are {', '.join(known)}"
+            raise errors.make("no_such_series", text, hint="engine.reconfigure(add=...)")
         number = _core.find_symbol(symbol) if isinstance(symbol, str) else symbol_id(symbol)
         if number is None:
-            raise no_such_series("symbol", symbol, ())
+            raise _unknown(symbol)
         parts = [
             self._held(number, self._number_of(name))[-n if n else None :]
             for name in (known if interval is None else [interval])
@@ -138,11 +176,11 @@ class Readers:
         except errors.EngineError as error:
             if error.name != "unknown_name":
                 raise
-            raise no_such_series("symbol", symbol_names([symbol])[0], ()) from None
+            raise _unknown(symbol_names([symbol])[0]) from None
 
     def _number_of(self, name: str) -> int:
         """The number that the rows of an interval of today bear: of equal names, the last."""
-        return max(k for k, each in enumerate(self._outputs) if each.name == name)
+        return max(k for k, each in enumerate(self._outputs) if name_of(each) == name)
 
     def _bars_of(self, result: Result) -> Bars:
         numbers = result["series"][1]
@@ -150,3 +188,9 @@ class Readers:
             with self._changing:  # what made these rows is being told of in another thread
                 pass
         return bars_of(result, tuple(self._outputs), None)
+
+
+def _unknown(symbol: str | int) -> errors.KlineaggError:
+    hint = "a symbol is known once it has traded, or by engine.add_symbol"
+    text = f"the engine does not know symbol {symbol!r}"
+    return errors.make("no_such_series", text, hint=hint, symbol=symbol)

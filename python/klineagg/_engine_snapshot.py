@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -53,13 +52,14 @@ class Snapshot:
         open: the open bars that changed since then (all of them in the first snapshot).
         watermark: how far the clock had closed all bars; None when it was never raised. A run of
             gap bars that still grows reaches up to here.
+        checkpoint: the state of the engine at this moment, when it was asked for, else None.
         rows_lost: closed bars that the engine had to give up before this snapshot, because the
             consumer left too many unacknowledged.
     """
 
     __slots__ = (
-        "__weakref__", "_core", "_state", "closed", "consumer", "id", "open", "rows_lost",
-        "watermark",
+        "__weakref__", "_core", "_state", "checkpoint", "closed", "consumer", "id", "open",
+        "rows_lost", "watermark",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Snapshot:
         self.open: Final[Bars] = bars_of(core.open())
         self.watermark: Final = watermark_of(core.watermark)
         self.rows_lost: Final[int] = core.rows_lost
+        self.checkpoint: Final[bytes | None] = core.checkpoint()
 
     @property
     def state(self) -> str:
@@ -141,6 +142,10 @@ class View:
     open: Bars
     watermark: np.datetime64 | None
 
+    def __repr__(self) -> str:
+        at = "" if self.watermark is None else f", watermark {self.watermark}"
+        return f"<View: {len(self.open):,} open bars{at}>"
+
 
 async def run_in_thread(work: Callable[[], T]) -> T:
     """The result of ``work``, which runs beside the event loop."""
@@ -180,36 +185,34 @@ class PendingSnapshot:
 class ClosedBars:
     """Closed bars as they come, for ``for`` and ``async for``; see :meth:`Engine.closed`."""
 
-    __slots__ = ("_consumer", "_engine", "_poll_s")
+    __slots__ = ("_consumer", "_engine")
 
-    def __init__(self, engine: Readers, consumer: str, poll_s: float) -> None:
+    def __init__(self, engine: Readers, consumer: str) -> None:
         self._engine = engine
         self._consumer = consumer
-        self._poll_s = poll_s
 
     def __iter__(self) -> Iterator[Bars]:
-        ended = False
+        engine, ended = self._engine, False
         while not ended:
-            # Asked first: what was closed before is in the snapshot after it.
-            seen, ended = self._engine._news(), self._engine._has_ended()
-            with self._engine.take(self._consumer, lease=_NO_LEASE_NS) as snapshot:
+            # Asked first: what was closed before the end is in the snapshot after it.
+            ended = engine.state == "stopped"
+            with engine.take(self._consumer, lease=_NO_LEASE_NS) as snapshot:
                 if len(snapshot.closed):
                     yield snapshot.closed
-            while not ended and self._engine._news() == seen:
-                time.sleep(self._poll_s)
+            if not ended:
+                engine._core.wait_closed(self._consumer)
 
     async def __aiter__(self) -> AsyncIterator[Bars]:
-        import asyncio
-
-        ended = False
+        engine, ended = self._engine, False
+        watch = engine._watch()
         while not ended:
-            seen, ended = self._engine._news(), self._engine._has_ended()
-            pending = self._engine.take_async(self._consumer, lease=_NO_LEASE_NS)
+            seen, ended = engine._news(), engine.state == "stopped"
+            pending = engine.take_async(self._consumer, lease=_NO_LEASE_NS)
             async with pending as snapshot:
                 if len(snapshot.closed):
                     yield snapshot.closed
-            while not ended and self._engine._news() == seen:
-                await asyncio.sleep(self._poll_s)
+            if not ended:
+                await watch.wait(seen)
 
     def __repr__(self) -> str:
         return f"<ClosedBars of consumer {self._consumer!r}>"

@@ -8,9 +8,13 @@ from dataclasses import dataclass, fields
 from math import isnan
 from typing import Any
 
+import numpy as np
+
 from klineagg import _core
+from klineagg._options import TIME_NONE
 
 __all__ = [
+    "ConsumerStats",
     "EngineCounts",
     "EngineMemory",
     "EngineStats",
@@ -19,6 +23,7 @@ __all__ = [
     "ProducerStats",
     "SourceStats",
     "WorkerStats",
+    "consumer_stats",
     "engine_stats",
     "memory_stats",
     "producer_stats",
@@ -181,6 +186,30 @@ class SourceStats:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerStats:
+    """One consumer of closed bars.
+
+    Attributes:
+        name: of the consumer.
+        rows_behind: closed rows that are held and that it has not acknowledged.
+        outstanding: whether it has a snapshot that is neither settled nor expired.
+        expires: when the lease of that one, or of the last, is over, by the engine's clock.
+        rows_lost: rows that it has lost, of which its next snapshot will tell.
+    """
+
+    name: str
+    rows_behind: int
+    outstanding: bool
+    expires: np.datetime64 | None
+    rows_lost: int
+
+    def __repr__(self) -> str:
+        state = ", a snapshot outstanding" if self.outstanding else ""
+        lost = f", {self.rows_lost:,} lost" if self.rows_lost else ""
+        return f"<Consumer {self.name!r}: {self.rows_behind:,} rows behind{state}{lost}>"
+
+
+@dataclass(frozen=True, slots=True)
 class EngineCounts:
     """What became of the rows so far; at every moment
     ``offered == accepted + sum(rejected) + sum(dropped) + in_flight``.
@@ -221,6 +250,7 @@ class EngineStats:
         workers: more about each of them, and about those that are gone but whose rows are not.
         producers: counts by producer and lane.
         sources: what trade ids tell, by number of the source.
+        consumers: everybody who has taken a snapshot.
         memory_misses: how often a worker had to make memory itself, or to wait for some.
     """
 
@@ -233,6 +263,7 @@ class EngineStats:
     workers: tuple[WorkerStats, ...]
     producers: tuple[ProducerStats, ...]
     sources: Mapping[int, SourceStats]
+    consumers: tuple[ConsumerStats, ...]
     memory_misses: int
 
     def __repr__(self) -> str:
@@ -343,7 +374,22 @@ def engine_stats(core: _core.Engine) -> EngineStats:
         workers=workers,
         producers=producers,
         sources={source: SourceStats(**each) for source, each in told["sources"].items()},
+        consumers=consumer_stats(core),
         memory_misses=told["memory_misses"],
+    )
+
+
+def consumer_stats(core: _core.Engine) -> tuple[ConsumerStats, ...]:
+    """The consumers of an engine as they stand."""
+    return tuple(
+        ConsumerStats(
+            name,
+            rows,
+            outstanding,
+            None if expires == TIME_NONE else np.datetime64(expires, "ns"),
+            lost,
+        )
+        for name, rows, outstanding, expires, lost in core.consumers()
     )
 
 

@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,9 @@ from klineagg._engine_options import Reach, core_options, coverage_start_ns, see
 from klineagg._engine_producer import Producer, PushResult
 from klineagg._engine_readers import Readers
 from klineagg._engine_snapshot import Snapshot, SnapshotId, View
+from klineagg._engine_state import States
 from klineagg._engine_stats import (
+    ConsumerStats,
     EngineCounts,
     EngineMemory,
     EngineStats,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigReport",
+    "ConsumerStats",
     "Engine",
     "EngineCounts",
     "EngineMemory",
@@ -61,7 +63,7 @@ __all__ = [
 ]
 
 
-class Engine(Readers, Changes, Workers):
+class Engine(Readers, Changes, States, Workers):
     """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
 
     Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
@@ -155,13 +157,16 @@ class Engine(Readers, Changes, Workers):
         self._reach = Reach.of(self._intervals, self._clock)
         built = self._reach.in_core(self._intervals)
         self._core = _core.Engine(built, self._clock._core, options)
-        self._outputs = list(self._intervals)  # by the number that rows bear; it only grows
+        self._outputs: list[Any] = list(
+            self._intervals
+        )  # by the number that rows bear; it only grows
         self._core_intervals = dict(zip(self.intervals, built, strict=True))
         self._timeout_ns: int = options["block_timeout_ns"]
         self._producers: dict[str, _core.Producer] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._changing = threading.Lock()
+        self._watches = weakref.WeakKeyDictionary()
         self._close = weakref.finalize(self, _close, self._core)
         self._close.atexit = False  # see _stop_all
         _engines.add(self)
@@ -199,22 +204,7 @@ class Engine(Readers, Changes, Workers):
         Raises:
             EngineError: ``engine_state`` unless it runs, ``worker_failed``, ``forked``.
         """
-        timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
-        if not self._wait_until_applied(timeout_ns):
-            return False
-        self._core.flush()
-        return True
-
-    def _wait_until_applied(self, timeout_ns: int | None = None) -> bool:
-        """Before a call that would wait too, but not to be ended by Ctrl-C."""
-        end = None if timeout_ns is None else monotonic_ns() + timeout_ns
-        if self.state in ("running", "draining"):
-            with self._lock:
-                producers = list(self._producers.values())
-            for producer in producers:
-                if not producer.flush(None if end is None else max(end - monotonic_ns(), 0)):
-                    return False
-        return True
+        return self._core.flush(None if timeout is None else span_ns(timeout, "timeout"))
 
     def drain(self) -> None:
         """Takes no more trades, and applies all that was pushed; again: does nothing.
@@ -324,9 +314,7 @@ class Engine(Readers, Changes, Workers):
                 is the system's.
             OptionError: ``invalid_option``.
         """
-        now = time_ns(time, "time")
-        self._wait_until_applied()
-        self._core.advance(now)
+        self._core.advance(time_ns(time, "time"))
 
     # -- how it is doing -------------------------------------------------------------------------
 

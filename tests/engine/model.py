@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -120,17 +121,22 @@ class Pair:
     ) -> None:
         # Ids rise in the order of interning; rows stand by id and are compared by name.
         klineagg.intern(["A", "B", "C", "D"])
-        clock = klineagg.SimulatedClock(clock_start)
-        self.engine = engine_of(intervals, options, clock=clock, **more)
+        self.parts = {"intervals": intervals, "options": options, **more}
         self.model = Model(intervals, options)
         if clock_start is not None:
             self.model.advance(clock_start)
         self.added: dict[str, dict[str, int]] = {}  # by symbol: the newest time there was
         self.names = [interval.name for interval in intervals]
-        self.producers: list[Producer] = [
-            self.engine.producer(source=number) for number in range(producers)
-        ]
+        self.sources = producers
+        self.before: Counter[str] = Counter()  # what engines before this one counted
+        self.make(klineagg.SimulatedClock(clock_start), {})
         self.consumers = [Consumer(name, self.model) for name in consumers]
+
+    def make(self, clock: klineagg.SimulatedClock, others: dict[str, Any]) -> None:
+        self.engine = engine_of(**{**self.parts, **others}, clock=clock)
+        self.producers: list[Producer] = [
+            self.engine.producer(source=number) for number in range(self.sources)
+        ]
 
     def __enter__(self) -> Pair:
         # Two consumers from the beginning: what comes later has lost what was trimmed.
@@ -215,12 +221,35 @@ class Pair:
             }
             assert expected.items() <= consumer.extra.items(), name
 
-    def check_counts(self) -> None:
+    def restart(self, workers: int) -> None:
+        """Another engine goes on from a checkpoint of this one; what was closed is acknowledged."""
+        for consumer in self.consumers:
+            snapshot = self.engine.take(consumer.name, checkpoint=True)
+            consumer.check(snapshot)
+            snapshot.ack()
+            consumer.acknowledged()
+        checkpoint = snapshot.checkpoint
+        assert checkpoint is not None
+        assert checkpoint == self.engine.checkpoint()
+        self.check_counts()
+        self.before = self.counts()
+        self.engine.stop()
+        self.make(klineagg.SimulatedClock(self.model.clock), {"workers": workers})
+        self.engine.restore(checkpoint)
+        self.added.clear()
+        self.engine.start()
+        for consumer in self.consumers:  # who comes later has lost what others had acknowledged
+            self.take(consumer, "ack")
+        self.check_view()
+
+    def counts(self) -> Counter[str]:
+        """The counts of all engines so far, by fate and reason."""
         counts = self.engine.counts()
         assert counts.in_flight == 0
-        assert counts.accepted == self.model.accepted
-        assert dict(counts.rejected) == dict(self.model.rejected)
-        assert dict(counts.dropped) == dict(self.model.dropped)
-        assert counts.offered == (
-            counts.accepted + sum(counts.rejected.values()) + sum(counts.dropped.values())
-        )
+        told = Counter({"accepted": counts.accepted, **counts.rejected, **counts.dropped})
+        assert counts.offered == told.total()
+        return self.before + told
+
+    def check_counts(self) -> None:
+        told = Counter({"accepted": self.model.accepted})
+        assert self.counts() == +(told + self.model.rejected + self.model.dropped)

@@ -176,9 +176,18 @@ def test_push_one_is_a_push_of_one_row(engine: Engine) -> None:
     assert (bar.open, bar.high, bar.volume, bar.taker_buy_volume) == (10.0, 12.0, 5.0, 3.0)
     assert (bar.first_trade_id, bar.last_trade_id) == (-1, 77)
     assert producer.stats().rejected == {"price_not_positive": 1, "symbol_missing": 2}
-    for wrong in ((symbol, 1.0, 2.0), (symbol, "x", 1.0, 1), (1.5, 1.0, 1.0, 1)):
-        with pytest.raises(TypeError):
+    for wrong, says in (
+        ((symbol, 1.0, 2.0), "4 to 6"),
+        ((symbol, "x", 1.0, 1), "price is a number, not str"),
+        ((symbol, 1.0, None, 1), "quantity is a number, not NoneType"),
+        (("ONE", 1.0, 1.0, 1), "symbol_id is an id from"),
+        ((symbol, 1.0, 1.0, 1.5), "time_ns is an integer, not float"),
+        ((symbol, 1.0, 1.0, 1, 0, "7"), "trade_id is an integer, not str"),
+    ):
+        with pytest.raises(TypeError, match=says):
             producer.push_one(*wrong)
+    with pytest.raises(OverflowError):
+        producer.push_one(symbol, 1.0, 1.0, 2**63)
 
 
 def test_a_full_lane_raises_after_the_timeout_or_drops() -> None:
@@ -375,7 +384,7 @@ def test_asynchronous_iteration() -> None:
     async def work() -> int:
         count = 0
         producer.push(trades(1, 61))
-        async for bars in engine.closed("loop", poll=0.001):
+        async for bars in engine.closed("loop"):
             count += len(bars)
             if count == 1:
                 producer.push(trades(121))

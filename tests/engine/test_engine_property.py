@@ -108,6 +108,9 @@ class Run:
         else:
             engine.rebuild(self.draw(st.integers(0, engine.workers - 1)))
 
+    def restart(self) -> None:
+        self.pair.restart(self.draw(st.integers(1, 3)))
+
     def interval(self) -> None:
         plain = [name for name in self.scale.intervals if "@" not in name]
         if self.pair.added and self.draw(st.booleans()):
@@ -118,7 +121,7 @@ class Run:
     def __call__(self) -> None:
         steps = [
             self.push, self.push, self.push, self.advance, self.take, self.view, self.move,
-            self.workers, self.interval,
+            self.workers, self.interval, self.restart,
         ]  # fmt: skip
         with self.pair as pair:
             while self.done < len(self.arrivals):
@@ -130,7 +133,7 @@ class Run:
             pair.check_counts()
 
 
-FEW = settings(max_examples=30)
+FEW = settings(max_examples=25)
 
 
 @FEW
@@ -167,16 +170,16 @@ def test_lateness_by_the_clock_is_the_same_for_all_intervals(late: str) -> None:
             pair.check_counts()
 
 
-@pytest.mark.parametrize("name", ["1s", "1m", "1d+1s"])
-def test_genesis_bars_are_closed_by_the_clock(name: str) -> None:
+@pytest.mark.parametrize(("name", "step"), [("1s", MINUTE), ("1m", HOUR), ("1d+1s", 2 * DAY)])
+def test_genesis_bars_are_closed_by_the_clock(name: str, step: int) -> None:
     start = 20_000 * DAY
     options = ref.Options(
         lateness=0, late="drop", gaps="runs", coverage=(start, None), last_prices={"A": 5.0},
         on_bad="count",
     )  # fmt: skip
     with Pair([ref.parse(name)], options) as pair:
-        pair.advance(start + 2 * DAY)
+        pair.advance(start + step)
         pair.take(pair.consumers[0], "ack")
-        pair.push([ref.Trade("A", start + 2 * DAY + SECOND, 1.0, 1.0)])
-        pair.advance(start + 4 * DAY)
+        pair.push([ref.Trade("A", start + step + SECOND, 1.0, 1.0)])
+        pair.advance(start + 2 * step)
         pair.take(pair.consumers[1], "ack")

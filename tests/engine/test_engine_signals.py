@@ -107,3 +107,26 @@ def test_what_a_push_left_can_be_pushed_again() -> None:
     counts = engine.counts()
     assert rejected == counts.rejected["price_not_positive"] == len(range(0, 20_000, 7))
     assert counts.accepted == counts.offered - rejected == 20_000 - rejected
+
+
+def test_a_worker_that_waits_for_a_consumer_holds_nobody_else_up() -> None:
+    with Engine(
+        "1s", clock=SimulatedClock(), on_bound="block", unacknowledged_max=1024, lane_capacity=1024
+    ) as engine:
+        producer = engine.producer()
+        slow = engine.take("slow")
+        with pytest.raises(errors.LaneFullError):
+            producer.push(trades(30_000), timeout="1s")
+        (consumer,) = engine.consumers()
+        assert (consumer.name, consumer.outstanding, consumer.rows_lost) == ("slow", True, 0)
+        assert consumer.rows_behind >= 1024
+        assert engine.stats().consumers == (consumer,)
+        assert len(engine.view().open) == 1
+        slow.ack()
+        with engine.take("slow") as snapshot:
+            assert len(snapshot.closed) >= consumer.rows_behind
+        assert engine.flush() is True
+        engine.advance(T0 + np.timedelta64(31, "D"))
+        assert engine.remove_consumer("slow") is True
+        assert engine.remove_consumer("slow") is False
+        assert engine.consumers() == ()
