@@ -141,9 +141,16 @@ class Pair:
     def __enter__(self) -> Pair:
         # Two consumers from the beginning: what comes later has lost what was trimmed.
         self.engine.start()
-        for consumer in self.consumers:
-            self.take(consumer, "ack")
+        self.take_all()
         return self
+
+    def take_all(self) -> None:
+        """All know of the rows before the first one acknowledges them."""
+        taken = [(consumer, self.engine.take(consumer.name)) for consumer in self.consumers]
+        for consumer, snapshot in taken:
+            consumer.check(snapshot)
+            snapshot.ack()
+            consumer.acknowledged()
 
     def __exit__(self, *error: object) -> None:
         self.engine.stop()
@@ -238,8 +245,7 @@ class Pair:
         self.engine.restore(checkpoint)
         self.added.clear()
         self.engine.start()
-        for consumer in self.consumers:  # who comes later has lost what others had acknowledged
-            self.take(consumer, "ack")
+        self.take_all()
         self.check_view()
 
     def counts(self) -> Counter[str]:

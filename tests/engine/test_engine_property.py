@@ -31,7 +31,9 @@ def live_options(draw: st.DrawFn, trades: list[ref.Trade], late: str) -> ref.Opt
     begin = trades[0].time if trades else 0
     start = draw(st.none() | st.sampled_from([0, 1, SECOND, HOUR]).map(lambda ns: begin - ns))
     known = st.sampled_from([5.0, 0.25, 100.1])
-    seeds = draw(st.dictionaries(st.sampled_from("ABCD"), known, max_size=0))
+    seeds = draw(
+        st.dictionaries(st.sampled_from("ABCD"), known, max_size=0 if start is None else 2)
+    )
     return ref.Options(
         lateness=draw(REACHES),
         late=late,
