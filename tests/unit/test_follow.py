@@ -121,7 +121,7 @@ def test_an_interrupt_while_the_result_is_put_together(monkeypatch: pytest.Monke
 
     aggregator = Aggregator("1m")
     with monkeypatch.context() as patch:
-        patch.setattr("klineagg.aggregation._bars", interrupted)
+        patch.setattr("klineagg.aggregation.bars_of", interrupted)
         with pytest.raises(KeyboardInterrupt):
             aggregator.update(trades(10))
     check_lost(aggregator)

@@ -30,8 +30,11 @@ void Log::Writer::run() {
             if (shared_->resume_wanted.load()) try_resume();
         } else {
             try {
+                // Asked before the turn, so that it sees all that was appended before stop(): asked
+                // after it, the last record of a log that is closed at once may stay unwritten.
+                const bool closing = shared_->closing.load();
                 busy = turn();
-                if (!busy && shared_->closing.load()) {
+                if (!busy && closing) {
                     finish();
                     break;
                 }
