@@ -43,6 +43,7 @@ CheckpointHead Checkpoint::get_head(ByteReader& from) {
     }
     CheckpointHead head;
     head.epoch = from.get<std::int64_t>();
+    from.check(head.epoch >= 0 && head.epoch <= TIME_MAX, "an epoch that no engine has");
     head.watermark = get_time(from);
     head.simulated = get_time(from);
     for (std::int64_t* const count :

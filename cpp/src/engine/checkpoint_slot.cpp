@@ -48,8 +48,12 @@ void put_slot(ByteWriter& to, const SymbolSlot& slot, const std::vector<int>& ou
     if (begins) {
         for (const int output : outputs) to.put(slot.begin_of(output));
     }
-    to.put(static_cast<std::uint8_t>(!slot.kept.empty()));
-    if (!slot.kept.empty()) {
+    // Room for rows is an option, not a state: an engine that keeps none may have been before.
+    bool keeps = false;
+    for (const int output : outputs)
+        slot.kept.each(static_cast<std::size_t>(output), [&](const BarRow&) { keeps = true; });
+    to.put(static_cast<std::uint8_t>(keeps));
+    if (keeps) {
         for (const int output : outputs) {
             const std::size_t place = to.size();
             std::uint32_t rows = 0;

@@ -95,7 +95,7 @@ std::vector<std::byte> Engine::collect_states(const std::vector<std::int32_t>& k
     std::sort(parts.begin(), parts.end(),
               [](const Part& a, const Part& b) { return a.name < b.name; });
     engine::CheckpointHead head;
-    head.epoch = snapshotter_->epoch();
+    head.epoch = snapshotter_->taken_epoch();
     head.watermark = watermark;
     if (core_->clock->simulated() && core_->clock->now() != TIME_MIN)
         head.simulated = core_->clock->now();

@@ -57,6 +57,7 @@ Snapshotter::Begun Snapshotter::begin(const std::string& name, TimeNs now, Durat
     if (consumer.number == 0) consumer.lost = dropped_rows_;
     begun.rows_lost = std::exchange(consumer.lost, 0);
     begun.id = {epoch_, ++consumer.number};
+    taken_epoch_ = epoch_;
     for (std::size_t log = 0; log < workers.size(); ++log) {
         const std::uint64_t kept = workers[log]->log().begin();
         if (kept > consumer.cursors[log]) {

@@ -123,3 +123,44 @@ TEST_CASE("the clock closes genesis bars, whatever becomes of late trades", "[en
         }
     }
 }
+
+TEST_CASE("a view has no genesis bar behind a bar that closed before it", "[engine]") {
+    for (const LatePolicy late : {LatePolicy::drop, LatePolicy::amend}) {
+        for (const GapMode gaps : {GapMode::none, GapMode::runs}) {
+            const TimeNs start = WEDNESDAY + NS_PER_HOUR;
+            EngineOptions options = live(late);
+            options.aggregator.gaps = gaps;
+            options.aggregator.coverage_start = start;
+            options.last_prices = {{0, 5.0}, {1, 6.0}};
+            Engine engine(RollupPlan({Interval::parse("10s")}), options);
+            engine.start();
+            const auto rows_now = [&] {
+                Series open;
+                collect(*engine.view().open, open);
+                return open;
+            };
+            CHECK(rows_now().size() == 2);
+            Table table;
+            Trade trade;
+            trade.time = WEDNESDAY + NS_PER_SECOND;
+            trade.price = 7.0;
+            trade.quantity = 1.0;
+            table.add(0, trade);
+            (void)engine.producer("feed")->push(table.view());
+            // The clock closes the bar of the trade long before the coverage begins.
+            engine.advance(WEDNESDAY + NS_PER_MINUTE);
+            const Series open = rows_now();
+            CHECK(open.count({0, 0}) == 0);
+            REQUIRE(open.count({0, 1}) == 1);
+            CHECK(open.at({0, 1})[0].flags == BAR_GENESIS);
+            Series closed;
+            engine.advance(start + NS_PER_MINUTE);
+            collect(engine.take("lake").closed(), closed);
+            REQUIRE(closed.count({0, 0}) == 1);
+            REQUIRE(closed.at({0, 0}).size() == 1);
+            CHECK(closed.at({0, 0})[0].open_time == WEDNESDAY);
+            REQUIRE(closed.at({0, 1}).size() == 1);
+            CHECK(closed.at({0, 1})[0].flags == (BAR_GENESIS | BAR_CLOSED));
+        }
+    }
+}

@@ -13,7 +13,7 @@ namespace klineagg::engine {
 
 inline constexpr std::uint32_t CHECKPOINT_MAGIC = 0x50434C4BU;  // "KLCP"
 inline constexpr std::uint16_t CHECKPOINT_VERSION = 1;
-/// What lies before it is not state: magic, versions, and the epoch of the engine that wrote it.
+/// What lies before it says nothing of bars: magic, versions, and the epoch of the last snapshot.
 inline constexpr std::size_t CHECKPOINT_STATE_BEGIN = 16;
 
 struct CheckpointHead {
@@ -22,7 +22,7 @@ struct CheckpointHead {
         IdCounts counts;
     };
 
-    std::int64_t epoch = 0;          // of the snapshots that were taken
+    std::int64_t epoch = 0;          // of the last snapshot that was taken
     TimeNs watermark = TIME_NONE;    // the clock's
     TimeNs simulated = TIME_NONE;    // where a simulated clock stands
     std::int64_t applied = 0;

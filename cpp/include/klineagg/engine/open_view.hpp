@@ -206,6 +206,11 @@ private:
         const Span span = from.genesis_span(level);
         if (span.close <= from.watermark_ || span.open >= TIME_MAX) return;
         if (count != 0 && bars->open_time <= span.open) return;
+        if (from.amends()) {
+            // There is none any more when a bar has closed before it, which no other field says.
+            const KeptBar* const first = from.histories_[static_cast<std::size_t>(level)].front();
+            if (first == nullptr || !first->seeds()) return;
+        }
         const Aggregator::Level& state =
             level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
         const int flags = BAR_GENESIS | from.cut_flag(span.open, span.close);

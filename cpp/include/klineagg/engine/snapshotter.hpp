@@ -53,11 +53,14 @@ public:
     /// Of a snapshot that is over: does nothing.
     void nack(const std::string& consumer, SnapshotId id) noexcept;
     bool is_outstanding(const std::string& consumer, SnapshotId id, TimeNs now) const;
-    [[nodiscard]] std::int64_t epoch() const noexcept { return epoch_; }
-    /// Before any snapshot: those to come are above all of `epoch`.
+    /// Before any snapshot: those to come are above all of `epoch`, that of the last one taken.
     void rise_above(std::int64_t epoch) noexcept {
         if (epoch_ <= epoch) epoch_ = epoch + 1;
+        taken_epoch_ = epoch;
     }
+    /// Of the last snapshot that was taken, here or where this engine went on from; 0: none was.
+    /// Of no other one, or engines that were made and restored would differ in their checkpoints.
+    [[nodiscard]] std::int64_t taken_epoch() const noexcept { return taken_epoch_; }
     /// False when there is none of that name.
     bool remove(const std::string& consumer);
     [[nodiscard]] std::vector<ConsumerStats> list(const std::vector<Worker*>& workers) const;
@@ -97,6 +100,7 @@ private:
 
     Core* core_;
     std::int64_t epoch_;
+    std::int64_t taken_epoch_ = 0;
     mutable std::mutex mutex_;
     std::map<std::string, Consumer> consumers_;
     std::uint64_t dropped_rows_ = 0;  // of logs that are gone
