@@ -10,6 +10,8 @@ bool same_price(double a, double b) noexcept { return a == b || (a != a && b != 
 
 // Bars between one that is forgotten and the one whose memory is asked for at that moment.
 constexpr int FORGET_AHEAD = 3;
+// Spans that a bar may stay beyond its horizon, so that those of slow symbols need one look each.
+constexpr TimeNs FORGET_STEP = 4;
 
 /// Merges two lists that are linked by next_news, each in order of time.
 KeptBar* merge_news(KeptBar* a, KeptBar* b) noexcept {
@@ -268,7 +270,9 @@ void History::forget(TimeNs horizon, std::size_t most) noexcept {
             second_close_ = second.bar.close_time;
             return;
         }
-        const TimeNs step = second.bar.close_time - first.bar.close_time;
+        // Not more than a few spans: behind a night without trades a whole day would be kept.
+        const TimeNs step = std::min(second.bar.close_time - first.bar.close_time,
+                                     FORGET_STEP * (second.bar.close_time - second.bar.open_time));
         if (first.bar.has_close()) close_before_ = first.bar.close;
         first.revisions.clear(bars_.pool());
         bars_.pop_front();

@@ -137,6 +137,30 @@ TEST_CASE("finding takes a number of steps that hardly grows", "[history]") {
     CHECK(most < 100);
 }
 
+TEST_CASE("what is kept beyond the horizon stays small, also behind a long gap", "[history]") {
+    constexpr TimeNs HORIZON = 100 * NS_PER_SECOND;
+    CountingPool pool;
+    {
+        History history(&pool);
+        const auto close = [&](TimeNs open) {
+            history.record_given(bar_at(open, 10.0));
+            history.forget_before(open + NS_PER_SECOND - HORIZON, 2);
+        };
+        TimeNs open = WEDNESDAY;
+        for (const DurationNs gap : {DurationNs{0}, NS_PER_DAY, NS_PER_HOUR, 3 * NS_PER_DAY}) {
+            open += gap;
+            for (int i = 0; i < 5'000; ++i, open += NS_PER_SECOND) {
+                close(open);
+                REQUIRE(pool.out <= 100 + 8);
+            }
+            // A bar every seven seconds.
+            for (int i = 0; i < 500; ++i, open += 7 * NS_PER_SECOND) close(open);
+            CHECK(pool.out <= 100 / 7 + 8);
+        }
+    }
+    CHECK(pool.out == 0);
+}
+
 TEST_CASE("an empty history is small and takes no memory", "[history]") {
     CountingPool pool;
     static_assert(sizeof(History) <= 64);
