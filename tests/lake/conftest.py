@@ -55,7 +55,7 @@ def fresh_base(postgres_url: str) -> str:
     return postgres_url.rpartition("/")[0] + "/" + base
 
 
-@pytest.fixture(params=["sqlite", "postgres", "postgres+s3"])
+@pytest.fixture(params=["sqlite", "postgres", pytest.param("postgres+s3", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
     """Catalog and data path of an empty lake, on each of the stacks."""
     if request.param == "sqlite":

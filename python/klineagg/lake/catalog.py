@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from klineagg import errors
 from klineagg.lake.duck import literal, name, without_secrets
 
-__all__ = ["Catalog", "attach"]
+__all__ = ["Catalog", "attach", "data_path_of"]
 
 _SQLITE_SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
 _CATALOG_FILE: Final = "catalog.sqlite"
@@ -79,7 +79,9 @@ class Catalog:
     def extensions(self) -> tuple[str, ...]:
         """The extensions of DuckDB that it needs."""
         scanner = {"sqlite": ("sqlite_scanner",), "postgres": ("postgres_scanner",)}
-        remote = ("httpfs",) if self.data_path and "://" in self.data_path else ()
+        # Where only the catalog knows the path, it may be a remote one, which cannot be attached
+        # without the extension.
+        remote = ("httpfs",) if self.data_path is None or "://" in self.data_path else ()
         return ("ducklake", *scanner.get(self.kind, ()), *remote)
 
     @property
@@ -161,6 +163,14 @@ def attach(
         target = f"{catalog.kind}:" * (catalog.kind == "sqlite") + str(catalog.path)
     place = literal(f"ducklake:{target}")
     connection.execute(f"ATTACH {place} AS {name(alias)} ({', '.join(options)})")
+    if catalog.data_path is None and data_path_of(connection, alias).startswith("s3://"):
+        _make_data_secret(connection)
+
+
+def data_path_of(connection: Any, alias: str) -> str:
+    """Where the files of an attached lake are, as its catalog has it."""
+    query = f"SELECT value FROM ducklake_options({literal(alias)}) WHERE option_name = 'data_path'"
+    return str(connection.execute(query).fetchone()[0])
 
 
 def make_secrets(connection: Any, catalog: Catalog) -> None:
@@ -170,8 +180,12 @@ def make_secrets(connection: Any, catalog: Catalog) -> None:
         parts = "".join(f", {key.upper()} {literal(value)}" for key, value in given.items())
         connection.execute(f"CREATE OR REPLACE SECRET klineagg_catalog (TYPE postgres{parts})")
     if catalog.data_path is not None and catalog.data_path.startswith("s3://"):
-        parts = "".join(f", {key} {value}" for key, value in _s3_options(os.environ).items())
-        connection.execute(f"CREATE OR REPLACE SECRET klineagg_data (TYPE s3{parts})")
+        _make_data_secret(connection)
+
+
+def _make_data_secret(connection: Any) -> None:
+    parts = "".join(f", {key} {value}" for key, value in _s3_options(os.environ).items())
+    connection.execute(f"CREATE OR REPLACE SECRET klineagg_data (TYPE s3{parts})")
 
 
 def _s3_options(environment: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from klineagg import errors
 from klineagg._bars_extras import require
 
-__all__ = ["connect", "is_contention", "literal", "name", "without_secrets"]
+__all__ = ["connect", "is_contention", "literal", "load", "name", "without_secrets"]
 
 # The extension that a package brings, for each that a catalog or a data path may need.
 EXTENSIONS: Final = ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs")
@@ -21,7 +21,9 @@ _CONTENTION: Final = re.compile(
     re.IGNORECASE,
 )
 _SECRETS: Final = re.compile(
-    r"((?:password|passwd|secret|session_token|key_id)\s*[=:]?\s*)('[^']*'|[^\s'\"@]+)"
+    # A quote within quotes is written twice, or behind a backslash.
+    r"((?:password|passwd|secret|session_token|key_id)\s*[=:]?\s*)"
+    r"('(?:[^'\\]|\\.|'')*'|[^\s'\"@]+)"
     r"|(://[^:/@\s]*:)([^@/\s]+)(?=@)",
     re.IGNORECASE,
 )
@@ -66,7 +68,7 @@ def connect(extensions: Sequence[str]) -> Any:
         },
     )
     for extension in extensions:
-        _load(duckdb, connection, extension)
+        load(connection, extension)
     # Times are UTC everywhere, whatever the zone of the machine.
     connection.execute("SET TimeZone = 'UTC'")
     # Long statements would draw on the standard output of programs.
@@ -74,17 +76,27 @@ def connect(extensions: Sequence[str]) -> Any:
     return connection
 
 
-def _load(duckdb: Any, connection: Any, extension: str) -> None:
+def load(connection: Any, extension: str) -> None:
+    """Loads an extension.
+
+    Raises:
+        LakeError: ``lake_extension``.
+    """
+    duckdb = require("duckdb", "lake", "a lake")
     path = _packaged(duckdb.__version__, extension)
     try:
         if path is not None:
             connection.execute(f"LOAD {literal(str(path))}")
-            return
-        try:
-            connection.execute(f"LOAD {extension}")
-        except duckdb.Error:
-            connection.execute(f"INSTALL {extension}")
-            connection.execute(f"LOAD {extension}")
+        else:
+            try:
+                connection.execute(f"LOAD {extension}")
+            except duckdb.Error:
+                connection.execute(f"INSTALL {extension}")
+                connection.execute(f"LOAD {extension}")
+        if extension == "httpfs":
+            # It copies the keys of the environment into settings, which every query can read.
+            for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+                connection.execute(f"SET {setting} = ''")
     except duckdb.Error as error:
         package = f"duckdb-extension-{extension.replace('_', '-')}"
         text = f"DuckDB {duckdb.__version__} has no extension {extension}: {error}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +16,7 @@ from klineagg import errors
 from klineagg.lake.catalog import Catalog
 from klineagg.lake.commit import commit_once
 from klineagg.lake.maintain import Maintenance, Plan, maintain
-from klineagg.lake.query import QueryResult, open_guarded, run_query
+from klineagg.lake.query import QueryResult, copy_catalog, open_guarded, run_query
 from klineagg.lake.read import names_of, read_bars, snapshot_of
 from klineagg.lake.session import ALIAS, Session
 from klineagg.lake.state import CommitResult, Fence, fences
@@ -214,10 +216,25 @@ class Lake:
     def _guarded_connection(self, version: int | None) -> Any:
         with self._guard:
             self._session.connection()  # raises when the lake was closed
+            if self._session.catalog.kind == "duckdb":
+                return self._copied_connection(version)
             if version not in self._guarded:
                 for old in [key for key in self._guarded if key is not None]:
                     self._guarded.pop(old)
                 self._guarded[version] = open_guarded(self._session.catalog, ALIAS, version)
+            return self._guarded[version]
+
+    def _copied_connection(self, version: int | None) -> Any:
+        with self._session.cursor() as cursor:
+            newest = cursor.execute(f"FROM ducklake_current_snapshot('{ALIAS}')").fetchone()[0]
+            version = int(newest if version is None else version)
+            if version not in self._guarded:
+                # Queries that still run keep the old DuckDB until they end.
+                self._guarded.clear()
+                with tempfile.TemporaryDirectory(prefix="klineagg-") as folder:
+                    copy = copy_catalog(cursor, self._session.catalog, ALIAS, Path(folder))
+                    # On Linux and macOS the open file outlives its folder.
+                    self._guarded[version] = open_guarded(copy, ALIAS, version)
             return self._guarded[version]
 
     def intervals(self) -> tuple[str, ...]:

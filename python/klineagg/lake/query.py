@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg._bars_extras import require
-from klineagg.lake.catalog import Catalog, attach
-from klineagg.lake.duck import connect, literal, without_secrets
+from klineagg.lake.catalog import Catalog, attach, data_path_of
+from klineagg.lake.duck import connect, literal, name, without_secrets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow
     from numpy.typing import NDArray
 
-__all__ = ["QueryResult", "open_guarded", "run_query"]
+__all__ = ["QueryResult", "copy_catalog", "open_guarded", "run_query"]
 
 _ROWS_SHOWN: Final = 10
 
@@ -107,6 +109,28 @@ class QueryResult:
         return "\n".join(lines)
 
 
+def copy_catalog(cursor: Any, catalog: Catalog, alias: str, folder: Path) -> Catalog:
+    """A copy of a catalog in a DuckDB file, which no second DuckDB may open even to read.
+
+    DuckDB makes it: who opens the file by other means takes DuckDB's lock off it by closing it.
+
+    Args:
+        cursor: of the DuckDB that has the lake attached.
+        catalog: which.
+        alias: what the lake is called there.
+        folder: of the copy.
+    """
+    path = folder / "catalog.duckdb"
+    path.unlink(missing_ok=True)
+    source = name(f"__ducklake_metadata_{alias}")
+    cursor.execute(f"ATTACH {literal(str(path))} AS klineagg_copy")
+    try:
+        cursor.execute(f"COPY FROM DATABASE {source} TO klineagg_copy")
+    finally:
+        cursor.execute("DETACH klineagg_copy")
+    return replace(catalog, path=path)
+
+
 def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     """A DuckDB with the lake attached for reading, which reaches no other file and no network.
 
@@ -118,7 +142,7 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     try:
         attach(connection, catalog, alias, read_only=True, version=version)
         connection.execute(f"USE {alias}")
-        data_path = catalog.data_path or _data_path(connection, alias)
+        data_path = catalog.data_path or data_path_of(connection, alias)
         paths = [data_path]
         if catalog.path is not None:
             paths.append(f"{catalog.path.parent}/")
@@ -132,11 +156,6 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
         text = f"{catalog.label} cannot be opened: {without_secrets(error)}"
         raise errors.make("lake_catalog", text, catalog=catalog.label) from None
     return connection
-
-
-def _data_path(connection: Any, alias: str) -> str:
-    query = f"SELECT value FROM ducklake_options({literal(alias)}) WHERE option_name = 'data_path'"
-    return str(connection.execute(query).fetchone()[0])
 
 
 def run_query(
