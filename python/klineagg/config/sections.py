@@ -44,7 +44,7 @@ class RuntimeConfig:
 
     name: str = option("klineagg", name, "of this engine, in the names of its socket and lock")
     folder: Path = option(
-        "run", folder, "socket, lock and positions: created for its owner alone (0700)"
+        "run", folder, "socket and lock: created for its owner alone (0700)"
     )
     shutdown_timeout: str = option(
         "30s", duration, "how long the last rows may take to be stored when it ends"
@@ -173,12 +173,6 @@ class PersistConfig:
         "run",
         choice("run", "worker"),
         "who stores: run (this process), or worker (klineagg worker, over shared memory)",
-    )
-    checkpoint_interval_ms: int = option(
-        10_000,
-        integer(0, _DAY_MS),
-        "how often the engine's state goes with the bars, so that a restart reads on from there",
-        live=True,
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Feeder", "Host", "pack_state", "unpack_state"]
 
 _MAGIC: Final = b"KLARUN1\n"
+_PATIENCE_S: Final = 2.0
 
 
 def pack_state(position: dict[str, Any] | None, engine: bytes) -> bytes:
@@ -55,33 +56,54 @@ class Host:
         self.engine, self.source = engine, source
         self.producer = engine.producer(name="source")
         # Not held while a batch goes in, which may wait for room until a snapshot is acknowledged.
-        self._gate = threading.Lock()
+        self._gate = threading.Condition()
         self._between = True
+        self._freezing = 0
         self.rows = 0
 
     def push(self, batch: Batch) -> None:
         """Hands a batch to the engine; waits as long as its lanes are full."""
         with self._gate:
+            # Without this a feeder that never rests would never leave a moment between batches.
+            self._gate.wait_for(lambda: not self._freezing)
             self._between = False
+        # When this raises, part of it may be in: no position fits the engine's state any more, and
+        # no state is handed out from then on.
         self.producer.push(batch.data)
         with self._gate:
             self.source.done(batch)
             self.rows += batch.rows
             self._between = True
+            self._gate.notify_all()
+
+    @property
+    def pushing(self) -> bool:
+        """Whether a batch is on its way into the engine."""
+        return not self._between
 
     def freeze(self, consumer: str, *, checkpoint: bool) -> tuple[Snapshot, bytes | None]:
         """What the consumer has not acknowledged, and the state that goes with it.
 
         There is a state only when asked for, and between batches: the source's position is not
-        inside one.
+        inside one. It waits for that moment, but not for ever: a batch may wait for room that only
+        the ack of this snapshot makes.
 
         Raises:
             SnapshotError: ``snapshot_outstanding``.
             EngineError: ``worker_failed``.
         """
         with self._gate:
-            # A cut behind all that was pushed before.
-            return self.engine.take(consumer), None
+            if checkpoint:
+                self._freezing += 1
+                try:
+                    checkpoint = self._gate.wait_for(lambda: self._between, _PATIENCE_S)
+                finally:
+                    self._freezing -= 1
+                    self._gate.notify_all()
+            snapshot = self.engine.take(consumer, checkpoint=checkpoint)
+            if snapshot.checkpoint is None:
+                return snapshot, None
+            return snapshot, pack_state(self.source.position(), snapshot.checkpoint)
 
 
 class Feeder(threading.Thread):

@@ -23,7 +23,7 @@ class Context:
 
     Attributes:
         lake: where the bars are.
-        config: as it is now.
+        config: as it was when the process began.
         status: asks the running engine how it is doing, as ``klineagg status`` does.
     """
 
@@ -81,7 +81,7 @@ def periodic(
 
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers a function that runs when it is enqueued: ``klineagg task FILE NAME``.
+    """Registers a function that runs when it is enqueued, with Huey.
 
     Args:
         options: of Huey's task: ``retries``, ``retry_delay``, ``priority``.

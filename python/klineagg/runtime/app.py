@@ -1,0 +1,269 @@
+"""``klineagg run``: source, engine, lake and tasks in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg import errors
+from klineagg._options import duration_ns
+from klineagg.config import Watcher
+from klineagg.runtime.control import Reply, Server
+from klineagg.runtime.daily import daily_update, maintain
+from klineagg.runtime.host import Feeder, Host
+from klineagg.runtime.lending import Lender
+from klineagg.runtime.logs import set_level
+from klineagg.runtime.persist import Persister
+from klineagg.runtime.setup import changes_of_engine, claim, make_engine, open_lake
+from klineagg.runtime.timer import Timer
+from klineagg.sources import make
+from klineagg.tasks import Context, load_modules
+from klineagg.tasks.queues import PersistQueue, TaskQueue
+
+if TYPE_CHECKING:
+    from klineagg.config import Config
+
+__all__ = ["App", "seconds"]
+
+_log: Final = logging.getLogger("klineagg.run")
+
+
+def seconds(text: str) -> float:
+    """A length of time of the configuration."""
+    return 0.0 if text in ("0", "0s") else duration_ns(text, "duration") / 1e9
+
+
+class App:
+    """Everything that ``klineagg run`` holds together.
+
+    Args:
+        config: with its file when changes of it are to be applied.
+
+    Raises:
+        ConfigError, ControlError, LakeError, SourceError, TaskError: it cannot begin.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.began = time.monotonic()
+        self._watcher = None if config.path is None else Watcher(config)
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self.state = "starting"
+        with ExitStack() as stack:
+            self._make(stack)
+            self._stack = stack.pop_all()
+
+    def _make(self, stack: ExitStack) -> None:
+        config = self.config
+        load_modules(config.tasks.modules, config.at("."))
+        # First of all: its lock keeps a second engine away from the lake.
+        self.server = Server(config.socket, self._answer, self._left)
+        stack.callback(self.server.close)
+        self.lake = open_lake(config)
+        stack.callback(self.lake.close)
+        found = claim(self.lake, config)
+        self.source = make(config, None if found is None else found[0])
+        stack.callback(self.source.close)
+        self.engine = make_engine(config)
+        if found is not None:
+            symbols = self.engine.restore(found[1])
+            _log.info("goes on with %d symbols at %s", symbols, found[0])
+        self.engine.start()
+        stack.callback(self._stop_engine)
+        self.host = Host(self.engine, self.source)
+        self.lender = Lender(self.host, seconds(config.engine.lease))
+        stack.callback(self.lender.close)
+        self.persister = Persister(self.host, lambda: self.lake)
+        self.feeder = Feeder(self.host, self._on_end)
+        self.queue = self.tasks = self.timer = None
+        if config.persist.by == "run":
+            self._make_tasks()
+
+    def _make_tasks(self) -> None:
+        config = self.config
+        self.queue = PersistQueue(config.at(config.tasks.broker), self.persister.persist)
+        self.timer = Timer(config.persist.persistence_interval_ms, self.queue.enqueue)
+        self.tasks = TaskQueue(
+            lambda: self.config,
+            Context(self.lake, config, self.status),
+            daily=lambda: daily_update(self.config, self.lake),
+            maintenance=lambda: maintain(self.lake),
+        )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to read, to store and to answer."""
+        if self.queue is not None and self.tasks is not None and self.timer is not None:
+            self.queue.start(self.config.persist.persistence_interval_ms)
+            self.tasks.start()
+            self.timer.start()
+        self.server.start()
+        self.feeder.start()
+        self.state = "running"
+        _log.info("runs as process %d, socket %s", os.getpid(), self.config.socket)
+
+    def step(self) -> bool:
+        """A look at everything, to be taken now and then; False when it is time to end."""
+        self.lender.expire()
+        self._look_at_config()
+        if self.persister.fenced or self.engine.state == "failed":
+            return False
+        if not self._ended.is_set():
+            return True
+        return self._error is None and self.config.source.on_end == "wait"
+
+    def stop(self) -> None:
+        """Ends orderly: what was read is applied, stored and acknowledged.
+
+        Raises:
+            KlineaggError: the source or the engine failed, or the last rows are not stored.
+        """
+        self.state = "draining"
+        error: BaseException | None = None
+        try:
+            self.feeder.stop()
+            if self.feeder.ident is not None:
+                self._join_feeder()
+            if self.timer is not None:
+                self.timer.stop()
+            for queue in (self.queue, self.tasks):
+                if queue is not None:
+                    queue.stop()
+            if self.engine.state == "running":
+                self.engine.drain()
+            self._store_the_rest()
+        except BaseException as problem:
+            error = problem
+        finally:
+            self.state = "stopped"
+            self._stack.close()
+        if self._error is not None:
+            raise self._error
+        if error is not None:
+            raise error
+        _log.info("ended; %d rows read, all bars stored", self.host.rows)
+
+    def _join_feeder(self) -> None:
+        """It may wait for room, which only storing makes; a source may wait for its next line."""
+        until = time.monotonic() + seconds(self.config.runtime.shutdown_timeout)
+        while self.feeder.is_alive() and time.monotonic() < until:
+            self.feeder.join(0.5)
+            if self.feeder.is_alive() and not self.host.pushing:
+                return
+
+    def _store_the_rest(self) -> None:
+        patience = seconds(self.config.runtime.shutdown_timeout)
+        begin = time.monotonic()
+        while True:
+            try:
+                while self.persister.persist():
+                    pass
+                return
+            except errors.KlineaggError as error:
+                waited = time.monotonic() - begin
+                if self.persister.fenced or waited > patience:
+                    raise
+                if error.name == "snapshot_outstanding" and waited > patience / 2:
+                    self.lender.close()  # whoever has it has had the time to store it
+                _log.warning("not all bars are stored yet: %s", error)
+                time.sleep(0.2)
+
+    def _stop_engine(self) -> None:
+        with suppress(errors.EngineError):
+            self.engine.stop()
+
+    def _on_end(self, error: BaseException | None) -> None:
+        self._error = error
+        if error is not None:
+            _log.error("the source has failed: %s", error)
+        else:
+            _log.info("the source has ended after %d rows", self.host.rows)
+        self._ended.set()
+
+    # -- the configuration while it runs ---------------------------------------------------------
+
+    def _look_at_config(self) -> None:
+        if self._watcher is None:
+            return
+        try:
+            change = self._watcher.look()
+            if change is None:
+                return
+            told = changes_of_engine(change.config, change.changes)
+            if told:
+                self.engine.reconfigure(**told)
+        except errors.KlineaggError as error:
+            _log.error("the changed configuration is refused: %s", error.message)
+            return
+        self._watcher.accept(change)
+        self.config = new = change.config
+        self.lender.lease_s = seconds(new.engine.lease)
+        if self.timer is not None:
+            self.timer.interval_ms = new.persist.persistence_interval_ms
+        self.source.retime(new.source.poll_ms / 1e3, new.source.settle_ms / 1e3)
+        set_level(new)
+        for key, (before, after) in change.changes.items():
+            _log.info("%s is %r now; it was %r", key, after, before)
+
+    # -- who asks --------------------------------------------------------------------------------
+
+    def _left(self, connection: int) -> None:
+        if self.state in ("running", "draining"):
+            self.lender.left(connection)
+
+    def _answer(self, connection: int, request: dict[str, Any]) -> Reply:
+        op = request.get("op")
+        if op == "status":
+            return self.status(), ()
+        if op == "take" and self.state == "running":
+            if self.config.persist.by == "run" and request["consumer"] == "lake":
+                text = 'this engine stores its bars itself: [persist] by is "run"'
+                raise errors.make("control_refused", text)
+            return self.lender.take(
+                connection, request["consumer"], checkpoint=bool(request.get("checkpoint"))
+            )
+        if op in ("ack", "nack"):
+            self.lender.settle(op, tuple(request["id"]))
+            return {}, ()
+        if op == "stop":
+            self._ended.set()
+            return {}, ()
+        raise errors.make("control_refused", f"the engine is {self.state}; it cannot do {op!r}")
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, for JSON."""
+        counts = self.engine.counts()
+        fence = self.lake.fence() if self.state == "running" else None
+        return {
+            "name": self.config.runtime.name,
+            "process": os.getpid(),
+            "state": self.state,
+            "uptime_s": round(time.monotonic() - self.began, 3),
+            "intervals": list(self.engine.intervals),
+            "rows_read": self.host.rows,
+            "accepted": counts.accepted,
+            "in_flight": counts.in_flight,
+            "source": self.source.describe(),
+            "source_ended": self._ended.is_set(),
+            "stored_by": self.config.persist.by,
+            "persist": self.persister.describe(),
+            "persistence_interval_ms": self.config.persist.persistence_interval_ms,
+            "lake": None if fence is None else list(fence.id),
+            "lent": self.lender.lent,
+            "outstanding": self.lender.outstanding,
+            "tasks": [] if self.tasks is None else self.tasks.names(),
+        }
+
+    def line(self) -> str:
+        """How it is doing, in a line."""
+        counts, of = self.engine.counts(), self.persister
+        told = f"{self.state}: {counts.accepted:,} trades, {of.rows:,} bars stored"
+        if self.config.persist.by == "worker":
+            told = f"{self.state}: {counts.accepted:,} trades, {self.lender.lent:,} snapshots lent"
+        return f"{told}, NOT STORED: {of.error}" if of.error else told

@@ -1,0 +1,131 @@
+"""The daily update: yesterday's bars are compared with files of its trades, and completed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from klineagg.bars import Bars
+
+if TYPE_CHECKING:
+    from klineagg.config import Config
+    from klineagg.lake import Lake
+
+__all__ = ["DailyReport", "daily_update", "maintain"]
+
+_log: Final = logging.getLogger("klineagg.daily")
+_CONSUMER: Final = "daily"
+_COMPARED: Final = ("open", "high", "low", "close", "volume", "trade_count")
+
+
+@dataclass(frozen=True)
+class DailyReport:
+    """What a daily update found.
+
+    Attributes:
+        date: the day, ``2024-01-31``.
+        checked: bars of the files.
+        added: of these, bars that the lake did not have.
+        different: bars that differ; they are told, and left as they are.
+    """
+
+    date: str
+    checked: int
+    added: int
+    different: int
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    id: tuple[int, int]
+    closed: Bars
+    open: Bars
+    watermark: None = None
+
+
+def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> DailyReport:
+    """Reads the files of a day (default: yesterday, UTC), compares, adds what is missing.
+
+    Raises:
+        FileError: a file cannot be read; it is no error that there is none of a name.
+        LakeError: the lake cannot be read or written.
+    """
+    at = day or datetime.now(timezone.utc) - timedelta(days=1)
+    date = at.strftime("%Y-%m-%d")
+    checked = added = different = 0
+    for name in config.tasks.daily_files:
+        path = config.at(name.replace("{date}", date))
+        if not path.exists():
+            _log.warning("there is no file %s", path)
+            continue
+        bars = _bars_of(config, path, date)
+        missing, wrong = _compare(lake, bars, date)
+        checked, added, different = checked + len(bars), added + len(missing), different + wrong
+        if len(missing):
+            empty = Bars.empty(bars.intervals)
+            lake.commit(_Delivery((time.time_ns(), 0), missing, empty), _CONSUMER)
+        if wrong:
+            _log.error("%d bars of %s differ from %s", wrong, date, path)
+    maintain(lake)
+    report = DailyReport(date, checked, added, different)
+    _log.info("%s", report)
+    return report
+
+
+def maintain(lake: Lake) -> None:
+    """Merges small files and removes what nobody needs."""
+    _log.info("%s", lake.maintain())
+
+
+def _bars_of(config: Config, path: Any, date: str) -> Bars:
+    from klineagg import aggregate
+    from klineagg.io import read_trades
+
+    source = config.source
+    trades = read_trades(
+        path,
+        preset=source.preset,
+        columns=dict(source.columns) or None,
+        unit=source.unit,
+        symbol=source.symbol,
+        on_bad="count",
+    )
+    begin = np.datetime64(date)
+    bars = aggregate(
+        trades, config.engine.intervals, coverage=(begin, begin + 1), lateness="1d", late="drop",
+        on_bad="count", include_open=False, progress=False,
+    )  # fmt: skip
+    inside = (bars.open_time >= begin) & (bars.close_time <= begin + 1) & (bars.trade_count > 0)
+    return bars[inside]
+
+
+def _compare(lake: Lake, bars: Bars, date: str) -> tuple[Bars, int]:
+    """The bars that the lake lacks, and how many it has otherwise."""
+    begin = np.datetime64(date)
+    known: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+    names = [name for name in bars.intervals if name in lake.intervals()]
+    if names:
+        theirs = lake.bars(bars.symbols, names, str(begin), str(begin + 1), gaps="runs")
+        known = dict(zip(_keys(theirs), _values(theirs), strict=True))
+    missing = np.zeros(len(bars), np.bool_)
+    different = 0
+    for row, (key, values) in enumerate(zip(_keys(bars), _values(bars), strict=True)):
+        found = known.get(key)
+        missing[row] = found is None
+        different += found is not None and found != values
+    return bars[missing], different
+
+
+def _keys(bars: Bars) -> list[tuple[str, str, int]]:
+    names, intervals = bars._row_symbols(), bars.interval.tolist()
+    opens = bars.open_time.view(np.int64).tolist()
+    return [(names[k], bars.intervals[intervals[k]], opens[k]) for k in range(len(bars))]
+
+
+def _values(bars: Bars) -> list[tuple[Any, ...]]:
+    return list(zip(*(bars.column(name).tolist() for name in _COMPARED), strict=True))

@@ -1,0 +1,95 @@
+"""Bars into the lake: the one thing that the task of persistence does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from klineagg import errors
+from klineagg.runtime.host import unpack_state
+from klineagg.runtime.setup import CONSUMER
+
+if TYPE_CHECKING:
+    from klineagg.lake import Lake
+
+__all__ = ["Persister"]
+
+_log: Final = logging.getLogger("klineagg.persist")
+
+
+class Freezer(Protocol):
+    """Who hands out snapshots: a Host in this process, or a RemoteHost."""
+
+    def freeze(self, consumer: str, *, checkpoint: bool) -> tuple[Any, bytes | None]:
+        """See :meth:`klineagg.runtime.host.Host.freeze`."""
+
+
+class Persister:
+    """Takes a snapshot, commits it with the state that goes with it, acknowledges it.
+
+    Whatever fails before the ack gives the rows back, and they come again with the next snapshot:
+    what is not acknowledged is the outbox.
+
+    Args:
+        host: hands out snapshots.
+        lake: gives the lake; it may be opened when it is first needed.
+    """
+
+    def __init__(self, host: Freezer, lake: Callable[[], Lake]) -> None:
+        self._host, self._lake = host, lake
+        self._guard = threading.Lock()
+        self._position: Any = None
+        self._stateless = True
+        self.commits = self.rows = self.failures = self.rows_lost = 0
+        self.error: str | None = None
+        self.fenced = False
+
+    def persist(self) -> bool:
+        """Stores what there is; says whether there was anything.
+
+        Raises:
+            KlineaggError: it is not stored; :attr:`error` has the reason until it is.
+        """
+        with self._guard:
+            try:
+                done = self._persist()
+            except Exception as error:
+                self.failures += 1
+                self.error = str(error)
+                raise
+            self.error = None
+            return done
+
+    def _persist(self) -> bool:
+        snapshot, state = self._host.freeze(CONSUMER, checkpoint=True)
+        with snapshot:
+            position = None if state is None else unpack_state(state)[0]
+            same = position == self._position and not self._stateless
+            if not len(snapshot.closed) and not len(snapshot.open) and (state is None or same):
+                return False
+            result = self._lake().commit(snapshot, CONSUMER, state)
+            if not result.applied:
+                self.fenced = True
+                text = f"the lake has a newer snapshot than {tuple(snapshot.id)}"
+                hint = "another engine writes to it, or the system's clock was set back"
+                raise errors.make("control_refused", text, hint=hint)
+        self._position, self._stateless = position, state is None
+        self.commits += 1
+        self.rows += result.rows
+        if snapshot.rows_lost:
+            self.rows_lost += snapshot.rows_lost
+            _log.error("%d closed bars were given up before they were stored", snapshot.rows_lost)
+        _log.debug("stored %d bars in %.0f ms", result.rows, result.seconds * 1e3)
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, for the status."""
+        return {
+            "commits": self.commits,
+            "rows": self.rows,
+            "failures": self.failures,
+            "rows_lost": self.rows_lost,
+            "error": self.error,
+        }

@@ -1,0 +1,121 @@
+"""From a configuration to an engine and a lake."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg.bars import Bars
+from klineagg.config.secrets import expand
+from klineagg.runtime.host import unpack_state
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from klineagg.config import Config
+    from klineagg.engine import Engine
+    from klineagg.lake import Lake
+
+__all__ = ["CONSUMER", "changes_of_engine", "claim", "make_engine", "open_lake"]
+
+CONSUMER: Final = "lake"
+# A full lane waits for the lake; only somebody who stops it ends that.
+_YEAR_NS: Final = 365 * 86_400 * 10**9
+_LIVE: Final = ("policy", "lateness", "gaps", "close_delay", "lease")
+
+
+def make_engine(config: Config) -> Engine:
+    """The engine of a configuration, not started."""
+    from klineagg.engine import Engine, SimulatedClock, SystemClock
+
+    of = config.engine
+    by_trades = of.clock == "trades"
+    return Engine(
+        of.intervals,
+        workers=of.workers,
+        cores=of.cores or None,
+        wait=of.wait,
+        policy=of.policy,
+        push_timeout=_YEAR_NS,
+        lane_capacity=of.lane_capacity,
+        lateness=of.lateness,
+        late=of.late,
+        amend_horizon=of.amend_horizon,
+        gaps=of.gaps,
+        close_delay=of.close_delay,
+        # Nothing is ahead of a clock that stands still.
+        max_ahead=None if by_trades else of.max_ahead,
+        clock=SimulatedClock() if by_trades else SystemClock(),
+        lease=_YEAR_NS,  # the lender has leases of its own, by a clock that goes
+        unacknowledged_max=of.unacknowledged_max,
+        on_bound=of.on_bound,
+        allow_nonpositive_prices=of.allow_nonpositive_prices,
+        shared_snapshots=config.persist.by == "worker",
+    )
+
+
+def changes_of_engine(config: Config, changed: dict[str, Any]) -> dict[str, Any]:
+    """What ``Engine.reconfigure`` is to be told of a change; empty when it is not concerned."""
+    of = config.engine
+    told = {name: getattr(of, name) for name in _LIVE if f"engine.{name}" in changed}
+    told.pop("lease", None)
+    if "engine.intervals" in changed:
+        told["intervals"] = of.intervals
+    return told
+
+
+def open_lake(config: Config, *, read_only: bool = False) -> Lake:
+    """The lake of a configuration; made when it is not there.
+
+    Raises:
+        ConfigError: ``config_invalid`` for a variable that the environment lacks.
+        LakeError: it cannot be opened.
+    """
+    from klineagg.lake import Lake
+
+    def place(text: str, key: str) -> str:
+        found = expand(text, key)
+        if "://" in found:
+            return found
+        kind, colon, path = found.partition(":")
+        if colon and kind in ("sqlite", "duckdb"):
+            return f"{kind}:{config.at(path)}"
+        return str(config.at(found))
+
+    catalog = place(config.lake.catalog, "lake.catalog")
+    return Lake(catalog, place(config.lake.data_path, "lake.data_path"), read_only=read_only)
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A snapshot without rows, above all that were committed before."""
+
+    id: tuple[int, int]
+    closed: Bars
+    open: Bars
+    watermark: np.datetime64 | None
+    position: int | None
+
+
+def claim(lake: Lake, config: Config) -> tuple[dict[str, Any] | None, bytes] | None:
+    """Keeps earlier engines out of the lake, then gives where the last one was.
+
+    A worker that still has a snapshot of an engine that is gone could otherwise commit it behind
+    the back of this one, which has begun at an older state by then.
+
+    Returns:
+        The source's position and the engine's state; None in a lake without any.
+
+    Raises:
+        SourceError: ``source_failed`` for a damaged state.
+        LakeError: it cannot be written.
+    """
+    fence = lake.fence(CONSUMER)
+    if fence is None:
+        return None
+    number = max(time.time_ns(), fence.epoch + 1)
+    empty = Bars.empty(config.engine.intervals)
+    lake.commit(_Claim((number, 0), empty, empty, fence.watermark, fence.position), CONSUMER)
+    found = lake.checkpoint(CONSUMER)
+    return None if found is None else unpack_state(found[0])

@@ -1,0 +1,128 @@
+"""Runs of `klineagg run` and `klineagg worker` as processes, and what they have to give."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import klineagg
+from klineagg import Bars
+from klineagg.bars import BarFlag
+from klineagg.data import load_bitmex
+
+INTERVALS = ["1s", "1m", "1h"]
+LONG_S = 60
+
+
+def write_trades(folder: Path, rows: int, files: int = 3) -> list[Path]:
+    """Trades as CSV files, in the order of their names."""
+    trades = load_bitmex()[:rows]
+    folder.mkdir(exist_ok=True)
+    out = []
+    for number, part in enumerate(np.array_split(trades, files)):
+        times = part["time"].astype("datetime64[ns]").astype(np.int64)
+        sides = np.where(part["side"] > 0, "buy", "sell")
+        values = zip(times.tolist(), part["price"].tolist(), part["quantity"].tolist(),
+                     sides.tolist(), strict=True)  # fmt: skip
+        lines = [f"XBTUSD,{t},{p!r},{q!r},{s}" for t, p, q, s in values]
+        path = folder / f"part-{number}.csv"
+        path.write_text("\n".join(["symbol,time,price,quantity,side", *lines]) + "\n")
+        out.append(path)
+    return out
+
+
+def write_config(folder: Path, **more: Any) -> Path:
+    """A configuration; ``section__key`` sets a value as TOML has it."""
+    values = {
+        "engine__intervals": '["1s", "1m", "1h"]',
+        "source__kind": '"file"',
+        "source__paths": '["trades/*.csv"]',
+        "persist__persistence_interval_ms": "20",
+        "tasks__daily_hour": "-1",
+        "tasks__maintenance_minutes": "0",
+        **more,
+    }
+    lines = [f"{key.replace('__', '.')} = {value}" for key, value in values.items()]
+    path = folder / "klineagg.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def command(*arguments: Any, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "klineagg", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+@contextmanager
+def running(*arguments: Any, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    process = command(*arguments, cwd=cwd)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What it printed, once it has ended."""
+    out, _ = process.communicate(timeout=LONG_S)
+    assert process.returncode == code, out
+    return out
+
+
+def terminated(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGTERM)
+    return ended(process)
+
+
+def until(holds: Callable[[], Any], *, seconds: float = LONG_S) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it does not come to pass"
+        time.sleep(0.02)
+
+
+def expected(paths: list[Path]) -> Bars:
+    trades = klineagg.io.read_trades(*paths)
+    bars = klineagg.aggregate(
+        trades, INTERVALS, gaps="flat", lateness=0, late="amend", amend_horizon="1h", progress=False
+    )
+    # An engine closes the gap before a bar together with that bar, so the lake does not have it
+    # while that bar is open.
+    keep = np.ones(len(bars), np.bool_)
+    for number in range(len(bars.intervals)):
+        rows = np.flatnonzero(bars.interval == number)[:-1]
+        gaps = bars.flags[rows] & BarFlag.GAP != 0
+        keep[rows[len(rows) - int(np.logical_and.accumulate(gaps[::-1]).sum()) :]] = False
+    return bars[keep]
+
+
+def stored(folder: Path) -> Bars:
+    with klineagg.Lake(folder / "lake/catalog.sqlite", folder / "lake/data", read_only=True) as lake:
+        return lake.bars("XBTUSD", INTERVALS)
+
+
+def assert_same(found: Bars, wanted: Bars) -> None:
+    """Every column of every row, to the last bit; nothing lost, nothing twice."""
+    assert len(found) == len(wanted)
+    for name in wanted.columns:
+        if name == "symbol":
+            continue
+        a, b = found.column(name), wanted.column(name)
+        assert np.array_equal(a.view(f"u{a.dtype.itemsize}"), b.view(f"u{b.dtype.itemsize}")), name
