@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import klineagg
 from klineagg import Bars
 from klineagg.bars import BarFlag
 from klineagg.data import load_bitmex
+from klineagg.errors import ResultError
 
 INTERVALS = ["1s", "1m", "1h"]
 LONG_S = 60
@@ -114,7 +116,8 @@ def expected(paths: list[Path]) -> Bars:
 
 
 def stored(folder: Path) -> Bars:
-    with klineagg.Lake(folder / "lake/catalog.sqlite", folder / "lake/data", read_only=True) as lake:
+    place = folder / "lake"
+    with klineagg.Lake(place / "catalog.sqlite", place / "data", read_only=True) as lake:
         return lake.bars("XBTUSD", INTERVALS)
 
 
@@ -126,3 +129,45 @@ def assert_same(found: Bars, wanted: Bars) -> None:
             continue
         a, b = found.column(name), wanted.column(name)
         assert np.array_equal(a.view(f"u{a.dtype.itemsize}"), b.view(f"u{b.dtype.itemsize}")), name
+
+
+class Writer(threading.Thread):
+    """Appends trades to the files of a followed folder, as a recorder would do it.
+
+    Args:
+        folder: to write to; made.
+        rows: how many trades.
+        seconds: how long to take for them.
+    """
+
+    def __init__(self, folder: Path, rows: int, seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.rows = folder, rows
+        self._seconds = seconds
+        folder.mkdir()
+        self._source = write_trades(folder.parent / "whole", rows)
+        self.paths = [folder / path.name for path in self._source]
+
+    def run(self) -> None:
+        texts = [path.read_bytes() for path in self._source]
+        step = max(sum(map(len, texts)) // 200, 1)
+        for path, text in zip(self.paths, texts, strict=True):
+            with path.open("ab", buffering=0) as file:
+                for start in range(0, len(text), step):  # cuts lines anywhere
+                    file.write(text[start : start + step])
+                    time.sleep(self._seconds / 200)
+
+    def is_stored(self) -> bool:
+        """Whether all of its trades are in the lake's bars."""
+        if self.is_alive():
+            return False
+        if not (self.folder.parent / "lake/catalog.sqlite").exists():
+            return False
+        try:
+            bars = stored(self.folder.parent)
+        except ResultError:  # nothing at all yet
+            return False
+        return int(bars[:, "1h"].trade_count.sum()) >= self.rows
+
+
+FOLLOWED = {"source__kind": '"directory"', "source__paths": '["trades"]', "source__poll_ms": "10"}

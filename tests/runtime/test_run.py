@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from klineagg import Lake
+from klineagg.errors import ControlError
 from klineagg.runtime import Client
 from runtime.runs import (
+    FOLLOWED,
+    Writer,
     assert_same,
     command,
     ended,
@@ -27,11 +36,30 @@ for needed in ("duckdb", "huey", "pyarrow"):
     pytest.importorskip(needed)
 
 
+def answers(config: Path) -> bool:
+    try:
+        with Client(config.parent / "run/klineagg.sock") as client:
+            client.request("status")
+    except ControlError:
+        return False
+    return True
+
+
+def status(config: Path) -> dict[str, Any]:
+    arguments = [sys.executable, "-m", "klineagg", "status", str(config), "--json"]
+    out = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(out.stdout)
+    return found
+
+
 def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
     paths = write_trades(tmp_path / "trades", 30_000)
     config = write_config(tmp_path)
     out = ended(command("run", config, cwd=tmp_path))
     assert "30000 rows read" in out
+    assert_same(stored(tmp_path), expected(paths))
+    again = ended(command("run", config, cwd=tmp_path))  # it goes on behind the last row
+    assert "ended; 0 rows read" in again
     assert_same(stored(tmp_path), expected(paths))
 
 
@@ -39,14 +67,101 @@ def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
     "cycles", [4, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_kill_of_a_run_neither_loses_nor_doubles(tmp_path: Path, cycles: int) -> None:
-    paths = write_trades(tmp_path / "trades", 50_000, files=5)
-    config = write_config(tmp_path)
+    # While trades come, so that there is something at stake at every instant.
+    writer = Writer(tmp_path / "trades", 40_000, cycles * 1.5)
+    config = write_config(tmp_path, **FOLLOWED)
     chance = random.Random(cycles)
+    writer.start()
     for _ in range(cycles):
         with running("run", config, cwd=tmp_path) as process:
-            time.sleep(chance.uniform(0.5, 2.0))
-            if process.poll() is not None:
-                assert process.returncode == 0
+            until(lambda: answers(config))
+            time.sleep(chance.uniform(0.0, 0.6))
             process.kill()
-    ended(command("run", config, cwd=tmp_path))
-    assert_same(stored(tmp_path), expected(paths))
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: not writer.is_alive())
+        until(writer.is_stored)
+        terminated(process)
+    assert_same(stored(tmp_path), expected(writer.paths))
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_that_has_stored_all(tmp_path: Path, kind: signal.Signals) -> None:
+    writer = Writer(tmp_path / "trades", 4_000, 0.1)
+    # An hour: nothing but the end stores it.
+    config = write_config(tmp_path, **FOLLOWED, persist__persistence_interval_ms="3_600_000")
+    writer.start()
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config))
+        until(lambda: not writer.is_alive() and status(config)["rows_read"] == 4_000)
+        found = status(config)
+        assert found["state"] == "running"
+        assert found["process"] == process.pid
+        assert found["persist"] == {
+            "commits": 0, "rows": 0, "failures": 0, "rows_lost": 0, "error": None,
+        }  # fmt: skip
+        process.send_signal(kind)
+        ended(process)
+    assert_same(stored(tmp_path), expected(writer.paths))
+    assert not answers(config)
+
+
+def test_good_changes_are_taken_over_and_bad_ones_refused(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "trades", 2_000, 0.1)
+    config = write_config(tmp_path, **FOLLOWED, persist__persistence_interval_ms="3_600_000")
+    writer.run()
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["rows_read"] == 2_000)
+        text = config.read_text()
+
+        config.write_text(text.replace("3_600_000", "0"))
+        time.sleep(0.5)
+        config.write_text(text.replace("3_600_000", "20") + 'engine.clock = "system"\n')
+        time.sleep(0.5)
+        assert status(config)["persistence_interval_ms"] == 3_600_000
+
+        good = text.replace("3_600_000", "20").replace('"1h"]', '"1h", "4h"]')
+        config.write_text(good)
+        until(lambda: status(config)["persistence_interval_ms"] == 20)
+        assert status(config)["intervals"] == ["1s", "1m", "1h", "4h"]
+        until(lambda: (tmp_path / "lake/catalog.sqlite").exists())
+        with Lake(tmp_path / "lake/catalog.sqlite", tmp_path / "lake/data") as lake:
+            until(lambda: "4h" in lake.intervals())
+        out = terminated(process)
+    line = text.splitlines().index("persist.persistence_interval_ms = 3_600_000") + 1
+    assert f"klineagg.toml:{line}: persist.persistence_interval_ms" in out
+    assert f"klineagg.toml:{len(text.splitlines()) + 1}: engine.clock: it cannot change" in out
+
+
+def test_a_second_engine_is_kept_out(tmp_path: Path) -> None:
+    (tmp_path / "trades").mkdir()
+    config = write_config(tmp_path, **FOLLOWED)
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config))
+        assert "already_running" in ended(command("run", config, cwd=tmp_path), 3)
+        terminated(process)
+
+
+def test_a_lake_that_comes_back_gets_everything(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "trades", 20_000, 2.0)
+    config = write_config(tmp_path, **FOLLOWED)
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config))
+        data = tmp_path / "lake/data"
+        data.mkdir(exist_ok=True)
+        data.rename(tmp_path / "away")
+        data.write_text("no folder")  # so that no file can be written below it
+        writer.start()
+        until(lambda: status(config)["persist"]["failures"] > 1)
+        data.unlink()
+        (tmp_path / "away").rename(data)
+        until(lambda: not writer.is_alive())
+        until(writer.is_stored)
+        assert status(config)["persist"]["error"] is None
+        terminated(process)
+    assert_same(stored(tmp_path), expected(writer.paths))
+
+
+def test_a_source_that_fails_gives_its_exit_code(tmp_path: Path) -> None:
+    config = write_config(tmp_path, source__paths='["no/such.csv"]')
+    assert "file_not_found" in ended(command("run", config, cwd=tmp_path), 3)
+    assert not os.path.exists(tmp_path / "run/klineagg.sock")

@@ -43,9 +43,7 @@ class RuntimeConfig:
     """Where a running engine is found."""
 
     name: str = option("klineagg", name, "of this engine, in the names of its socket and lock")
-    folder: Path = option(
-        "run", folder, "socket and lock: created for its owner alone (0700)"
-    )
+    folder: Path = option("run", folder, "socket and lock: created for its owner alone (0700)")
     shutdown_timeout: str = option(
         "30s", duration, "how long the last rows may take to be stored when it ends"
     )

@@ -80,14 +80,17 @@ class App:
         stack.callback(self.lender.close)
         self.persister = Persister(self.host, lambda: self.lake)
         self.feeder = Feeder(self.host, self._on_end)
-        self.queue = self.tasks = self.timer = None
+        self.queue: PersistQueue | None = None
+        self.tasks: TaskQueue | None = None
+        self.timer: Timer | None = None
         if config.persist.by == "run":
             self._make_tasks()
 
     def _make_tasks(self) -> None:
         config = self.config
-        self.queue = PersistQueue(config.at(config.tasks.broker), self.persister.persist)
-        self.timer = Timer(config.persist.persistence_interval_ms, self.queue.enqueue)
+        queue = PersistQueue(config.at(config.tasks.broker), self.persister.persist)
+        self.queue = queue
+        self.timer = Timer(config.persist.persistence_interval_ms, queue.enqueue)
         self.tasks = TaskQueue(
             lambda: self.config,
             Context(self.lake, config, self.status),
@@ -160,19 +163,21 @@ class App:
     def _store_the_rest(self) -> None:
         patience = seconds(self.config.runtime.shutdown_timeout)
         begin = time.monotonic()
-        while True:
-            try:
-                while self.persister.persist():
-                    pass
-                return
-            except errors.KlineaggError as error:
-                waited = time.monotonic() - begin
-                if self.persister.fenced or waited > patience:
-                    raise
-                if error.name == "snapshot_outstanding" and waited > patience / 2:
-                    self.lender.close()  # whoever has it has had the time to store it
-                _log.warning("not all bars are stored yet: %s", error)
-                time.sleep(0.2)
+        while not self._is_stored(time.monotonic() - begin, patience):
+            time.sleep(0.2)
+
+    def _is_stored(self, waited: float, patience: float) -> bool:
+        try:
+            while self.persister.persist():
+                pass
+        except errors.KlineaggError as error:
+            if self.persister.fenced or waited > patience:
+                raise
+            if error.name == "snapshot_outstanding" and waited > patience / 2:
+                self.lender.close()  # whoever has it has had the time to store it
+            _log.warning("not all bars are stored yet: %s", error)
+            return False
+        return True
 
     def _stop_engine(self) -> None:
         with suppress(errors.EngineError):
