@@ -16,6 +16,7 @@
 #include "klineagg/bus/logged.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
+#include "wal_options.hpp"
 
 namespace py = pybind11;
 
@@ -33,14 +34,6 @@ struct LoggedHandle {
         : publisher(folder, topic, name, type, root, options, log_options) {}
 };
 
-wal::SyncMode sync_mode(const std::string& name) {
-    if (name == "none") return wal::SyncMode::none;
-    if (name == "interval") return wal::SyncMode::interval;
-    if (name == "always") return wal::SyncMode::always;
-    throw Error(ErrorCode::invalid_option,
-                "sync is 'none', 'interval' or 'always', not '" + name + "'", {{"sync", name}});
-}
-
 std::unique_ptr<LoggedHandle> make(const std::string& path, std::int64_t group,
                                    const std::string& topic, const std::string& name,
                                    const std::string& type, std::size_t ring_bytes,
@@ -51,7 +44,7 @@ std::unique_ptr<LoggedHandle> make(const std::string& path, std::int64_t group,
     options.orphan_after = orphan_after_ns;
     options.publishers_max = publishers_max;
     wal::LogOptions log_options;
-    log_options.sync = sync_mode(sync);
+    log_options.sync = sync_mode(sync, "sync");
     const GilReleased released;
     return std::make_unique<LoggedHandle>(bus_folder(path, group), topic, name,
                                           bus::RecordType::parse(type), root, options,

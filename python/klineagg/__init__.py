@@ -37,6 +37,8 @@ _LAZY = {
     "EngineError": "errors",
     "LaneFullError": "errors",
     "SnapshotError": "errors",
+    "Wal": "wal",
+    "WalError": "errors",
 }
 _MODULES = ("conditions", "data", "errors", "io")
 
@@ -55,11 +57,13 @@ if TYPE_CHECKING:
         LakeQueryError,
         LaneFullError,
         SnapshotError,
+        WalError,
     )
     from klineagg.intervals import Interval
     from klineagg.lake import Lake
     from klineagg.report import Report
     from klineagg.symbols import intern, symbol_names
+    from klineagg.wal import Wal
 
 __all__ = [
     "Aggregator",
@@ -77,6 +81,8 @@ __all__ = [
     "SimulatedClock",
     "SnapshotError",
     "SystemClock",
+    "Wal",
+    "WalError",
     "__version__",
     "aggregate",
     "calendar_sessions",

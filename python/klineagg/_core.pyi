@@ -52,6 +52,15 @@ from klineagg._core_bus import (
 from klineagg._core_bus import (
     bus_topics as bus_topics,
 )
+from klineagg._core_wal import (
+    Wal as Wal,
+)
+from klineagg._core_wal import (
+    WalReader as WalReader,
+)
+from klineagg._core_wal import (
+    wal_segments as wal_segments,
+)
 
 __version__: Final[str]
 PARTIAL_BAR_SIZE: Final[int]  # bytes

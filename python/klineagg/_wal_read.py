@@ -1,0 +1,178 @@
+"""What is in a write-ahead log: its records, its segments, its damages."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import _core, errors
+from klineagg._options import invalid, time_ns
+from klineagg._wal_content import TRADE_DTYPE, WalContent, WalDamage, WalRecord, WalSegment
+
+__all__ = ["inspect", "replay", "trades"]
+
+_BATCH_ROWS: Final = 65_536
+_INT64: Final = np.iinfo(np.int64)
+_SEQUENCE_MAX: Final = 2**64 - 1
+
+
+def replay(
+    path: str | os.PathLike[str],
+    from_seq: int | None = None,
+    to_seq: int | None = None,
+    topics: str | Iterable[str] | None = None,
+    start: Any = None,
+    end: Any = None,
+    speed: float | None = None,
+    *,
+    salvage: bool = False,
+    damages: list[WalDamage] | None = None,
+) -> Iterator[WalRecord]:
+    """The records of a log in their order, in bounded memory; also while it is written.
+
+    Ends with the last record that the writer has given to the operating system by then.
+
+    Args:
+        path: the directory of the log.
+        from_seq: the first sequence number; None: the oldest that there is.
+        to_seq: the last one, included; None: all.
+        topics: only these, one or several of :data:`klineagg.wal.TOPICS`; None: all.
+        start: the earliest time of appending (datetime64, datetime, ISO text or ns, UTC).
+        end: where the time of appending ends, not included.
+        speed: how many times as fast as it was appended: 1 takes as long as it took then. None:
+            as fast as it can be read.
+        salvage: go on behind damage instead of raising.
+        damages: a list that gets what ``salvage`` went past.
+
+    Yields:
+        :class:`WalRecord`. Trades that follow each other come as one, of up to 65,536 rows or a
+        few more; with ``speed`` as they were appended.
+
+    Raises:
+        WalDamagedError: ``wal_damaged``, at the place; ``fields`` has the range that is lost.
+        WalError: ``wal_range`` when ``from_seq`` is older than the log, ``wal_io``,
+            ``wal_format``, ``wal_record`` for a topic that there is not.
+        OptionError: ``invalid_option``.
+    """
+    if speed is not None and not speed > 0:
+        raise invalid("speed", speed, "above 0")
+    reader = _open(path, from_seq, to_seq, topics, start, end, salvage)
+    return _records(reader, speed, damages)
+
+
+def trades(
+    path: str | os.PathLike[str],
+    from_seq: int | None = None,
+    to_seq: int | None = None,
+    start: Any = None,
+    end: Any = None,
+    *,
+    salvage: bool = False,
+    damages: list[WalDamage] | None = None,
+) -> Iterator[NDArray[np.void]]:
+    """The trades of a log in batches, for :func:`klineagg.aggregate`; see :func:`replay`.
+
+    Yields:
+        Arrays of :data:`klineagg.wal.TRADE_DTYPE`.
+    """
+    found = replay(path, from_seq, to_seq, "trade", start, end, salvage=salvage, damages=damages)
+    return (record.trades for record in found if record.trades is not None)
+
+
+def inspect(path: str | os.PathLike[str]) -> WalContent:
+    """Reads a whole log and changes nothing; goes past damage.
+
+    Args:
+        path: the directory of the log.
+
+    Raises:
+        WalError: ``wal_io`` when it cannot be read, ``wal_format`` for another version.
+    """
+    where = os.fspath(path)
+    _check_directory(where)
+    segments = tuple(
+        WalSegment(**{**one, "created": np.datetime64(one["created"], "ns")})
+        for one in _core.wal_segments(where)
+    )
+    records: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    first = last = 0
+    began: np.datetime64
+    ended: np.datetime64
+    began = ended = np.datetime64("NaT", "ns")
+    reader = _open(where, None, None, None, None, None, True)
+    while (found := reader.next(TRADE_DTYPE, 1)) is not None:
+        topic, one, last, ns, data = found
+        records[topic] = records.get(topic, 0) + last - one + 1
+        sizes[topic] = sizes.get(topic, 0) + (data.nbytes if topic == "trade" else len(data))
+        ended = np.datetime64(ns, "ns")
+        if not first:
+            first, began = one, ended
+    return WalContent(
+        where, segments, records, sizes, first, last, began, ended,
+        tuple(WalDamage(*one) for one in reader.damages()), reader.torn_bytes, reader.is_sealed,
+    )  # fmt: skip
+
+
+def _open(
+    path: str | os.PathLike[str],
+    from_seq: int | None,
+    to_seq: int | None,
+    topics: str | Iterable[str] | None,
+    start: Any,
+    end: Any,
+    salvage: bool,
+) -> _core.WalReader:
+    where = os.fspath(path)
+    _check_directory(where)
+    for name, value in (("from_seq", from_seq), ("to_seq", to_seq)):
+        if value is not None and not 0 <= value <= _SEQUENCE_MAX:
+            raise invalid(name, value, "a sequence number, from 1 on")
+    return _core.WalReader(
+        where,
+        from_seq=from_seq or 0,
+        to_seq=_SEQUENCE_MAX if to_seq is None else to_seq,
+        topics=[topics] if isinstance(topics, str) else list(topics or ()),
+        start=_INT64.min if start is None else time_ns(start, "start"),
+        end=_INT64.max if end is None else time_ns(end, "end"),
+        salvage=salvage,
+    )
+
+
+def _check_directory(path: str) -> None:
+    if not os.path.isdir(path):
+        text = f"there is no log: {path} is no directory"
+        raise errors.make("wal_io", text, hint="give the directory of the log", path=path)
+
+
+def _records(
+    reader: _core.WalReader, speed: float | None, damages: list[WalDamage] | None
+) -> Iterator[WalRecord]:
+    begin = time.monotonic()
+    origin: int | None = None
+    rows = _BATCH_ROWS if speed is None else 1
+    told = 0
+    while True:
+        found = reader.next(TRADE_DTYPE, rows)
+        if damages is not None:
+            lost = reader.damages()
+            damages += [WalDamage(*one) for one in lost[told:]]
+            told = len(lost)
+        if found is None:
+            return
+        topic, first, last, ns, data = found
+        if speed is not None:
+            origin = ns if origin is None else origin
+            left = begin + (ns - origin) / 1e9 / speed - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+        when = np.datetime64(ns, "ns")
+        if topic == "trade":
+            yield WalRecord(topic, first, last, when, trades=data)
+        else:
+            yield WalRecord(topic, first, last, when, data=data)

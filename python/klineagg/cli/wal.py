@@ -1,0 +1,256 @@
+"""``klineagg wal``: what is in a write-ahead log, whether it is whole, and its records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from klineagg.cli.options import HelpFormatter, add_common
+from klineagg.cli.output import BAD_INPUT, OK, Output
+
+if TYPE_CHECKING:
+    from klineagg.wal import WalContent, WalDamage, WalRecord
+
+__all__ = ["add_parser"]
+
+_EPILOG: Final = """\
+examples:
+  klineagg wal inspect log                 (segments, records, times)
+  klineagg wal verify log && echo whole    (reads every byte; exit code 3: damaged)
+  klineagg wal replay log --topic command --json
+  klineagg wal replay log --from 1000 --to 2000
+  klineagg wal replay log -i 1m -o bars.parquet    (bars of its trades)
+
+A log may be looked at while it is written. Bytes behind its last record that are none (a writer
+was killed, or is at work) are no damage: they were never accepted, and opening cuts them off.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "wal",
+        help="write-ahead logs: what is in them, whether they are whole, their records",
+        description="Looks at a write-ahead log and changes nothing.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    inspect = actions.add_parser("inspect", help="segments, records by topic, times")
+    inspect.set_defaults(run=run_inspect)
+    verify = actions.add_parser("verify", help="reads all of it; exit code 3 when it is damaged")
+    verify.add_argument(
+        "--salvage",
+        action="store_true",
+        help="exit code 0 as long as something can be read, whatever is lost",
+    )
+    verify.set_defaults(run=run_verify)
+    replay = actions.add_parser(
+        "replay", help="its records, or bars of its trades", formatter_class=HelpFormatter
+    )
+    _add_replay(replay)
+    replay.set_defaults(run=run_replay)
+    for action in (inspect, verify, replay):
+        action.add_argument("path", metavar="FOLDER", help="of the log")
+        add_common(action)
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", type=int, dest="first", metavar="N", help="first record")
+    parser.add_argument("--to", type=int, dest="last", metavar="N", help="last record, included")
+    parser.add_argument("--topic", action="append", metavar="NAME", help="only this; repeatable")
+    parser.add_argument("--start", metavar="TIME", help="earliest time of appending, UTC")
+    parser.add_argument("--end", metavar="TIME", help="where it ends, not included")
+    parser.add_argument(
+        "--speed", type=float, metavar="X", help="times as fast as it was appended (default: all)"
+    )
+    parser.add_argument(
+        "--salvage", action="store_true", help="go on behind damage, and tell what is lost"
+    )
+    parser.add_argument(
+        "-i", "--intervals", metavar="LIST", help="bars of the trades instead of the records"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the bars go (with -i)")
+
+
+def run_inspect(arguments: argparse.Namespace, output: Output) -> int:
+    """Shows what is in a log; returns the exit code."""
+    from klineagg.wal import inspect
+
+    content = inspect(arguments.path)
+    output.result(_values(content), _text(content))
+    return OK
+
+
+def run_verify(arguments: argparse.Namespace, output: Output) -> int:
+    """Reads all of a log; returns the exit code."""
+    from klineagg.wal import inspect
+
+    content = inspect(arguments.path)
+    whole = not content.damages
+    readable = bool(content.records) and arguments.salvage
+    code = OK if whole or readable else BAD_INPUT
+    total = sum(content.records.values())
+    lines = [str(damage) for damage in content.damages]
+    if whole:
+        lines.append(f"{content.path}: {total:,} records, no damage")
+    else:
+        lines.append(f"{content.path}: {content.lost_records:,} records lost, {total:,} readable")
+    if content.torn_bytes:
+        lines.append(f"{content.torn_bytes:,} bytes behind the last record were never whole")
+    output.result({**_values(content), "whole": whole, "exit_code": code}, "\n".join(lines))
+    return code
+
+
+def run_replay(arguments: argparse.Namespace, output: Output) -> int:
+    """Prints records, or makes bars; returns the exit code."""
+    from klineagg import errors
+
+    if arguments.intervals is None and arguments.output is not None:
+        text = "-o is for bars; name their intervals with -i"
+        raise errors.make("invalid_option", text, option="output")
+    if arguments.intervals is not None and (arguments.topic or arguments.speed):
+        text = "-i reads the trades as fast as it can; --topic and --speed are for records"
+        raise errors.make("invalid_option", text, option="intervals")
+    lost: list[WalDamage] = []
+    code = (_bars if arguments.intervals is not None else _records)(arguments, output, lost)
+    for damage in lost:
+        output.say(str(damage))
+    return code
+
+
+def _records(arguments: argparse.Namespace, output: Output, lost: list[WalDamage]) -> int:
+    from klineagg.wal import replay
+
+    # Records are one JSON object a line: a log does not fit into memory.
+    for record in replay(
+        arguments.path, arguments.first, arguments.last, arguments.topic, arguments.start,
+        arguments.end, arguments.speed, salvage=arguments.salvage, damages=lost,
+    ):  # fmt: skip
+        for line in _lines(record, json_lines=output.json):
+            sys.stdout.write(line + "\n")
+        if arguments.speed is not None:
+            sys.stdout.flush()
+    return OK
+
+
+def _bars(arguments: argparse.Namespace, output: Output, lost: list[WalDamage]) -> int:
+    import klineagg
+    from klineagg import terminal
+    from klineagg.io.barfiles import format_for, write_bars
+    from klineagg.wal import trades
+
+    if arguments.output is not None:
+        format_for(arguments.output, None)  # a wrong name is told before the work, not after
+    bars = klineagg.aggregate(
+        trades(
+            arguments.path, arguments.first, arguments.last, arguments.start, arguments.end,
+            salvage=arguments.salvage, damages=lost,
+        ),
+        arguments.intervals,
+        on_bad="count",
+    )  # fmt: skip
+    report = bars.report
+    assert report is not None
+    if arguments.output is not None:
+        write_bars(bars, arguments.output)
+    rejected = sum(report.rejected.values())
+    output.note(f"{report.offered:,} trades ({rejected:,} rejected) -> {len(bars):,} bars")
+    if output.json and arguments.output == "-":
+        return OK
+    values = {
+        "path": arguments.path,
+        "output": arguments.output,
+        "rows": len(bars),
+        "report": report.to_dict(),
+        "damages": [_damage(one) for one in lost],
+    }
+    shown = arguments.output is None and not output.json
+    output.result(values, terminal.table(bars) if shown else "")
+    return OK
+
+
+def _lines(record: WalRecord, *, json_lines: bool) -> list[str]:
+    when = str(record.time)
+    if record.trades is None:
+        data = record.data or b""
+        if not json_lines:
+            return [f"{record.first} {when} {record.topic} {_shown(data)}"]
+        one = {"sequence": record.first, "time": when, "topic": record.topic}
+        try:
+            return [json.dumps({**one, "text": data.decode("utf-8")})]
+        except UnicodeDecodeError:
+            return [json.dumps({**one, "hex": data.hex()})]
+    from klineagg.symbols import symbol_names
+
+    ids = record.trades["symbol"].tolist()
+    known = sorted({one for one in ids if one >= 0})
+    named: dict[int, str | None] = dict(zip(known, symbol_names(known), strict=True))
+    names = [named.get(one) for one in ids]
+    lines = []
+    for number, (row, name) in enumerate(zip(record.trades, names, strict=True), record.first):
+        price, quantity = float(row["price"]), float(row["quantity"])
+        if json_lines:
+            trade = {
+                "sequence": number, "time": when, "topic": "trade", "symbol": name,
+                "trade_time": str(row["time"]), "price": repr(price), "quantity": repr(quantity),
+                "side": int(row["side"]), "first_trade_id": int(row["first_trade_id"]),
+                "last_trade_id": int(row["last_trade_id"]), "flags": int(row["flags"]),
+            }  # fmt: skip
+            lines.append(json.dumps(trade))
+        else:
+            side = "buy" if row["side"] > 0 else "sell"
+            lines.append(f"{number} {when} trade {name} {row['time']} {price} {quantity} {side}")
+    return lines
+
+
+def _shown(data: bytes) -> str:
+    text = data[:80].decode("utf-8", "backslashreplace")
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return plain if len(data) <= 80 else f"{plain}... ({len(data):,} bytes)"
+
+
+def _damage(one: WalDamage) -> dict[str, Any]:
+    return {
+        "path": one.path, "offset": one.offset, "bytes": one.bytes,
+        "first": one.first, "last": one.last, "records": one.records,
+    }  # fmt: skip
+
+
+def _values(content: WalContent) -> dict[str, Any]:
+    return {
+        "path": content.path,
+        "log": content.segments[-1].log if content.segments else None,
+        "fsync": content.segments[-1].fsync if content.segments else None,
+        "first": content.first,
+        "last": content.last,
+        "start": str(content.start),
+        "end": str(content.end),
+        "records": content.records,
+        "payload_bytes": content.bytes,
+        "segments": [
+            {"path": one.path, "first": one.first, "bytes": one.bytes, "created": str(one.created)}
+            for one in content.segments
+        ],
+        "sealed": content.is_sealed,
+        "torn_bytes": content.torn_bytes,
+        "lost_records": content.lost_records,
+        "damages": [_damage(one) for one in content.damages],
+    }
+
+
+def _text(content: WalContent) -> str:
+    values = _values(content)
+    lines = [f"log {content.path} ({values['log']})"]
+    lines.append(f"records {content.first} ... {content.last}, {content.start} ... {content.end}")
+    lines += [f"  {topic:<12} {count:>15,}" for topic, count in content.records.items()]
+    size = sum(one.bytes for one in content.segments)
+    closed = "closed" if content.is_sealed else "not closed"
+    lines.append(f"{len(content.segments)} segments, {size:,} bytes, {closed}")
+    lines += [f"  {one.path}  {one.created}  fsync={one.fsync}" for one in content.segments]
+    if content.torn_bytes:
+        lines.append(f"{content.torn_bytes:,} bytes behind the last record were never whole")
+    lines += [f"DAMAGED {damage}" for damage in content.damages]
+    return "\n".join(lines)
