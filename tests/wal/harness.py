@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from klineagg import Wal, intern, symbol_names
 from klineagg.wal import TRADE_DTYPE, WalRecord, replay
 
-SMALL = {"segment_bytes": 1 << 14, "ring_bytes": 1 << 14}
+SMALL: dict[str, Any] = {"segment_bytes": 1 << 14, "ring_bytes": 1 << 14}
 
 # Appends numbered records for as long as it lives, and says which ones were accepted.
 WRITER = """

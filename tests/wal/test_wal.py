@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_any_bytes_like_object_is_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, SMALL, {"ring_bytes": 4096}])
-def test_trades_come_back_bit_for_bit(tmp_path: Path, options: dict[str, int]) -> None:
+def test_trades_come_back_bit_for_bit(tmp_path: Path, options: dict[str, Any]) -> None:
     trades = edge_trades()
     with Wal(tmp_path, **options) as wal:
         assert wal.append_trades(trades[:1500]) == 1500
