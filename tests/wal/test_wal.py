@@ -50,12 +50,13 @@ def test_records_come_back_as_they_were(tmp_path: Path, fsync: str) -> None:
 
 
 def test_any_bytes_like_object_is_a_record(tmp_path: Path) -> None:
-    array = np.arange(5.0)
+    array, strided = np.arange(5.0), memoryview(b"0123456789")[::2]
+    offered: list[Any] = [bytearray(b"ab"), memoryview(b"cd"), array]
     with Wal(tmp_path) as wal:
-        for data in (bytearray(b"ab"), memoryview(b"cd"), array):
+        for data in offered:
             wal.append("application", data)
         with pytest.raises(errors.WalError, match="contiguous"):
-            wal.append("application", np.arange(10)[::2])
+            wal.append("application", strided)
     assert [one.data for one in read(tmp_path)] == [b"ab", b"cd", array.tobytes()]
 
 
