@@ -160,3 +160,9 @@ def test_the_command_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFix
     assert failed["error"]["fields"]["line"] == 2
     assert run("config", "init") == 0
     assert capsys.readouterr().out.strip() == default_text().strip()
+
+
+def test_the_document_shows_what_init_writes() -> None:
+    document = Path(__file__).resolve().parents[2] / "docs/CONFIG.md"
+    block = document.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```\n")[0]
+    assert block == default_text()
