@@ -1,7 +1,8 @@
 """``python -m klineagg.demo``: the main job on the real trades that come with the package.
 
 Trades become bars of several intervals, which are shown in the terminal as candles and as a table,
-checked in three ways, and written to a folder as a Parquet file and a picture.
+checked in three ways, and written to a folder as a Parquet file and a picture. Then the same trades
+go through a live engine into a lake, which a second process asks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from klineagg import terminal
 from klineagg._bars_extras import require
+from klineagg._demo_live import show_live
 from klineagg.aggregation import Aggregator, aggregate
 from klineagg.bars import Bars
 from klineagg.data import BITMEX_COVERAGE, load_bitmex
@@ -131,6 +133,12 @@ def _run(folder: Path, style: Style, say: Callable[[str], None]) -> int:
     except OSError as problem:
         say(f"cannot write to {folder}: {problem.strerror or problem}")
         return 1
+
+    say(_heading("5. Live engine, lake, second process", style))
+    same = show_live(trades, bars, folder, say)
+    if same is not None:
+        say(f"{'ok  ' if same else 'FAIL'}  the lake holds the {_TABLE} bars from above")
+        good = good and same
     say(_heading("Next", style))
     _say_next(table, say)
     return 0 if good else 1

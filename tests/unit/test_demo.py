@@ -58,8 +58,9 @@ def test_it_shows_trades_bars_and_checks(shown: tuple[str, Path]) -> None:
     assert re.search(r"2018-01-01 00:00:00 +13873.0 +13920.0 +13596.0 +13670.5 +32834682 ", text)
     assert re.search(r"2018-01-01 10:00:00 +13605.5 +13617.0 +13455.5 +13579.5 +9644750 ", text)
     assert "XBTUSD 15m" in text
-    assert len(re.findall(r"^ok ", text, re.M)) == 3
     assert "FAIL" not in text
+    checks = re.findall(r"^ok +(.*)", text, re.M)
+    assert len(checks) == 3 + ("the lake holds the 1h bars from above" in checks)
     assert "\x1b[" not in text, "colours belong on a terminal only"
     assert max(map(len, text.splitlines())) <= 100
 
@@ -85,6 +86,15 @@ def test_the_picture_is_a_png_with_candles_in_both_colours(shown: tuple[str, Pat
     green, red = (image[..., 1] - image[..., 0] > 0.3), (image[..., 0] - image[..., 1] > 0.3)
     assert green.sum() > 5_000
     assert red.sum() > 5_000
+
+
+def test_a_second_process_reads_the_lake(shown: tuple[str, Path]) -> None:
+    pytest.importorskip("duckdb_extension_ducklake")
+    text, folder = shown
+    assert re.search(r"2018-01-01 10:00 +13605.5 +13617.0 +13455.5 +13579.5 +9644750 ", text)
+    with klineagg.Lake(folder / "lake", read_only=True) as lake:
+        found = lake.bars("XBTUSD", "1h")
+    assert found.trade_count.sum() == 89_728
 
 
 def test_it_says_which_extras_are_missing(tmp_path: Path) -> None:
