@@ -15,8 +15,12 @@ from typing import Any
 import pytest
 
 from klineagg import Lake
+from klineagg.config import load
+from klineagg.data import load_bitmex
 from klineagg.errors import ControlError
 from klineagg.runtime import Client
+from klineagg.runtime.host import pack_state
+from klineagg.runtime.setup import CONSUMER, claim, make_engine, open_lake
 from runtime.runs import (
     FOLLOWED,
     Writer,
@@ -64,7 +68,7 @@ def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cycles", [4, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
+    "cycles", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_kill_of_a_run_neither_loses_nor_doubles(tmp_path: Path, cycles: int) -> None:
     # While trades come, so that there is something at stake at every instant.
@@ -165,3 +169,53 @@ def test_a_source_that_fails_gives_its_exit_code(tmp_path: Path) -> None:
     config = write_config(tmp_path, source__paths='["no/such.csv"]')
     assert "file_not_found" in ended(command("run", config, cwd=tmp_path), 3)
     assert not os.path.exists(tmp_path / "run/klineagg.sock")
+
+
+def test_standard_input_that_stays_open_is_stored_at_the_end(tmp_path: Path) -> None:
+    paths = write_trades(tmp_path / "trades", 3_000, files=1)
+    config = write_config(tmp_path, source__kind='"stdin"')
+    with subprocess.Popen(
+        [sys.executable, "-m", "klineagg", "run", str(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(paths[0].read_text())
+            process.stdin.flush()
+            until(lambda: answers(config) and status(config)["rows_read"] == 3_000)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            assert process.returncode == 0, process.stdout.read()
+        finally:
+            process.kill()
+    assert_same(stored(tmp_path), expected(paths))
+
+
+def test_an_engine_that_is_gone_cannot_commit_behind_its_successor(tmp_path: Path) -> None:
+    (tmp_path / "trades").mkdir()
+    config = load(write_config(tmp_path))
+    trades = load_bitmex()
+    with open_lake(config) as lake:
+        assert claim(lake, config) is None
+        with make_engine(config) as old, old.producer() as producer:
+            producer.push(trades[:10_000])
+            with old.take(CONSUMER, checkpoint=True) as first:
+                state = pack_state({"row": 10_000}, first.checkpoint or b"")
+                assert lake.commit(first, CONSUMER, state).applied
+            producer.push(trades[10_000:20_000])
+            late = old.take(CONSUMER)  # somebody still has it when its engine is gone
+            assert len(late.closed)
+            found = claim(lake, config)
+            assert found is not None
+            assert found[0] == {"row": 10_000}
+            assert not lake.commit(late, CONSUMER).applied
+            with make_engine(config) as unborn:
+                assert unborn.take(CONSUMER).id > late.id
+            new = make_engine(config)
+            assert new.restore(found[1]) == 1
+            with new, new.take(CONSUMER) as fresh:
+                assert lake.commit(fresh, CONSUMER).applied

@@ -58,7 +58,7 @@ def test_a_worker_needs_the_configuration_to_say_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("both", [False, True], ids=["worker", "worker-and-engine"])
 @pytest.mark.parametrize(
-    "cycles", [4, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
+    "cycles", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_kill_of_a_worker_neither_loses_nor_doubles(
     tmp_path: Path, cycles: int, both: bool
