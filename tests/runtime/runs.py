@@ -19,7 +19,7 @@ import klineagg
 from klineagg import Bars
 from klineagg.bars import BarFlag
 from klineagg.data import load_bitmex
-from klineagg.errors import ResultError
+from klineagg.errors import LakeError, ResultError
 
 INTERVALS = ["1s", "1m", "1h"]
 LONG_S = 60
@@ -165,7 +165,7 @@ class Writer(threading.Thread):
             return False
         try:
             bars = stored(self.folder.parent)
-        except ResultError:  # nothing at all yet
+        except (LakeError, ResultError):  # it is being made, or has nothing yet
             return False
         return int(bars[:, "1h"].trade_count.sum()) >= self.rows
 
