@@ -96,7 +96,7 @@ def load(connection: Any, extension: str) -> None:
         if extension == "httpfs":
             # It copies the keys of the environment into settings, which every query can read.
             for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
-                connection.execute(f"SET {setting} = ''")
+                connection.execute(f"SET GLOBAL {setting} = ''")
     except duckdb.Error as error:
         package = f"duckdb-extension-{extension.replace('_', '-')}"
         text = f"DuckDB {duckdb.__version__} has no extension {extension}: {error}"
