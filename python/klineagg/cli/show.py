@@ -14,7 +14,7 @@ from klineagg.cli.reading import bars_of
 if TYPE_CHECKING:
     from klineagg.bars import Bars
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "row_of"]
 
 _EPILOG: Final = """\
 examples:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.start is not None or arguments.end is not None:
         bars = bars.between(arguments.start, arguments.end)
     if output.json:
-        output.result({"rows": len(bars), "bars": [_row(bar) for bar in bars]})
+        output.result({"rows": len(bars), "bars": [row_of(bar) for bar in bars]})
         return OK
     style = terminal.Style.of(sys.stdout, width=arguments.width, height=arguments.height)
     pictures = []
@@ -91,7 +91,7 @@ def _load(arguments: argparse.Namespace, output: Output) -> Bars:
     return bars_of(arguments, output)[0]
 
 
-def _row(bar: Any) -> dict[str, Any]:
+def row_of(bar: Any) -> dict[str, Any]:
     """A bar for JSON: times as ISO 8601, missing numbers as null."""
     out: dict[str, Any] = {}
     for name, value in bar._asdict().items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg.cli.aggregate import add_bars
+from klineagg.cli.lake import is_lake
 from klineagg.cli.options import HelpFormatter, add_common, add_input
 from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output
 from klineagg.cli.reading import bars_of
@@ -24,6 +25,8 @@ examples:
   klineagg verify bars.parquet XBTUSD_60.csv --symbol XBTUSD
   klineagg verify BTCUSDT-trades-2024-01-01.zip BTCUSDT-1m-2024-01-01.zip
                                      (trades are aggregated first, to the interval of THEIRS)
+  klineagg verify lake BTCUSDT-1m-2024-01.zip --coverage 2024-01-01..2024-02-01
+                                     (closed bars of a lake; without --coverage all of them)
   klineagg verify coin-m.parquet BTCUSD_PERP-1h-2024-01.zip \\
         --skip quote_volume,taker_buy_quote_volume
 
@@ -56,7 +59,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("bars", metavar="BARS", help="bars (or trades, which are aggregated first)")
+    parser.add_argument("bars", metavar="BARS", help="bars, a lake, or trades (aggregated first)")
     parser.add_argument("theirs", nargs="+", metavar="THEIRS", help="K-lines of the exchange")
     parser.add_argument(
         "-i",
@@ -96,8 +99,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from klineagg.io.klines import read_klines
     from klineagg.io.matching import has_series
 
-    if is_bars_file(arguments.bars):
-        bars = read_bars(arguments.bars)
+    lake = is_lake(arguments.bars)
+    if lake or is_bars_file(arguments.bars):
+        bars = _of_lake(arguments) if lake else read_bars(arguments.bars)
         theirs = read_klines(*arguments.theirs, keep=lambda *names: has_series(bars, *names))
     else:
         theirs = read_klines(*arguments.theirs)
@@ -119,6 +123,16 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         why = "the two do not overlap in time" if theirs else "no member is of a series of BARS"
         output.say(f"error: nothing to compare: {why}")
     return code
+
+
+def _of_lake(arguments: argparse.Namespace) -> Bars:
+    """The closed bars of a lake, of the times that were asked for."""
+    from klineagg.lake import Lake
+
+    symbols = None if arguments.symbol is None else arguments.symbol.split(",")
+    start, end = arguments.coverage or (None, None)
+    with Lake(arguments.bars, read_only=True) as lake:
+        return lake.bars(symbols, arguments.intervals, start, end, include_open=False)
 
 
 def _aggregated(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
