@@ -113,7 +113,7 @@ def run_info(arguments: argparse.Namespace, output: Output) -> int:
         snapshots = lake.snapshots()
         with lake._session.cursor() as cursor:
             known, _ = fences(cursor)
-    consumers = {
+    consumers: dict[str, dict[str, Any]] = {
         name: {
             "id": list(fence.id),
             "position": fence.position,
