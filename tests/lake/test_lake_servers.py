@@ -85,6 +85,11 @@ def test_three_processes_deliver_the_same_snapshots(place: tuple[str, str | None
         assert lake.checkpoint() == (b"(1, 6)", 600)
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["sqlite", *(pytest.param(one, marks=pytest.mark.slow) for one in ("postgres", "postgres+s3"))],
+    indirect=True,
+)
 def test_every_stack_commits_reads_travels_and_maintains(place: tuple[str, str | None]) -> None:
     catalog, data = place
     model = Model()
