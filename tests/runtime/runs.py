@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,8 @@ import klineagg
 from klineagg import Bars
 from klineagg.bars import BarFlag
 from klineagg.data import load_bitmex
-from klineagg.errors import LakeError, ResultError
+from klineagg.errors import ControlError, LakeError, ResultError
+from klineagg.runtime import Client
 
 INTERVALS = ["1s", "1m", "1h"]
 LONG_S = 60
@@ -171,3 +173,19 @@ class Writer(threading.Thread):
 
 
 FOLLOWED = {"source__kind": '"directory"', "source__paths": '["trades"]', "source__poll_ms": "10"}
+
+
+def answers(config: Path) -> bool:
+    try:
+        with Client(config.parent / "run/klineagg.sock") as client:
+            client.request("status")
+    except ControlError:
+        return False
+    return True
+
+
+def status(config: Path) -> dict[str, Any]:
+    arguments = [sys.executable, "-m", "klineagg", "status", str(config), "--json"]
+    out = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(out.stdout)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -10,25 +9,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from klineagg import Lake
 from klineagg.config import load
 from klineagg.data import load_bitmex
-from klineagg.errors import ControlError
-from klineagg.runtime import Client
 from klineagg.runtime.host import pack_state
 from klineagg.runtime.setup import CONSUMER, claim, make_engine, open_lake
 from runtime.runs import (
     FOLLOWED,
     Writer,
+    answers,
     assert_same,
     command,
     ended,
     expected,
     running,
+    status,
     stored,
     terminated,
     until,
@@ -38,22 +36,6 @@ from runtime.runs import (
 
 for needed in ("duckdb", "huey", "pyarrow"):
     pytest.importorskip(needed)
-
-
-def answers(config: Path) -> bool:
-    try:
-        with Client(config.parent / "run/klineagg.sock") as client:
-            client.request("status")
-    except ControlError:
-        return False
-    return True
-
-
-def status(config: Path) -> dict[str, Any]:
-    arguments = [sys.executable, "-m", "klineagg", "status", str(config), "--json"]
-    out = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(out.stdout)
-    return found
 
 
 def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:

@@ -11,18 +11,19 @@ import pytest
 from runtime.runs import (
     FOLLOWED,
     Writer,
+    answers,
     assert_same,
     command,
     ended,
     expected,
     running,
+    status,
     stored,
     terminated,
     until,
     write_config,
     write_trades,
 )
-from runtime.test_run import answers, status
 
 for needed in ("duckdb", "huey", "pyarrow"):
     pytest.importorskip(needed)
