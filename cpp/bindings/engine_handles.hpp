@@ -23,6 +23,7 @@ public:
         : ForkGuarded(std::move(producer)), timeout_ns(timeout) {}
 
     std::atomic<DurationNs> timeout_ns;  // of calls that name none
+    pybind11::object extend = pybind11::none();  // makes the tables of the intervals longer
 };
 
 inline pybind11::bytes bytes_of(const std::vector<std::byte>& bytes) {

@@ -97,6 +97,11 @@ py::dict reconfigure(EngineHandle& self, const py::dict& given, DurationNs timeo
     return out;
 }
 
+void replace_tables(EngineHandle& self, const std::vector<Interval>& tables, TimeNs open,
+                    TimeNs close) {
+    self->replace_tables(tables, {open, close});
+}
+
 py::dict bars(EngineHandle& self, std::int32_t symbol, int output) {
     std::shared_ptr<const BarTable> table;
     Engine& engine = self.get();
@@ -267,6 +272,8 @@ void register_engine(py::module_& module) {
         .def("drain", [](EngineHandle& self) { self->drain(); }, ReleaseGil())
         .def("interval_names", &names_of, "By the numbers that rows name, all there ever were.")
         .def("reconfigure", &reconfigure, py::arg("change"), py::arg("timeout_ns"))
+        .def("replace_tables", &replace_tables, py::arg("tables"), py::arg("open"),
+             py::arg("close"), ReleaseGil())
         .def("bars", &bars, py::arg("symbol"), py::arg("output"))
         .def("warm_start", &warm_start, py::arg("columns"), py::arg("series"))
         .def("stats",

@@ -188,7 +188,13 @@ PyObject* push_one(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         void* const held = reinterpret_cast<py::detail::instance*>(self)->simple_value_holder[0];
         const auto& handle = *static_cast<const ProducerHandle*>(held);
         // It never waits, so the GIL is kept: to give it up would cost more than the push.
-        const PushOne outcome = handle.get().push_one(symbol, trade);
+        PushOne outcome = handle.get().push_one(symbol, trade);
+        if (outcome == PushOne::beyond_tables) [[unlikely]] {
+            handle.extend(trade.time);  // throws when it cannot
+            outcome = handle.get().push_one(symbol, trade);
+            if (outcome == PushOne::beyond_tables)
+                throw Error(ErrorCode::engine_state, "the engine of this producer is gone");
+        }
         if (outcome == PushOne::full) [[unlikely]]
             return PyBool_FromLong(wait_with_one(handle, symbol, trade) ? 1 : 0);
         return PyBool_FromLong(outcome == PushOne::queued ? 1 : 0);
@@ -215,6 +221,10 @@ void register_engine_producer(py::module_& module) {
             "timeout_ns", [](const ProducerHandle& self) { return self.timeout_ns.load(); },
             [](ProducerHandle& self, DurationNs timeout_ns) { self.timeout_ns.store(timeout_ns); },
             "How long a call that names no timeout waits for room.")
+        .def_property(
+            "extend", [](const ProducerHandle& self) { return self.extend; },
+            [](ProducerHandle& self, py::object extend) { self.extend = std::move(extend); },
+            "Called with the time of a single trade that lies beyond the tables of the intervals.")
         .def("push", &push, py::arg("chunk"), py::arg("return_rejected"), py::arg("timeout_ns"))
         .def("flush", &flush, py::arg("timeout_ns"),
              "Whether all that was pushed before is applied.")

@@ -20,7 +20,8 @@ namespace {
 
 using TimeArray = py::array_t<std::int64_t, py::array::c_style>;
 
-Interval make_table(std::string name, const TimeArray& opens, const TimeArray& closes) {
+Interval make_table(std::string name, const TimeArray& opens, const TimeArray& closes,
+                    DurationNs grid_ns) {
     if (opens.ndim() != 1 || closes.ndim() != 1 || opens.shape(0) != closes.shape(0)) {
         throw Error(ErrorCode::invalid_session_table,
                     "sessions '" + name +
@@ -34,7 +35,7 @@ Interval make_table(std::string name, const TimeArray& opens, const TimeArray& c
     for (py::ssize_t row = 0; row < opens.shape(0); ++row) {
         spans[static_cast<std::size_t>(row)] = {open(row), close(row)};
     }
-    return Interval::table(std::move(name), std::move(spans));
+    return Interval::table(std::move(name), std::move(spans), grid_ns);
 }
 
 std::pair<TimeArray, TimeArray> table_arrays(const Interval& interval) {
@@ -85,7 +86,8 @@ void register_interval(py::module_& module) {
                     py::arg("phase_ns") = 0, py::arg("month_phase") = 0,
                     "Spans of `count` calendar months in UTC.")
         .def_static("table", &make_table, py::arg("name"), py::arg("opens"), py::arg("closes"),
-                    "Sorted, disjoint spans on whole seconds.")
+                    py::arg("grid_ns") = 0,
+                    "Sorted, disjoint spans on whole seconds; longer tables keep to the grid.")
         .def_property_readonly("name", &Interval::name)
         .def_property_readonly("kind", &kind_name, "'fixed', 'month' or 'table'.")
         .def_property_readonly("period", &Interval::period,

@@ -138,11 +138,14 @@ Interval Interval::months(std::string name, std::int64_t count, DurationNs phase
     return made;
 }
 
-Interval Interval::table(std::string name, std::vector<Span> spans) {
+Interval Interval::table(std::string name, std::vector<Span> spans, DurationNs grid) {
     check_name(name);
     check_rows(name, spans);
+    if (grid < 0 || grid % NS_PER_SECOND != 0) refuse(name, "its grid is not of whole seconds");
     Interval made{std::move(name), IntervalKind::table, 0, 0};
     made.grid_ = grid_of(spans);
+    made.grid_.period = std::gcd(made.grid_.period, grid);
+    made.grid_.phase = floor_mod(made.grid_.phase, made.grid_.period);
     made.table_ = std::make_shared<const detail::SpanTable>(std::move(spans));
     return made;
 }

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import _core, errors
-from klineagg._engine_options import LANE_CAPACITY_MAX, Reach, count, horizon_ns, name_of, span_ns
+from klineagg._engine_options import LANE_CAPACITY_MAX, count, horizon_ns, name_of, span_ns
+from klineagg._engine_reach import Reaching
 from klineagg._engine_stats import duration_text
 from klineagg._options import choice
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
 
 if TYPE_CHECKING:
-    from klineagg._core import Interval as CoreInterval
     from klineagg._core import Producer as CoreProducer
 
 __all__ = ["Changes", "ConfigReport"]
@@ -72,17 +71,12 @@ def _value(option: str, text: str) -> Any:
     return number if option == "lane_capacity" else _Span(number)
 
 
-class Changes:
+class Changes(Reaching):
     """The part of :class:`klineagg.Engine` that changes its configuration."""
 
-    _core: _core.Engine
-    _reach: Reach
     _intervals: tuple[Interval, ...]
-    _outputs: list[Any]  # intervals by the number that rows bear, or names of them
-    _core_intervals: dict[str, CoreInterval]
     _producers: dict[str, CoreProducer]
     _timeout_ns: int
-    _changing: threading.Lock
 
     def reconfigure(
         self,
@@ -169,9 +163,17 @@ class Changes:
         self, change: dict[str, Any], wanted: tuple[Interval, ...], timeout_ns: int
     ) -> ConfigReport:
         """Of who has ``_changing``."""
-        reach = self._reach.with_more(wanted)
+        try:
+            self._reach_present(wanted)
+            return self._change_core(change, wanted, timeout_ns)
+        finally:  # of what is there now, whether or not it has changed
+            self._set_reach(self._reach.for_intervals(self._intervals))
+
+    def _change_core(
+        self, change: dict[str, Any], wanted: tuple[Interval, ...], timeout_ns: int
+    ) -> ConfigReport:
         cores = dict(self._core_intervals)
-        for each, made in zip(wanted, reach.in_core(wanted), strict=True):
+        for each, made in zip(wanted, self._reach.intervals(wanted), strict=True):
             known = cores.setdefault(str(each.name), made)
             if known != made:
                 text = f"interval {each.name!r} was there before, with other bounds"
@@ -181,7 +183,7 @@ class Changes:
         by_name = {each.name: each for each in wanted}
         new = self._core.interval_names()[len(self._outputs) :]
         self._outputs += [by_name[name] for name in new]
-        self._intervals, self._core_intervals, self._reach = wanted, cores, reach
+        self._intervals, self._core_intervals = wanted, cores
         return ConfigReport(
             {
                 option.removesuffix("_ns"): (_value(option, before), _value(option, after))

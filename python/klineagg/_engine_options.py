@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from klineagg import _core, errors
-from klineagg._core_tables import time_range
 from klineagg._engine_clock import SimulatedClock, SystemClock
 from klineagg._options import (
     MAX_LATENESS_NS,
-    TIME_MAX_NS,
     TIME_MIN_NS,
     TIME_NONE,
     Options,
@@ -23,12 +20,10 @@ from klineagg._options import (
     is_integer,
     time_ns,
 )
-from klineagg.columns import TradeChunk
 from klineagg.intervals import Interval
 from klineagg.symbols import intern
 
 __all__ = [
-    "Reach",
     "core_options",
     "count",
     "coverage_start_ns",
@@ -41,7 +36,6 @@ __all__ = [
 
 WORKERS_MAX: Final = 64
 LANE_CAPACITY_MAX: Final = 2**28
-_YEAR_NS: Final = 366 * 86_400 * 10**9
 
 
 def span_ns(value: Any, option: str, *, most: int = MAX_LATENESS_NS) -> int:
@@ -170,47 +164,3 @@ def coverage_start_ns(value: Any, option: str, clock: SimulatedClock | SystemClo
         return time_ns(value, option)
     now = clock.now_ns()
     return TIME_NONE if now == TIME_MIN_NS else now
-
-
-@dataclass(frozen=True)
-class Reach:
-    """The times for which the boundaries of wall clocks are worked out, ``[start, end)``."""
-
-    start_ns: int
-    end_ns: int
-    matters: bool
-
-    @classmethod
-    def of(cls, intervals: Sequence[Interval], clock: SimulatedClock | SystemClock) -> Reach:
-        """Around the clock's time, or a century where that is not known yet."""
-        matters = any(each.tz is not None for each in intervals)
-        now = clock.now_ns()
-        if now == TIME_MIN_NS:
-            return cls(0, 100 * _YEAR_NS, matters)
-        start, end = now - 2 * _YEAR_NS, now + 20 * _YEAR_NS
-        return cls(max(start, TIME_MIN_NS), min(end, TIME_MAX_NS), matters)
-
-    def with_more(self, intervals: Sequence[Interval]) -> Reach:
-        """The same times, for other intervals."""
-        return replace(self, matters=any(each.tz is not None for each in intervals))
-
-    def in_core(self, intervals: Sequence[Interval]) -> list[_core.Interval]:
-        """The core's intervals, right for every time in reach."""
-        whole = TIME_MIN_NS, TIME_MAX_NS  # of a table of sessions: it is there already
-        return [
-            each.to_core(*(whole if each.kind == "sessions" else (self.start_ns, self.end_ns)))
-            for each in intervals
-        ]
-
-    def check(self, chunk: TradeChunk) -> None:
-        """Refuses trades beyond it: they would be counted as outside of all bars.
-
-        Raises:
-            OptionError: ``invalid_option``.
-        """
-        times = time_range(chunk) if self.matters and len(chunk) else ()
-        if times and not (self.start_ns <= times[0] and times[1] < self.end_ns):
-            first, last = np.datetime64(self.start_ns, "ns"), np.datetime64(self.end_ns, "ns")
-            text = f"trades lie outside {first} ... {last}, where wall clocks are worked out"
-            hint = "give the simulated clock a start near the trades"
-            raise errors.make("invalid_option", text, hint=hint, option="intervals")

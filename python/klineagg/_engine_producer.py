@@ -124,7 +124,7 @@ class Producer:
         total = _Total(return_rejected)
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         for chunk in self._normaliser.chunks(trades):
-            self._engine._reach.check(chunk)
+            self._engine._reach_chunk(chunk)
             pushed = self._core.push(core_columns(chunk), return_rejected, timeout_ns)
             total.add(pushed, chunk, base)
         return total.result()

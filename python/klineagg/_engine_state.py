@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
 import numpy as np
 
-from klineagg import _core
+from klineagg import errors
 from klineagg._engine_options import name_of
+from klineagg._engine_reach import Reaching
 from klineagg.bars import Bars
 from klineagg.symbols import intern
 
 __all__ = ["States"]
 
 
-class States:
+class States(Reaching):
     """The part of :class:`klineagg.Engine` that goes on where another one was."""
-
-    _core: _core.Engine
-    _outputs: list[Any]  # intervals by the number that rows bear, or names of them
-    _changing: threading.Lock
 
     def checkpoint(self) -> bytes:
         """The state of the whole engine at one moment, while trades flow.
@@ -50,9 +44,19 @@ class States:
                 come already.
         """
         with self._changing:
-            symbols = self._core.restore(checkpoint)
+            symbols = self._restore(checkpoint)
             self._outputs += self._core.interval_names()[len(self._outputs) :]
             return symbols
+
+    def _restore(self, checkpoint: bytes | bytearray | memoryview) -> int:
+        try:
+            return self._core.restore(checkpoint)
+        except errors.EngineError as error:
+            if error.name != "checkpoint_mismatch" or self._reach.holds(0, self._reach.start_ns):
+                raise
+            # Its bars may lie before the times for which wall clocks are worked out here.
+            self._use_reach(self._reach.covering(0, self._reach.start_ns))
+            return self._core.restore(checkpoint)
 
     def warm_start(self, bars: Bars) -> int:
         """Goes on behind bars of an earlier run; before :meth:`start`.
@@ -70,6 +74,9 @@ class States:
         Raises:
             EngineError: ``engine_state`` after the start.
         """
+        if len(bars):
+            opens, closes = bars.column("open_time"), bars.column("close_time")
+            self._reach_times(int(opens.min().view(np.int64)), int(closes.max().view(np.int64)))
         numbers = {name_of(each): k for k, each in enumerate(self._outputs)}
         rows = bars.resolve()
         parts = [

@@ -15,8 +15,9 @@ from klineagg import _core, errors
 from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
 from klineagg._engine_metrics import metrics_text
-from klineagg._engine_options import Reach, core_options, coverage_start_ns, seeds_of, span_ns
+from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
 from klineagg._engine_producer import Producer, PushResult
+from klineagg._engine_reach import Reach, extension
 from klineagg._engine_readers import Readers
 from klineagg._engine_snapshot import Snapshot, SnapshotId, View
 from klineagg._engine_state import States
@@ -34,7 +35,7 @@ from klineagg._engine_stats import (
     memory_stats,
 )
 from klineagg._engine_workers import Workers
-from klineagg._options import is_integer, time_ns
+from klineagg._options import TIME_NONE, is_integer, time_ns
 from klineagg.columns import Normaliser
 from klineagg.intervals import IntervalLike, parse_intervals
 
@@ -154,13 +155,18 @@ class Engine(Readers, Changes, States, Workers):
             on_bound=on_bound, keep_bars=keep_bars, shared_snapshots=shared_snapshots,
         )  # fmt: skip
         self._nonpositive = bool(allow_nonpositive_prices)
+        self._max_ahead_ns = options["max_ahead_ns"]
         self._reach = Reach.of(self._intervals, self._clock)
-        built = self._reach.in_core(self._intervals)
+        if options["coverage_start"] != TIME_NONE:
+            start = options["coverage_start"]
+            self._reach = self._reach.covering(start, start)
+        built = self._reach.intervals(self._intervals)
         self._core = _core.Engine(built, self._clock._core, options)
         self._outputs: list[Any] = list(
             self._intervals
         )  # by the number that rows bear; it only grows
         self._core_intervals = dict(zip(self.intervals, built, strict=True))
+        self._core.replace_tables([], *self._reach.in_core)
         self._timeout_ns: int = options["block_timeout_ns"]
         self._producers: dict[str, _core.Producer] = {}
         self._numbers = itertools.count(1)
@@ -280,6 +286,7 @@ class Engine(Readers, Changes, States, Workers):
                 text = f"name={name!r} is not the name of a new producer"
                 raise errors.make("invalid_option", text, option="name", value=name)
             core = self._producers[name] = self._core.producer(name, int(source), self._timeout_ns)
+            core.extend = extension(self)
         return Producer(self, core, normaliser)
 
     def add_symbol(
@@ -302,6 +309,7 @@ class Engine(Readers, Changes, States, Workers):
         price = 1.0 if last_price is None else last_price
         ((symbol_id, seed),) = seeds_of({symbol: price}, self._nonpositive).items()
         start_ns = coverage_start_ns(start, "start", self._clock)
+        self._reach_time(start_ns)
         return self._core.add_symbol(symbol_id, None if last_price is None else seed, start_ns)
 
     def advance(self, time: Any) -> None:
@@ -314,7 +322,9 @@ class Engine(Readers, Changes, States, Workers):
                 is the system's.
             OptionError: ``invalid_option``.
         """
-        self._core.advance(time_ns(time, "time"))
+        to_ns = time_ns(time, "time")
+        self._reach_time(to_ns)
+        self._core.advance(to_ns)
 
     # -- how it is doing -------------------------------------------------------------------------
 

@@ -479,10 +479,6 @@ def test_wall_clocks_are_right_around_the_clock() -> None:
         with engine.take("lake") as snapshot:
             lengths = snapshot.closed.close_time - snapshot.closed.open_time
         assert (lengths // np.timedelta64(1, "h")).tolist() == [24, 23]
-        with pytest.raises(errors.OptionError, match="wall clocks"):
-            producer.push(
-                {"time": times - 5000 * 86_400 * SECOND, "price": [1.0] * 3, "quantity": [1.0] * 3}
-            )
 
 
 def test_a_view_disturbs_nobody(engine: Engine) -> None:

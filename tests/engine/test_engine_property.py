@@ -61,11 +61,10 @@ class Run:
         self.seconds = self.scale is FINE and self.draw(st.booleans())
         if self.seconds and "1s" not in [interval.name for interval in intervals]:
             intervals.append(ref.parse("1s"))
-        # Wall clocks are worked out around the clock's time: without one they have to be of today.
-        zoned = any(isinstance(each, ref.Clock) and each.zone != "UTC" for each in intervals)
         begin = trades[0].time if trades else 0
-        starts = st.sampled_from([0, 1, SECOND, 2 * DAY]).map(lambda ns: begin - ns)
-        self.clock = self.draw(starts if zoned else st.none() | starts)
+        # Wall clocks are worked out around the clock's time, and for other years when trades come.
+        ages = st.sampled_from([0, 1, SECOND, 2 * DAY, 10_000 * DAY])
+        self.clock = self.draw(st.none() | ages.map(lambda ns: begin - ns))
         self.pair = Pair(
             intervals,
             self.draw(live_options(trades, late)),

@@ -145,6 +145,12 @@ public:
     /// producer does not come to rest, Error(engine_state): then nothing has changed.
     ConfigReport reconfigure(const ConfigChange& change, DurationNs timeout_ns = NS_PER_SECOND);
 
+    /// Puts longer tables in the place of those that bear their names (time zones, sessions, and a
+    /// replay of times that they did not reach), while trades flow; no bar changes by it. From then
+    /// on Producer::push_one refuses times outside of `reach` with PushOne::beyond_tables. Throws
+    /// Error(invalid_interval), and then nothing has changed.
+    void replace_tables(const std::vector<Interval>& tables, Span reach);
+
     [[nodiscard]] const RollupPlan& plan() const noexcept { return core_->now().plan; }
     [[nodiscard]] EngineCounts counts() const noexcept;
     /// Any thread, at any time; takes no part in what the workers do.

@@ -51,8 +51,9 @@ public:
     static Interval months(std::string name, std::int64_t count, DurationNs phase,
                            std::int64_t month_phase = 0);
     /// Sorted, disjoint, non-empty spans on whole seconds; touching spans leave no hole.
+    /// `grid`: what the boundaries of longer tables that take its place lie on too; 0: only these.
     /// Throws Error(invalid_session_table) with the fields name, row and reason.
-    static Interval table(std::string name, std::vector<Span> spans);
+    static Interval table(std::string name, std::vector<Span> spans, DurationNs grid = 0);
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] IntervalKind kind() const noexcept { return kind_; }

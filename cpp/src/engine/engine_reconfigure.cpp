@@ -147,6 +147,21 @@ void Engine::follow(const PlanGeneration& generation) {
     }
 }
 
+void Engine::replace_tables(const std::vector<Interval>& tables, Span reach) {
+    const Control lock(*this);
+    core_->failure.check();
+    if (state_.load() == EngineState::stopped)
+        throw Error(ErrorCode::engine_state, "the engine has stopped");
+    if (!tables.empty()) {
+        auto next = std::make_unique<const PlanGeneration>(
+            engine::extended_generation(core_->now(), tables));
+        core_->generations.push_back(std::move(next));
+        follow(*core_->generations.back());
+    }
+    core_->reach_open.store(reach.open);
+    core_->reach_close.store(reach.close);
+}
+
 ConfigReport Engine::reconfigure(const ConfigChange& change, DurationNs timeout_ns) {
     const Control lock(*this);
     core_->failure.check();

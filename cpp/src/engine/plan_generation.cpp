@@ -158,4 +158,32 @@ PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Int
     return next;
 }
 
+PlanGeneration extended_generation(const PlanGeneration& from,
+                                   const std::vector<Interval>& tables) {
+    std::vector<Interval> outputs = from.outputs;
+    for (Interval& output : outputs) {
+        for (const Interval& table : tables) {
+            const bool both = output.kind() == IntervalKind::table && table.kind() == output.kind();
+            if (both && table.name() == output.name()) output = table;
+        }
+    }
+    std::vector<RollupPlan::Node> nodes = from.plan.nodes();
+    std::vector<int> levels;
+    for (RollupPlan::Node& node : nodes) {
+        levels.push_back(static_cast<int>(levels.size()));
+        if (node.output == HIDDEN_LEVEL || node.interval.kind() != IntervalKind::table) continue;
+        node.interval = outputs[static_cast<std::size_t>(node.output)];
+        const Interval& source = nodes[static_cast<std::size_t>(node.source)].interval;
+        if (source.refines(node.interval)) continue;
+        throw Error(ErrorCode::invalid_interval,
+                    "the longer table of '" + node.interval.name() + "' leaves the grid of '" +
+                        source.name() + "', which its bars are made on",
+                    {{"interval", node.interval.name()}});
+    }
+    PlanGeneration next(RollupPlan(nodes, outputs.size()), from.options, outputs);
+    next.levels_before = std::move(levels);
+    next.number = from.number + 1;
+    return next;
+}
+
 }  // namespace klineagg::engine

@@ -14,6 +14,7 @@ namespace {
 // Reading a clock costs as much as all the rest: the latency of every 16th row is measured.
 constexpr std::uint32_t MEASURED_ROWS = 16;
 constexpr std::uint8_t GOOD = 0xff;
+constexpr std::uint8_t BEYOND_TABLES = 0xfe;
 
 /// In 2^-50 ... 2^50: such prices and quantities have admissible products. See amounts_plain.
 bool is_plain(double amount) noexcept {
@@ -25,8 +26,10 @@ bool is_plain(double amount) noexcept {
 }  // namespace
 
 std::uint8_t Producer::judge_one(std::int32_t symbol, const Trade& trade) {
+    const TimeNs reach_open = core_->reach_open.load(std::memory_order_relaxed);
+    const TimeNs reach_close = core_->reach_close.load(std::memory_order_relaxed);
     const bool plain = symbol >= 0 && is_plain(trade.price) && is_plain(trade.quantity) &&
-                       trade.time >= TIME_MIN && trade.time < TIME_MAX &&
+                       trade.time >= reach_open && trade.time < reach_close &&
                        trade.last_id == trade.id && trade.flags <= TRADE_FLAGS_ALL;
     if (!plain) [[unlikely]] {
         TradeColumns columns;
@@ -43,15 +46,18 @@ std::uint8_t Producer::judge_one(std::int32_t symbol, const Trade& trade) {
             judge_row(columns, 0, core_->options.allow_nonpositive_prices);
         if (reason != RejectReason::none) return static_cast<std::uint8_t>(reason);
     }
+    const bool beyond = trade.time < reach_open || trade.time >= reach_close;
     if (trade.time > ahead_) [[unlikely]] {
         ahead_ = ahead_limit();
         if (trade.time > ahead_) return static_cast<std::uint8_t>(EngineReject::time_ahead);
     }
+    if (beyond) [[unlikely]] return BEYOND_TABLES;
     return GOOD;
 }
 
 PushOne Producer::push_in_section(std::int32_t symbol, const Trade& trade, std::uint8_t& reason) {
     reason = judge_one(symbol, trade);
+    if (reason == BEYOND_TABLES) [[unlikely]] return PushOne::beyond_tables;
     if (reason != GOOD) [[unlikely]] return PushOne::rejected;
     std::uint64_t packed = core_->routes.find(symbol);
     if ((packed >> 63U) == 0) [[unlikely]] {

@@ -62,6 +62,9 @@ struct Core {
     Keeper keeper;
     Signal rows_closed;  // and made to be seen
     std::atomic<std::uint32_t> workers{0};
+    // Times for which the tables of the plan are worked out: see Engine::replace_tables.
+    std::atomic<TimeNs> reach_open{TIME_MIN};
+    std::atomic<TimeNs> reach_close{TIME_MAX};
     std::atomic<std::uint64_t> route_version{0};  // rises when symbols move
     std::atomic<std::int32_t> newest_symbol{-1};  // whose route was made last
 

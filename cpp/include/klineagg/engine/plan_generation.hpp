@@ -37,5 +37,9 @@ PlanGeneration first_generation(RollupPlan plan, const AggregatorOptions& option
 /// Error(invalid_option) for a finer base while a lateness keeps several base bars open.
 PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Interval>& intervals,
                                const AggregatorOptions& options);
+/// The generation that follows, of the same tree, with longer tables in the place of those that
+/// bear their names, of intervals that went too. Throws Error(invalid_interval) when a table leaves
+/// the grid that its bars are made on.
+PlanGeneration extended_generation(const PlanGeneration& from, const std::vector<Interval>& tables);
 
 }  // namespace klineagg::engine

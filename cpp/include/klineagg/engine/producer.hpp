@@ -52,6 +52,7 @@ enum class PushOne : std::uint8_t {
     queued,
     rejected,
     dropped,  // by the lane's policy
+    beyond_tables,  // its time is outside of Engine::replace_tables' reach: nothing was taken
     full,     // no room, or the producer is in use just now: nothing was taken; push() waits
 };
 

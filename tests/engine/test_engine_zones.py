@@ -1,0 +1,152 @@
+"""Wall clocks in an engine: their boundaries are worked out as far as the trades go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import Engine, SimulatedClock, SystemClock
+from klineagg.errors import IntervalError
+from reference import PARTIAL
+
+ZONED = "1h,1d@America/New_York,1M@Europe/London,4h@Australia/Lord_Howe"
+
+
+def hourly(start: str, hours: int, symbol: str = "ZONE-A") -> dict[str, Any]:
+    step = np.timedelta64(1, "h")
+    time = np.datetime64(start, "ns") + np.arange(hours) * step + np.timedelta64(1, "s")
+    price = np.arange(hours) % 977 + 1.0
+    return {"symbol": [symbol] * hours, "time": time, "price": price, "quantity": np.ones(hours)}
+
+
+def assert_as_aggregated(engine: Engine, trades: dict[str, Any], intervals: str = ZONED) -> None:
+    """The closed and open bars of the engine are those of a batch, to the last bit."""
+    with engine.take("lake") as snapshot:
+        closed = snapshot.closed.resolve()
+    told = klineagg.Bars.concat([closed, engine.view().open])
+    expected = klineagg.aggregate(trades, intervals, lateness=0, late="amend")
+    for name in intervals.split(","):
+        mine, theirs = (bars[:, name] for bars in (told, expected))
+        order = np.argsort(mine.open_time)
+        for column in ("open_time", "close_time", "open", "close", "trade_count", "volume"):
+            assert mine.column(column)[order].tobytes() == theirs.column(column).tobytes(), name
+
+
+@pytest.mark.parametrize("clock_start", [None, "1972-01-01", "2015-01-01", "2014-12-01"])
+def test_a_replay_of_any_years_has_the_days_of_its_zone(clock_start: str | None) -> None:
+    trades = hourly("2015-01-05", 400 * 24)
+    clock = SimulatedClock(clock_start)
+    with Engine(ZONED, clock=clock, max_ahead=None, gaps="none", keep_bars=1) as engine:
+        producer = engine.producer()
+        for part in range(0, 400 * 24, 1_000):
+            producer.push({name: column[part : part + 1_000] for name, column in trades.items()})
+        engine.flush()
+        assert_as_aggregated(engine, trades)
+
+
+def test_trades_behind_and_beyond_what_is_worked_out() -> None:
+    """Years of backfill, then years ahead, with a bar that is open while tables grow."""
+    clock = SimulatedClock("2000-06-01")
+    with Engine(ZONED, clock=clock, amend_horizon=None, max_ahead=None, gaps="none") as engine:
+        producer = engine.producer()
+        late = hourly("1990-02-01", 90 * 24)
+        ahead = hourly("2021-10-01", 90 * 24)
+        for trades in (late, ahead):
+            producer.push(trades)
+        whole = {
+            name: list(late[name]) + list(ahead[name]) if name == "symbol"
+            else np.concatenate([late[name], ahead[name]]) for name in late
+        }  # fmt: skip
+        engine.flush()
+        assert engine.counts().accepted == len(whole["time"])
+        assert_as_aggregated(engine, whole)
+
+
+def test_old_trades_behind_the_system_s_clock() -> None:
+    with Engine(ZONED, clock=SystemClock(), amend_horizon=None, gaps="none") as engine:
+        trades = hourly("2009-03-01", 60 * 24)
+        with engine.producer() as producer:
+            producer.push(trades)
+        assert_as_aggregated(engine, trades)
+
+
+def test_single_trades_beyond_what_is_worked_out() -> None:
+    symbol = int(klineagg.intern("ZONE-ONE")[0])
+    with Engine(
+        "1d@America/New_York", clock=SimulatedClock("1980-01-01"), max_ahead=None
+    ) as engine:
+        push_one = engine.producer().push_one
+        for day in ("2012-03-11T06:00", "2012-11-04T05:00"):  # the days of its clock changes
+            assert push_one(symbol, 5.0, 1.0, int(np.datetime64(day, "ns").astype(np.int64)))
+        engine.advance("2040-01-01")
+        with engine.take("lake") as snapshot:
+            days = snapshot.closed[snapshot.closed.trade_count > 0]
+        hours = (days.close_time - days.open_time) / np.timedelta64(1, "h")
+        assert hours.tolist() == [23.0, 25.0]
+        last = engine.bars("ZONE-ONE")
+        assert len(last) == 0
+
+
+def test_a_stamp_that_is_rejected_makes_no_table_longer() -> None:
+    clock = SimulatedClock("2020-01-01")
+    with Engine("1d@Asia/Tokyo", clock=clock) as engine:
+        reach = engine._reach
+        bad = hourly("2100-01-01", 1)
+        assert engine.producer().push(bad).rejected == 1
+        assert engine._reach == reach
+
+
+def test_an_interval_of_a_zone_comes_while_old_trades_flow() -> None:
+    trades = hourly("1960-03-01", 80 * 24)
+    with Engine("1h", clock=SimulatedClock("1960-02-20"), max_ahead=None, gaps="none") as engine:
+        producer = engine.producer()
+        half = 40 * 24 + 7
+        producer.push({name: column[:half] for name, column in trades.items()})
+        engine.reconfigure(add="1d@America/New_York")
+        producer.push({name: column[half:] for name, column in trades.items()})
+        engine.flush()
+        with engine.take("lake") as snapshot:
+            days = snapshot.closed[:, "1d@America/New_York"]
+        expected = klineagg.aggregate(trades, "1d@America/New_York", include_open=False)
+        # The first day is cut by what was held when the interval came.
+        assert days.flags[0] & PARTIAL
+        behind = expected[len(expected) - len(days) + 1 :]
+        assert days[1:].open_time.tobytes() == behind.open_time.tobytes()
+        assert days[1:].volume.tobytes() == behind.volume.tobytes()
+        assert len(days) > 30
+
+
+def test_checkpoints_and_bars_of_other_years_than_those_worked_out() -> None:
+    trades = hourly("1995-10-01", 60 * 24)
+    with Engine(ZONED, clock=SimulatedClock("1995-09-01"), max_ahead=None) as first:
+        first.producer().push(trades)
+        with first.take("lake", checkpoint=True) as snapshot:
+            state, closed = snapshot.checkpoint, snapshot.closed
+        before = first.view().open
+    assert state is not None
+    second = Engine(ZONED, clock=SystemClock(), amend_horizon=None)
+    assert second.restore(state) == 1
+    with second.take("lake") as snapshot:  # the clock has closed what was open
+        rows = snapshot.closed[snapshot.closed.trade_count > 0]
+    assert sorted(rows.volume.tolist()) == sorted(before.volume.tolist())
+    third = Engine(ZONED, clock=SystemClock(), keep_bars=5)
+    assert third.warm_start(closed) == 1
+    assert len(third.bars("ZONE-A", "1d@America/New_York")) == 5
+
+
+def test_clocks_that_were_set_by_seconds_are_refused() -> None:
+    """Amsterdam was 19 minutes and 32 seconds ahead, which bars made of quarters cannot follow."""
+    trades = hourly("1930-01-01", 3)
+    with Engine("1d@Europe/Amsterdam", clock=SimulatedClock("1990-01-01"), amend_horizon=None,
+                max_ahead=None) as engine:  # fmt: skip
+        producer = engine.producer()
+        with pytest.raises(IntervalError):
+            producer.push(trades)
+        assert engine.counts().offered == 0
+        recent = hourly("1990-03-01", 3)
+        producer.push(recent)
+        engine.flush()
+        assert engine.counts().accepted == 3
