@@ -79,13 +79,18 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "engine/replan", "engine/table_builder", "engine/transfer",
                 "engine/checkpoint", "engine/checkpoint_bytes", "engine/checkpoint_records",
                 "engine/checkpoint_slot", "engine/checkpoint_state", "engine/state_capture",
+                "engine/accepted", "engine/journal", "engine/journal_records",
+                "engine/waiting_blocks",
             }
         ),
     ),
     (
         "engine",
         frozenset(
-            {"engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker"}
+            {
+                "engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker",
+                "engine/worker_journal",
+            }
         ),
     ),
 )  # fmt: skip

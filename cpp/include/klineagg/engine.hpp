@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "klineagg/engine/journal.hpp"
 #include "klineagg/engine/options.hpp"
 #include "klineagg/engine/producer.hpp"
 #include "klineagg/engine/reconfigure.hpp"
@@ -46,9 +47,21 @@ enum class RemovedSymbol : std::uint8_t {
     open_bars,  // they would be lost
 };
 
+/// What an engine with a log found there.
+struct Recovery {
+    std::uint64_t checkpoint = 0;  // the position of the checkpoint; 0: there was none
+    std::uint64_t position = 0;    // of the last record that counts
+    std::uint64_t trades = 0;      // that were replayed
+    std::uint64_t records = 0;     // others
+    std::size_t symbols = 0;       // of the checkpoint
+    DurationNs took_ns = 0;
+};
+
 class Engine {
 public:
-    /// Throws Error(invalid_interval), Error(invalid_option).
+    /// Throws Error(invalid_interval), Error(invalid_option). With a log: goes on where it ends;
+    /// throws Error(recovery_mismatch), Error(recovery_hole), Error(journal_record), and what
+    /// reading a log and restore() throw.
     explicit Engine(RollupPlan plan, EngineOptions options = {});
     /// Stops it, as stop() does.
     ~Engine();
@@ -92,6 +105,14 @@ public:
     /// Error(engine_state), Error(invalid_option), Error(invalid_interval).
     std::size_t restore(std::span<const std::byte> checkpoint);
     View view();
+    /// What was recovered; nothing of an engine without a log.
+    [[nodiscard]] const Recovery& recovery() const noexcept { return recovery_; }
+    /// Everything up to here is accepted: the log has it, and nothing takes it back.
+    [[nodiscard]] std::uint64_t accepted_position() const noexcept;
+    /// After the log has halted and the cause is mended: accepts trades again. Throws what is
+    /// still wrong.
+    void resume();
+    [[nodiscard]] std::optional<engine::JournalStats> journal_stats() const;
     /// Waits until there are closed rows that this consumer has not acknowledged, false at the
     /// timeout or when the engine does not run (any more). Any number of threads.
     bool wait_closed(const std::string& consumer, DurationNs timeout);
@@ -151,6 +172,8 @@ public:
     /// Error(invalid_interval), and then nothing has changed.
     void replace_tables(const std::vector<Interval>& tables, Span reach);
 
+    /// The rules as they are by now.
+    [[nodiscard]] const AggregatorOptions& rules() const noexcept { return core_->now().options; }
     [[nodiscard]] const RollupPlan& plan() const noexcept { return core_->now().plan; }
     [[nodiscard]] EngineCounts counts() const noexcept;
     /// Any thread, at any time; takes no part in what the workers do.
@@ -165,6 +188,22 @@ public:
 
 private:
     class Control;
+    class Replay;
+    friend class Replay;
+    void recover();
+    void begin_rules();
+    void set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps);
+    void write_entry(engine::Command& command);
+    void enter(engine::Command& command, TimeNs watermark) const;
+    void enter(engine::Command& command, std::vector<std::byte> record) const;
+    void check_journal() const;
+    void check_halted(const engine::Command& command) const;
+    [[nodiscard]] std::uint64_t position_of(const engine::Command& command) const noexcept;
+    [[nodiscard]] std::vector<std::byte> placed(std::vector<std::byte> checkpoint,
+                                                std::uint64_t position) const;
+    [[nodiscard]] bool is_journaled() const noexcept {
+        return core_->journal && !core_->journal->is_replaying();
+    }
     void cut(engine::Command& command);
     bool run_until(const std::shared_ptr<engine::Command>& command, engine::MonotonicNs deadline);
     bool cut_until(const std::shared_ptr<engine::Command>& command, engine::MonotonicNs deadline);
@@ -205,11 +244,12 @@ private:
     std::vector<std::int32_t> prepare_states();
     std::vector<std::byte> collect_states(const std::vector<std::int32_t>& known, TimeNs watermark);
     void finish_states();
-    bool seed(std::int32_t symbol, double price, TimeNs start);
+    bool seed(std::int32_t symbol, std::optional<double> price, TimeNs start);
     void go_on_from(const engine::Checkpoint& checkpoint, const engine::PlanGeneration& generation);
     void check_running() const;
 
     std::shared_ptr<engine::Core> core_;
+    Recovery recovery_;
     std::shared_ptr<engine::Snapshotter> snapshotter_;
     Workers workers_;                               // by place
     std::vector<std::shared_ptr<engine::Worker>> logs_;  // in order of making: whose logs are kept

@@ -53,6 +53,9 @@ namespace klineagg {
     X(620, checkpoint_format, EngineError, "use an older checkpoint, and replay more")             \
     X(621, checkpoint_version, EngineError, "restore it with the version that wrote it")           \
     X(622, checkpoint_mismatch, EngineError, "restore it with the options it was made with")       \
+    X(640, recovery_mismatch, EngineError, "use the checkpoint that was made with this log")       \
+    X(641, recovery_hole, EngineError, "hand over a newer checkpoint, or begin with a new log")    \
+    X(642, journal_record, EngineError, "read it with the version of klineagg that wrote it")      \
     X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")   \
     X(702, wal_damaged, WalDamagedError, "look with `klineagg wal verify`; salvage goes past it")  \
     X(703, wal_halted, WalHaltedError, "mend the cause, then call resume()")                       \

@@ -12,36 +12,6 @@ namespace {
 
 constexpr std::size_t LEVELS_MAX = INTERVALS_MAX + 1;
 
-void put_interval(ByteWriter& to, const Interval& interval) {
-    to.put_text(interval.name());
-    to.put(interval.kind());
-    if (interval.kind() == IntervalKind::table) return;
-    to.put(interval.period());
-    to.put(interval.phase());
-    to.put(interval.month_phase());
-}
-
-Interval get_interval(ByteReader& from, const std::vector<Interval>& tables) {
-    const std::string name = from.get_text(INTERVAL_NAME_MAX);
-    const auto kind = from.get<std::uint8_t>();
-    from.check(kind <= static_cast<std::uint8_t>(IntervalKind::table), "an unknown kind of interval");
-    if (kind == static_cast<std::uint8_t>(IntervalKind::table)) {
-        for (const Interval& table : tables)
-            if (table.kind() == IntervalKind::table && table.name() == name) return table;
-        return unwanted_table(name);
-    }
-    const auto period = from.get<DurationNs>();
-    const auto phase = from.get<DurationNs>();
-    const auto month_phase = from.get<std::int64_t>();
-    try {
-        if (kind == static_cast<std::uint8_t>(IntervalKind::fixed))
-            return Interval::fixed(name, period, phase);
-        return Interval::months(name, period, phase, month_phase);
-    } catch (const Error&) {
-        from.fail("an interval that there is not");
-    }
-}
-
 /// Bars would straddle its boundaries: a calendar of that name that has changed since.
 [[noreturn]] void refuse(const Interval& table) {
     throw Error(ErrorCode::checkpoint_mismatch,
@@ -92,6 +62,36 @@ AggregatorOptions get_rules(ByteReader& from) {
 }
 
 }  // namespace
+
+void put_interval(ByteWriter& to, const Interval& interval) {
+    to.put_text(interval.name());
+    to.put(interval.kind());
+    if (interval.kind() == IntervalKind::table) return;
+    to.put(interval.period());
+    to.put(interval.phase());
+    to.put(interval.month_phase());
+}
+
+Interval get_interval(ByteReader& from, const std::vector<Interval>& tables) {
+    const std::string name = from.get_text(INTERVAL_NAME_MAX);
+    const auto kind = from.get<std::uint8_t>();
+    from.check(kind <= static_cast<std::uint8_t>(IntervalKind::table), "an unknown kind of interval");
+    if (kind == static_cast<std::uint8_t>(IntervalKind::table)) {
+        for (const Interval& table : tables)
+            if (table.kind() == IntervalKind::table && table.name() == name) return table;
+        return unwanted_table(name);
+    }
+    const auto period = from.get<DurationNs>();
+    const auto phase = from.get<DurationNs>();
+    const auto month_phase = from.get<std::int64_t>();
+    try {
+        if (kind == static_cast<std::uint8_t>(IntervalKind::fixed))
+            return Interval::fixed(name, period, phase);
+        return Interval::months(name, period, phase, month_phase);
+    } catch (const Error&) {
+        from.fail("an interval that there is not");
+    }
+}
 
 void put_plan(ByteWriter& to, const PlanGeneration& generation) {
     const AggregatorOptions& rules = generation.options;

@@ -24,7 +24,8 @@ Route Core::admit(std::int32_t symbol) {
         SymbolSlot& slot = slots[index];
         slot.symbol = symbol;
         const TimeNs now = clock->now();
-        slot.joined = now == TIME_MIN ? TIME_NONE : now;  // a clock that was never set knows nothing
+        // A clock that was never set knows nothing. With a log its first trade's place there says.
+        slot.joined = now == TIME_MIN || journal ? TIME_NONE : now;
         newest_symbol.store(symbol, std::memory_order_relaxed);
         return Route{index, static_cast<std::uint16_t>(
                                 index % workers.load(std::memory_order_relaxed))};

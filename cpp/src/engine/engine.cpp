@@ -45,14 +45,16 @@ struct Stop final : Command {
 };
 
 struct Seed final : Command {
+    Seed() { runs_halted = false; }
     void run(Worker& worker) override {
         if (worker.id() != owner || slot->trades != 0) return;
-        worker.seed(*slot, price, start);
+        if (price) worker.seed(*slot, *price, start);
+        else worker.join(*slot, start);
         done = true;
     }
     engine::SymbolSlot* slot = nullptr;
     std::uint32_t owner = 0;
-    double price = 0.0;
+    std::optional<double> price;
     TimeNs start = TIME_NONE;
     bool done = false;
 };
@@ -61,6 +63,8 @@ struct Seed final : Command {
 
 Engine::Engine(RollupPlan plan, EngineOptions options)
     : core_(std::make_shared<engine::Core>(std::move(plan), checked(std::move(options)))) {
+    if (core_->options.journal.log)
+        core_->journal = std::make_unique<engine::Journal>(core_->options.journal.log);
     core_->workers.store(static_cast<std::uint32_t>(core_->options.workers));
     const auto epoch = engine::SystemClock().now();
     snapshotter_ = std::make_shared<engine::Snapshotter>(*core_, epoch);
@@ -71,8 +75,11 @@ Engine::Engine(RollupPlan plan, EngineOptions options)
     core_->keeper.set_turn([this] { return keep(); });
     core_->slots.prepare(SPARE_SLOTS);
     core_->routes.prepare(0);  // ids are dense: the first trade need not make room for its route
-    for (const auto& [symbol, price] : core_->options.last_prices)
-        add_symbol(symbol, price, core_->options.aggregator.coverage_start);
+    if (core_->journal) recover();
+    for (const auto& [symbol, price] : core_->options.last_prices) {
+        const bool is_known = engine::RouteTable::is_route(core_->routes.find(symbol));
+        if (!is_known) add_symbol(symbol, price, core_->options.aggregator.coverage_start);
+    }
 }
 
 Engine::~Engine() {
@@ -82,6 +89,7 @@ Engine::~Engine() {
         // A failed engine has said so before; its threads are joined below.
     }
     join_threads();
+    if (core_->journal) core_->journal->detach();
     for (const auto& producer : producers_) producer->retire();
     core_->slots.on_growth({});
 }
@@ -110,6 +118,7 @@ void Engine::drain() {
     for (const auto& producer : producers_) producer->wait_until_outside(core_->failure);
     engine::Nothing command;
     cut(command);
+    check_halted(command);
 }
 
 void Engine::stop() {
@@ -130,6 +139,7 @@ void Engine::stop() {
         state_.store(EngineState::stopped);
     }
     join_threads();
+    if (core_->journal) core_->journal->detach();
 }
 
 void Engine::join_threads() {
@@ -188,19 +198,29 @@ std::shared_ptr<Producer> Engine::producer(const std::string& name, std::uint16_
 bool Engine::add_symbol(std::int32_t symbol, std::optional<double> last_price, TimeNs start) {
     const Control lock(*this);
     core_->failure.check();
-    if (last_price) return seed(symbol, *last_price, start);
+    if (last_price || core_->journal) return seed(symbol, last_price, start);
     (void)core_->admit(symbol);
     return true;
 }
 
-bool Engine::seed(std::int32_t symbol, double price, TimeNs start) {
+bool Engine::seed(std::int32_t symbol, std::optional<double> price, TimeNs start) {
+    if (is_journaled()) core_->journal->check();
     const engine::Route route = core_->admit(symbol);
     Seed seed;
     seed.slot = &core_->slots[route.slot];
     seed.owner = route.worker;
     seed.price = price;
-    seed.start = start;
-    run_on_workers(seed);
+    const TimeNs now = core_->clock->now();
+    seed.start = price || now == TIME_MIN || core_->journal->is_replaying() ? start : now;
+    if (!is_journaled()) {
+        run_on_workers(seed);
+        return seed.done;
+    }
+    std::vector<std::byte> record;
+    engine::ByteWriter to(record);
+    engine::put_record(to, engine::SymbolRecord{engine::name_of_symbol(symbol), price, seed.start});
+    enter(seed, std::move(record));
+    cut(seed);
     return seed.done;
 }
 

@@ -133,9 +133,12 @@ std::vector<std::byte> Engine::checkpoint() {
     const std::vector<std::int32_t> known = prepare_states();
     FreezeState freeze;
     freeze.watermark = hold_clocks();
+    enter(freeze, freeze.watermark);
     cut(freeze);
     highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
-    return collect_states(known, freeze.watermark);
+    // Of a log that has halted the clock stands where it stood.
+    const TimeNs watermark = core_->journal ? workers_.front()->clock_watermark() : freeze.watermark;
+    return placed(collect_states(known, watermark), position_of(freeze));
 }
 
 }  // namespace klineagg

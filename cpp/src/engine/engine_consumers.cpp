@@ -28,6 +28,7 @@ std::vector<ConsumerStats> Engine::consumers() const {
 
 bool Engine::remove_consumer(const std::string& consumer) {
     const Control lock(*this);  // a take of it would make it anew
+    if (core_->journal) core_->journal->forget(consumer);
     return snapshotter_->remove(consumer);
 }
 

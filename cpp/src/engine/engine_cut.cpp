@@ -33,7 +33,11 @@ void Engine::run_on_workers(Command& command) { run_on(workers_, command); }
 void Engine::run_on(const Workers& workers, Command& command) {
     if (state_.load() != EngineState::running) {
         core_->failure.check();
-        for (const auto& worker : workers) command.run(*worker);  // no thread of its own has it
+        if (command.entry) write_entry(command);
+        for (const auto& worker : workers) {  // no thread of its own has it
+            if (core_->journal) worker->catch_up_journal();
+            command.run(*worker);
+        }
         for (const auto& worker : workers) worker->log().publish();
         return;
     }
@@ -45,6 +49,7 @@ void Engine::run_on(const Workers& workers, Command& command) {
         core_->failure.check();
         pause();
     }
+    if (!command.runs_halted) check_halted(command);
 }
 
 void Engine::cut(Command& command) {
@@ -102,7 +107,11 @@ bool Engine::flush(std::optional<DurationNs> timeout) {
     const Control lock(*this, deadline);
     if (!lock) return false;
     check_running();
-    return cut_until(std::make_shared<engine::Nothing>(), deadline);
+    check_journal();
+    const auto command = std::make_shared<engine::Nothing>();
+    if (!cut_until(command, deadline)) return false;
+    check_halted(*command);
+    return true;
 }
 
 bool Engine::wait_responsive(DurationNs timeout) {
@@ -127,10 +136,14 @@ bool Engine::advance(TimeNs now, std::optional<DurationNs> timeout) {
     const Control lock(*this, deadline);
     if (!lock) return false;
     core_->failure.check();
+    check_journal();
     clock->advance(now);
     const auto command = std::make_shared<CloseUpTo>(clock_watermark());
     highest_watermark_ = std::max(highest_watermark_, command->watermark);
-    return cut_until(command, deadline);
+    enter(*command, command->watermark);
+    if (!cut_until(command, deadline)) return false;
+    check_halted(*command);
+    return true;
 }
 
 }  // namespace klineagg

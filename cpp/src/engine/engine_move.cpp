@@ -73,6 +73,7 @@ void Engine::hand_over(const Workers& workers) {
 
 std::size_t Engine::move_locked(const std::vector<Move>& moves, DurationNs timeout_ns) {
     if (moves.empty()) return 0;
+    check_journal();
     handover_ = std::make_shared<engine::Handover>();
     Transfer& transfer = handover_->transfer;
     transfer.parts.resize(workers_.size());
@@ -168,6 +169,7 @@ std::size_t Engine::rebalance() {
         // Loads are measured over what was pushed before the call.
         engine::Nothing nothing;
         cut(nothing);
+        check_halted(nothing);
     }
     return move_locked(balanced_moves(workers_.size()), NS_PER_SECOND);
 }

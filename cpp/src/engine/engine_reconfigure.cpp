@@ -20,6 +20,7 @@ using engine::throw_option;
 namespace {
 
 struct Follow final : engine::Command {
+    Follow() { runs_halted = false; }
     void run(Worker& worker) override { worker.follow(*generation, left); }
     const PlanGeneration* generation = nullptr;
     std::atomic<int> left{0};
@@ -136,6 +137,15 @@ void Engine::follow(const PlanGeneration& generation) {
     core_->slots.follow(generation);
     const auto command = std::make_shared<Follow>();
     command->generation = &generation;
+    if (is_journaled()) {
+        engine::RulesRecord rules{live_intervals(generation), generation.options.lateness_ns,
+                                  generation.options.amend_horizon_ns,
+                                  static_cast<std::uint8_t>(generation.options.gaps)};
+        std::vector<std::byte> record;
+        engine::ByteWriter to(record);
+        engine::put_record(to, rules);
+        enter(*command, std::move(record));
+    }
     command->left.store(static_cast<int>(workers_.size()));
     following_ = command;  // as long as a worker may look at it, after a failure too
     cut(*command);
@@ -168,6 +178,7 @@ ConfigReport Engine::reconfigure(const ConfigChange& change, DurationNs timeout_
     if (state_.load() == EngineState::stopped)
         throw Error(ErrorCode::engine_state, "the engine has stopped");
     check(change);
+    check_journal();
     const PlanGeneration& now = core_->now();
     EngineOptions& options = core_->options;
     ConfigReport report;

@@ -29,6 +29,7 @@ struct SlotAt {
 
 /// Exchanges the slot for an empty one when nothing would be lost by that.
 struct Remove final : engine::Command {
+    Remove() { runs_halted = false; }
     void run(Worker& worker) override {
         if (worker.id() == owner) done = worker.remove(*slot, *fresh, open_bars_too);
     }
@@ -49,6 +50,7 @@ void Engine::stop_unused(const Workers& workers) {
 }
 
 void Engine::replace_workers(const Workers& next, DurationNs timeout_ns) {
+    check_journal();
     Workers made;     // in `next` only
     Workers leaving;  // in workers_ only
     const auto holds = [](const Workers& list, const auto& worker) {
@@ -179,6 +181,13 @@ RemovedSymbol Engine::remove_symbol(std::int32_t symbol, bool open_bars_too,
     command.fresh = core_->slots.make_one(route.slot);
     command.owner = route.worker;
     command.open_bars_too = open_bars_too;
+    check_journal();
+    if (is_journaled()) {
+        std::vector<std::byte> record;
+        engine::ByteWriter to(record);
+        engine::put_record(to, engine::RemovedRecord{engine::name_of_symbol(symbol), open_bars_too});
+        enter(command, std::move(record));
+    }
     bool staged = false;
     flip(timeout_ns, [&] {
         for (const auto& producer : producers_)

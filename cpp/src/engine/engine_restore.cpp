@@ -87,8 +87,13 @@ void Engine::go_on_from(const Checkpoint& checkpoint, const PlanGeneration& gene
     for (const auto& worker : workers_) worker->log().publish();
 }
 
-std::size_t Engine::restore(std::span<const std::byte> bytes) {
+std::size_t Engine::restore(std::span<const std::byte> given) {
     const Control lock(*this);
+    const std::optional<engine::Placed> place = engine::get_placed(given);
+    const std::span<const std::byte> bytes = place ? place->checkpoint : given;
+    if (is_journaled())
+        throw Error(ErrorCode::engine_state,
+                    "an engine with a log is given its checkpoint when it is made");
     core_->failure.check();
     std::size_t known = 0;
     core_->routes.each([&](std::int32_t symbol, engine::Route) {
@@ -99,8 +104,15 @@ std::size_t Engine::restore(std::span<const std::byte> bytes) {
                     "a checkpoint comes before the engine is started and before its symbols");
     const PlanGeneration& now = core_->now();
     const Checkpoint checkpoint(bytes, now.outputs);
+    AggregatorOptions rules = core_->options.aggregator;
+    if (core_->journal) {
+        // As they were: what changed them since is in the log, and what is wanted now comes last.
+        rules.lateness_ns = checkpoint.plan.options.lateness_ns;
+        rules.amend_horizon_ns = checkpoint.plan.options.amend_horizon_ns;
+        rules.gaps = checkpoint.plan.options.gaps;
+    }
     auto next = std::make_unique<PlanGeneration>(
-        engine::generation_after(checkpoint.plan, now.outputs, core_->options.aggregator));
+        engine::generation_after(checkpoint.plan, now.outputs, rules));
     // Not the next number: slots that there are do not follow from those of the checkpoint.
     next->number = now.number + 2;
     // Everything is read once before anything changes, so that bad bytes change nothing.
@@ -121,6 +133,7 @@ std::size_t Engine::restore(std::span<const std::byte> bytes) {
                         head.duplicates, 0};
     for (const engine::CheckpointHead::Source& source : head.sources)
         core_->sources.make(source.number).add(source.counts);
+    if (core_->journal) return checkpoint.symbols.size();  // what comes now may know more symbols
     for (const auto& [symbol, price] : core_->options.last_prices) {
         const auto name = engine::name_of_symbol(symbol);
         const bool is_there =

@@ -66,7 +66,9 @@ private:
 }  // namespace
 
 TimeNs Engine::hold_clocks() {
-    if (core_->clock->simulated() || workers_.size() == 1) return clock_watermark();
+    // With a log no worker ticks by itself.
+    if (core_->clock->simulated() || workers_.size() == 1 || core_->journal)
+        return clock_watermark();
     HoldClocks hold;
     hold.watermarks.resize(workers_.size(), TIME_NONE);
     run_on_workers(hold);
@@ -123,9 +125,11 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         std::vector<std::int32_t> known;
         if (with_checkpoint) known = prepare_states();
         freeze.watermark = hold_clocks();
+        enter(freeze, freeze.watermark);
         cut(freeze);
         highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
         auto state = std::make_unique<Snapshot::State>();
+        state->position = position_of(freeze);
         std::vector<std::uint64_t> ends;  // by log; those of workers that are gone do not grow
         for (const auto& log : logs_)
             ends.push_back(log->is_retired() ? log->log().end() : freeze.log_ends[log->id()]);
@@ -143,7 +147,7 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         state->open = collect_open(memory);
         if (with_checkpoint)
             state->checkpoint = std::make_shared<const std::vector<std::byte>>(
-                collect_states(known, freeze.watermarks.front()));
+                placed(collect_states(known, freeze.watermarks.front()), state->position));
         state->core = core_;
         state->snapshotter = snapshotter_;
         state->consumer = consumer;
@@ -168,10 +172,12 @@ View Engine::view() {
     const engine::CutWait waiting(*core_);
     prepare_captures(nullptr);
     freeze.watermark = hold_clocks();
+    enter(freeze, freeze.watermark);
     cut(freeze);
     highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
     View view;
     view.open = collect_open(ArenaKind::own);
+    view.position = position_of(freeze);
     view.watermark = *std::min_element(freeze.watermarks.begin(), freeze.watermarks.end());
     return view;
 }

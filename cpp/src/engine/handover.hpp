@@ -14,6 +14,7 @@ struct Nothing final : Command {
 
 /// The cut at which symbols change hands. It lives as long as any worker may look at it.
 struct Handover final : Command {
+    Handover() { runs_halted = false; }
     void run(Worker& worker) override { worker.begin_transfer(transfer); }
     Transfer transfer;
 };

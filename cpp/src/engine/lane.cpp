@@ -126,6 +126,19 @@ void Lane::settle(const LaneRefused& refused) noexcept {
     impl.rows_unsettled = 0;
 }
 
+void Lane::settle_part(std::uint64_t position, std::uint64_t rows,
+                       const LaneRefused& refused) noexcept {
+    Impl& impl = *impl_;
+    impl.settled.update([&](auto& values) {
+        values[Impl::POSITION] = position;
+        values[Impl::APPLIED] += rows - refused.total();
+        values[Impl::LATE] += refused.late;
+        values[Impl::BEYOND_HORIZON] += refused.beyond_horizon;
+        values[Impl::DUPLICATE] += refused.duplicate;
+    });
+    impl.rows_unsettled -= rows;
+}
+
 bool Lane::take_hole(LaneHole& hole) noexcept { return impl_->holes.take(hole); }
 
 bool Lane::has_hole() const noexcept { return !impl_->holes.empty(); }

@@ -260,7 +260,7 @@ bool Producer::wait_for_room(Section& section) {
         const std::uint64_t routes = core_->route_version.load(std::memory_order_relaxed);
         section.leave();
         while (!has_room && !retired_.load(std::memory_order_relaxed) && !lane.is_closed() &&
-               !core_->failure.is_set() &&
+               !core_->failure.is_set() && !(core_->journal && core_->journal->is_halted()) &&
                engine::monotonic_ns() < deadline) {
             has_room = lane.wait_for_room(
                 rows, std::min(deadline, engine::deadline_after(WAIT_STEP_NS)));
@@ -352,6 +352,7 @@ PushResult Producer::push(const TradeColumns& trades, std::vector<RejectedRow>* 
     if (retired_.load(std::memory_order_seq_cst))
         throw Error(ErrorCode::engine_state, "the engine of producer '" + name_ + "' has stopped");
     core_->failure.check();
+    if (core_->journal) core_->journal->check();
     timeout_ns_ = timeout.value_or(core_->options.block_timeout_ns);
     try {
         with_rows(trades, [&](const auto& rows) { push_rows(trades, rows, result, rejected); });

@@ -96,6 +96,7 @@ bool Producer::flush(std::optional<DurationNs> timeout) const {
     for (const Target& target : targets) {
         while (target.intake->lane.applied() < target.position) {
             core_->failure.check();
+            if (core_->journal) core_->journal->check();
             if (deadline != engine::NO_DEADLINE && engine::monotonic_ns() >= deadline) return false;
             pause();
         }

@@ -19,6 +19,7 @@ std::shared_ptr<const BarTable> Snapshot::share_open() const noexcept { return s
 SnapshotId Snapshot::id() const noexcept { return state_->id; }
 const std::string& Snapshot::consumer() const noexcept { return state_->consumer; }
 TimeNs Snapshot::watermark() const noexcept { return state_->watermark; }
+std::uint64_t Snapshot::position() const noexcept { return state_->position; }
 std::uint64_t Snapshot::rows_lost() const noexcept { return state_->rows_lost; }
 std::shared_ptr<const std::vector<std::byte>> Snapshot::checkpoint() const noexcept {
     return state_->checkpoint;
@@ -26,6 +27,9 @@ std::shared_ptr<const std::vector<std::byte>> Snapshot::checkpoint() const noexc
 
 void Snapshot::ack() {
     state_->snapshotter->ack(state_->consumer, state_->id, state_->core->clock->now());
+    engine::Journal* const journal = state_->core->journal.get();
+    if (journal != nullptr && state_->checkpoint)
+        journal->commit(state_->consumer, state_->position, *state_->checkpoint);
 }
 
 void Snapshot::nack() noexcept {

@@ -15,6 +15,7 @@ struct Snapshot::State {
     SnapshotId id;
     TimeNs watermark = TIME_NONE;
     std::uint64_t rows_lost = 0;
+    std::uint64_t position = 0;
     std::shared_ptr<const BarTable> closed;
     std::shared_ptr<const BarTable> open;
     std::shared_ptr<const std::vector<std::byte>> checkpoint;

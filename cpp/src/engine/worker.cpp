@@ -2,6 +2,7 @@
 
 #include "klineagg/engine/metrics.hpp"
 #include "klineagg/engine/replan.hpp"
+#include "klineagg/engine/worker_journal.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -63,7 +64,9 @@ Worker::Worker(Core& core, std::uint32_t id)
       sorter_(BLOCK_ROWS),
       blocks_(&core.blocks.lend()),
       closed_(std::make_unique<ClosedBars<PartialBar>>()),
-      waiter_(core.options.wait) {}
+      waiter_(core.options.wait) {
+    if (core.journal) journal_ = std::make_unique<WorkerJournal>(*core.journal, waiter_, BLOCK_ROWS);
+}
 
 Worker::~Worker() { core_->blocks.take_back(*blocks_); }
 
@@ -104,7 +107,7 @@ void Worker::run() {
 
 void Worker::loop() {
     while (!stopping_ && !core_->failure.is_set()) {
-        const std::size_t applied = drain_lanes();
+        const std::size_t applied = journal_ ? drain_journal() : drain_lanes();
         if (applied == 0) now_ = monotonic_ns();  // else it is that of the last block
         bool busy = applied != 0;
         busy |= advance_transfer();
@@ -139,6 +142,7 @@ bool Worker::has_work() const noexcept {
         core_->failure.is_set()) {
         return true;
     }
+    if (journal_) return has_journal_work();
     for (const std::shared_ptr<Intake>& intake : lanes_) {
         if (intake->lane.applied() < intake->limit() || intake->has_hole()) return true;
     }
@@ -146,18 +150,25 @@ bool Worker::has_work() const noexcept {
 }
 
 MonotonicNs Worker::next_deadline() const noexcept {
-    if (core_->clock->simulated()) return NO_DEADLINE;
-    if (due_.empty()) return NO_DEADLINE;  // nothing that a tick could close
-    return deadline_after(due_.next_due() - core_->clock->now() + core_->close_delay_ns.load());
+    MonotonicNs due = NO_DEADLINE;
+    // Without open bars there is nothing that a tick could close.
+    if (!core_->clock->simulated() && !due_.empty())
+        due = deadline_after(due_.next_due() - core_->clock->now() + core_->close_delay_ns.load());
+    return journal_ ? journal_deadline(due) : due;
 }
 
 bool Worker::run_command() {
     Command* const command = command_.load(std::memory_order_acquire);
     if (command == nullptr) return false;
+    if (journal_) return run_journaled(*command);
     for (const std::shared_ptr<Intake>& intake : lanes_) {
         if (!intake->at_gate()) return true;
     }
     for (const std::shared_ptr<Intake>& intake : lanes_) (void)mark_holes(*intake, 0);
+    return finish(*command, true);
+}
+
+bool Worker::finish(Command& command, bool runs) {
     // A cut is laid through settled ground: everything that the clock has closed is in the log,
     // and nobody still waits for an older capture.
     while (close_due(CLOSE_TURN)) {}
@@ -165,11 +176,11 @@ bool Worker::run_command() {
         if (!capture_.advance(core_->slots, CAPTURE_TURN)) wait_for_room();
     }
     while (state_capture_.advance(core_->slots, STATE_TURN)) {}
-    command->run(*this);
+    if (runs) command.run(*this);
     show_rows();
     for (const std::shared_ptr<Intake>& intake : lanes_) intake->open();
     command_.store(nullptr, std::memory_order_relaxed);
-    command->finish_one();  // from here on it may be gone
+    command.finish_one();  // from here on it may be gone
     return true;
 }
 
@@ -216,17 +227,21 @@ std::uint64_t Worker::mark_holes(Intake& intake, std::uint64_t limit) {
         const auto index = static_cast<std::uint32_t>(hole->symbol);
         if (part_ != nullptr && !part_->takes.empty() && (is_all || absent_.contains(index)))
             return intake.lane.taken();
-        if (!is_all) {
-            mark_hole(core_->slots[index], *hole);
-        } else {
-            for (std::size_t i = owned_.next(0, owned_limit_); i != SlotSet::NONE;
-                 i = owned_.next(i + 1, owned_limit_)) {
-                mark_hole(core_->slots[static_cast<std::uint32_t>(i)], *hole);
-            }
-        }
+        mark_holes_of(*hole);
         intake.drop_hole();
     }
     return limit;
+}
+
+void Worker::mark_holes_of(const LaneHole& hole) {
+    if (hole.symbol != LaneHole::ALL_SYMBOLS) {
+        mark_hole(core_->slots[static_cast<std::uint32_t>(hole.symbol)], hole);
+        return;
+    }
+    for (std::size_t i = owned_.next(0, owned_limit_); i != SlotSet::NONE;
+         i = owned_.next(i + 1, owned_limit_)) {
+        mark_hole(core_->slots[static_cast<std::uint32_t>(i)], hole);
+    }
 }
 
 void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {
@@ -253,6 +268,7 @@ void Worker::touch(SymbolSlot& slot) {
 }
 
 void Worker::take_in(SymbolSlot& slot) {
+    if (journal_ && slot.joined == TIME_NONE) slot.joined = block_time_;
     if (slot.index >= owned_limit_) owned_limit_ = slot.index + 1;
     slot.aggregator.set_pool(blocks_);
     if (generation_->options.coverage_start == TIME_NONE)
@@ -292,6 +308,7 @@ bool Worker::tick() {
     const TimeNs clock = core_->clock->now();
     clock_ahead_ = clock - now_;
     const TimeNs now = clock - core_->close_delay_ns.load();
+    if (journal_) return tick_journal(now);
     const bool is_due = now >= next_tick_;
     // Every boundary lies on a whole second, so between two of them a tick could change nothing.
     if (is_due) clock_watermark_ = floor_to(now, NS_PER_SECOND);
@@ -323,6 +340,7 @@ bool Worker::close_due(std::size_t count) {
 }
 
 void Worker::close_up_to(TimeNs watermark) {
+    if (journal_ && !core_->journal->is_replaying()) return;  // its record has done it
     if (watermark <= clock_watermark_) return;
     clock_watermark_ = watermark;
     while (close_due(CLOSE_TURN)) {}

@@ -75,7 +75,7 @@ Log::~Log() {
 }
 
 Appended Log::append(Topic topic, Bytes payload, std::uint32_t count, std::uint16_t schema,
-                     std::uint8_t flags) noexcept {
+                     std::uint8_t flags, TimeNs time) noexcept {
     const LogState now = shared_->state.load(std::memory_order_acquire);
     if (now != LogState::running) [[unlikely]]
         return {now == LogState::closed ? AppendStatus::closed : AppendStatus::halted, 0, 0};
@@ -88,7 +88,7 @@ Appended Log::append(Topic topic, Bytes payload, std::uint32_t count, std::uint1
         return {AppendStatus::would_block, 0, 0};
     }
     if (!payload.empty()) std::memcpy(slot.payload, payload.data(), payload.size());
-    slot.entry->time = shared_->options.clock->now();
+    slot.entry->time = time == TIME_NONE ? shared_->options.clock->now() : time;
     slot.entry->topic = topic;
     slot.entry->flags = flags;
     slot.entry->schema = schema;
@@ -134,8 +134,18 @@ std::uint64_t Log::repaired_bytes() const noexcept {
 const std::vector<Damage>& Log::lost() const noexcept {
     return shared_->lost;
 }
-void Log::set_listener(engine::Waiter* waiter) noexcept {
-    shared_->listener = waiter;
+const std::shared_ptr<FileSystem>& Log::files() const noexcept {
+    return shared_->files;
+}
+bool Log::listen(Listener& listener) noexcept {
+    const std::lock_guard lock(shared_->listening);
+    if (shared_->listener != nullptr && shared_->listener != &listener) return false;
+    shared_->listener = &listener;
+    return true;
+}
+void Log::end_listening(Listener& listener) noexcept {
+    const std::lock_guard lock(shared_->listening);
+    if (shared_->listener == &listener) shared_->listener = nullptr;
 }
 
 Appended Log::append_wait(Topic topic, Bytes payload, std::uint32_t count,

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "klineagg/engine/wait.hpp"
 #include "klineagg/wal/log.hpp"
 #include "klineagg/wal/ring.hpp"
 
@@ -30,7 +31,8 @@ struct Log::Shared {
     Uuid id{};
     std::uint64_t repaired_bytes = 0;
     std::vector<Damage> lost;
-    engine::Waiter* listener = nullptr;
+    std::mutex listening;
+    Listener* listener = nullptr;  // under its mutex
 
     alignas(engine::LINE_BYTES) std::atomic<LogState> state{LogState::running};
     std::atomic<Sequence> written{0};
@@ -58,7 +60,10 @@ struct Log::Shared {
     }
     /// Of the writer, behind what changed.
     void notify() noexcept {
-        if (listener != nullptr) listener->notify();
+        {
+            const std::lock_guard lock(listening);
+            if (listener != nullptr) listener->log_moved();
+        }
         if (waiting.load(std::memory_order_seq_cst) == 0) return;
         const std::lock_guard lock(mutex);
         changed.notify_all();

@@ -14,11 +14,11 @@ using namespace klineagg::test;
 
 namespace {
 
-using Bytes = std::vector<std::byte>;
+using Written = std::vector<std::byte>;
 
 /// An engine with one producer, and all it has told.
 struct Live {
-    Live(const std::vector<Interval>& intervals, EngineOptions options, const Bytes* from = nullptr) {
+    Live(const std::vector<Interval>& intervals, EngineOptions options, const Written* from = nullptr) {
         options.clock = std::make_shared<engine::SimulatedClock>();
         engine = std::make_unique<Engine>(RollupPlan(intervals), options);
         if (from != nullptr) (void)engine->restore(*from);
@@ -42,7 +42,7 @@ struct Live {
 };
 
 /// Where the states differ; what stands before them is not state.
-std::string difference(const Bytes& a, const Bytes& b) {
+std::string difference(const Written& a, const Written& b) {
     for (std::size_t i = engine::CHECKPOINT_STATE_BEGIN; i < std::min(a.size(), b.size()); ++i)
         if (a[i] != b[i]) return "byte " + std::to_string(i) + " of " + std::to_string(a.size());
     return a.size() == b.size() ? "" : "another size";
@@ -121,7 +121,7 @@ void stop_and_go_on(Rng& rng, std::size_t rounds) {
             done = to;
             whole.take();
             other->take();
-            const Bytes bytes = other->engine->checkpoint();
+            const Written bytes = other->engine->checkpoint();
             REQUIRE(difference(whole.engine->checkpoint(), bytes) == "");
             const Series before = other->closed;
             options.workers = 1 + static_cast<int>(pick(rng, 4));
@@ -228,7 +228,7 @@ TEST_CASE("a checkpoint is restored with other intervals as they are reconfigure
             TimeNs clock = TIME_MIN;
             feed(rng, table, 0, table.size() / 2, clock, changed);
             changed.take();
-            const Bytes bytes = changed.engine->checkpoint();
+            const Written bytes = changed.engine->checkpoint();
             Live restored(second, options, &bytes);
             ConfigChange change;
             change.intervals = second;
@@ -269,7 +269,7 @@ TEST_CASE("a restored engine's own checkpoint is the one that it was restored fr
     // Their snapshots would have other epochs, but there were none.
     REQUIRE(first.engine->checkpoint() == twin.engine->checkpoint());
     const SnapshotId taken = first.engine->take("lake").id();
-    const Bytes bytes = first.engine->checkpoint();
+    const Written bytes = first.engine->checkpoint();
     CHECK(bytes != twin.engine->checkpoint());
     // Room for other workers and more rows changes nothing that there is.
     options.workers = 3;
@@ -292,7 +292,7 @@ TEST_CASE("symbols go by their names", "[engine][checkpoint]") {
     const std::int32_t named = symbol_table().intern("checkpoint-test-symbol");
     live.engine->add_symbol(named);                        // known, without a trade
     live.engine->add_symbol(2'000'000'000, 5.0, WEDNESDAY);  // an id that is nobody's
-    const Bytes bytes = live.engine->checkpoint();
+    const Written bytes = live.engine->checkpoint();
     const engine::Checkpoint checkpoint(bytes, intervals);
     REQUIRE(checkpoint.symbols.size() == 2);
     CHECK(checkpoint.symbols[0].name.id == 2'000'000'000);
@@ -315,9 +315,9 @@ TEST_CASE("a checkpoint that is damaged, of another version or for another engin
     options.aggregator.lateness_ns = 5 * NS_PER_MINUTE;
     Live live(intervals, options);
     (void)live.producer->push(table.view());
-    const Bytes good = live.engine->checkpoint();
+    const Written good = live.engine->checkpoint();
     options.clock = std::make_shared<engine::SimulatedClock>();
-    const auto code_of = [&](const Bytes& bytes, EngineOptions with) -> std::optional<ErrorCode> {
+    const auto code_of = [&](const Written& bytes, EngineOptions with) -> std::optional<ErrorCode> {
         Engine engine(RollupPlan(intervals), with);
         try {
             (void)engine.restore(bytes);
@@ -337,7 +337,7 @@ TEST_CASE("a checkpoint that is damaged, of another version or for another engin
     }
     int refused = 0;
     for (int i = 0; i < 300; ++i) {
-        Bytes bad = good;
+        Written bad = good;
         bad[pick(rng, bad.size())] ^= static_cast<std::byte>(1U << pick(rng, 8));
         const auto code = code_of(bad, options);
         refused += code.has_value() ? 1 : 0;
@@ -346,7 +346,7 @@ TEST_CASE("a checkpoint that is damaged, of another version or for another engin
         REQUIRE(typed);
     }
     CHECK(refused > 20);
-    Bytes other = good;
+    Written other = good;
     other[4] = std::byte{99};
     CHECK(code_of(other, options) == ErrorCode::checkpoint_version);
     options.aggregator.late = LatePolicy::drop;

@@ -24,6 +24,10 @@ std::int32_t symbol_of(const SymbolName& name);
 void put_name(ByteWriter& to, const SymbolName& name);
 SymbolName get_name(ByteReader& from);
 
+/// One interval; `tables`: see get_plan.
+void put_interval(ByteWriter& to, const Interval& interval);
+Interval get_interval(ByteReader& from, const std::vector<Interval>& tables);
+
 /// The intervals, the tree of them and the rules. Intervals are numbered anew, without those that
 /// went; tables (time zones, sessions) go by name, since they are computed elsewhere.
 void put_plan(ByteWriter& to, const PlanGeneration& generation);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "klineagg/engine/journal.hpp"
 #include "klineagg/engine/keeper.hpp"
 #include "klineagg/engine/options.hpp"
 #include "klineagg/engine/route_table.hpp"
@@ -57,6 +58,7 @@ struct Core {
     SlotTable slots;
     RouteTable routes;
     Failure failure;
+    std::unique_ptr<Journal> journal;  // none: what is applied is accepted
     std::atomic<bool> stopping{false};  // from here on nobody waits for consumers
     std::atomic<int> cuts_waited_for{0};  // meanwhile workers may write beyond the logs' bound
     Keeper keeper;

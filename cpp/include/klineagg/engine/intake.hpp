@@ -34,6 +34,14 @@ public:
         const std::uint64_t gate = gate_.load(std::memory_order_seq_cst);
         return gate == OPEN || lane.applied() >= gate;
     }
+    /// The same of an engine with a log: everything before the gate is in the log or on its way.
+    [[nodiscard]] bool is_taken_to_gate() const noexcept {
+        const std::uint64_t gate = gate_.load(std::memory_order_seq_cst);
+        return gate == OPEN || lane.taken() >= gate;
+    }
+    [[nodiscard]] bool is_gated() const noexcept {
+        return gate_.load(std::memory_order_seq_cst) != OPEN;
+    }
     void open() noexcept { gate_.store(OPEN, std::memory_order_seq_cst); }
     /// Of the control thread.
     void close_at(std::uint64_t position) noexcept {
@@ -57,6 +65,7 @@ public:
     [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
 
     Lane lane;
+    std::size_t waiting = 0;  // of the worker: blocks that the log has not accepted yet
 
 private:
     const CutBoard* board_;

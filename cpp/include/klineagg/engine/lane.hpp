@@ -130,6 +130,9 @@ public:
     /// Everything taken so far is applied, but for the `refused` rows of it; moves `applied()` to
     /// `taken()`. Call it after a `take` that gave no rows too: the rows may have been dropped.
     void settle(const LaneRefused& refused = {}) noexcept;
+    /// Of what was taken, the next `rows` rows are applied, up to `position`.
+    void settle_part(std::uint64_t position, std::uint64_t rows,
+                     const LaneRefused& refused) noexcept;
     /// `take`, `apply(rows)` unless there are none, which may return what it refused, `settle`.
     /// Returns the number of rows.
     template <class Apply>

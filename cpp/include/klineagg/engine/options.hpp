@@ -10,8 +10,10 @@
 #include "klineagg/aggregator.hpp"
 #include "klineagg/arena.hpp"
 #include "klineagg/engine/clock.hpp"
+#include "klineagg/engine/accepted.hpp"
 #include "klineagg/engine/lane.hpp"
 #include "klineagg/engine/wait.hpp"
+#include "klineagg/wal/log.hpp"
 
 namespace klineagg {
 
@@ -19,6 +21,13 @@ namespace klineagg {
 enum class BoundPolicy : std::uint8_t {
     lose,   // the oldest go; the consumer's next snapshot says how many it lost
     block,  // the workers wait, so lanes fill and their policy acts
+};
+
+/// With a log an engine accepts a trade when the log has it, and goes on where the log ends.
+struct JournalOptions {
+    std::shared_ptr<wal::Log> log;                      // none: an engine without memory
+    std::shared_ptr<const std::vector<std::byte>> checkpoint;  // in place of the files beside it
+    std::shared_ptr<engine::AcceptObserver> observer;
 };
 
 struct EngineOptions {
@@ -47,6 +56,7 @@ struct EngineOptions {
     ArenaKind snapshot_memory = ArenaKind::own;  // shared: other processes may map snapshots
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
     std::shared_ptr<engine::Clock> clock;        // none: the system's
+    JournalOptions journal;
 };
 
 }  // namespace klineagg

@@ -42,6 +42,8 @@ public:
     /// Closed rows that the bound took before they could be handed out.
     [[nodiscard]] std::uint64_t rows_lost() const noexcept;
 
+    /// Of the last record of the log that is in it; 0 without a log.
+    [[nodiscard]] std::uint64_t position() const noexcept;
     /// The engine's state at the cut, for Engine::restore; nullptr when it was not asked for.
     [[nodiscard]] std::shared_ptr<const std::vector<std::byte>> checkpoint() const noexcept;
 
@@ -58,6 +60,7 @@ private:
 struct View {
     std::shared_ptr<const BarTable> open;
     TimeNs watermark = TIME_NONE;
+    std::uint64_t position = 0;  // see Snapshot::position
 };
 
 }  // namespace klineagg

@@ -58,6 +58,11 @@ public:
         if (epoch_ <= epoch) epoch_ = epoch + 1;
         taken_epoch_ = epoch;
     }
+    /// The same of an engine that may not have taken any.
+    void rise_over(std::int64_t epoch) noexcept {
+        if (epoch_ <= epoch) epoch_ = epoch + 1;
+    }
+    [[nodiscard]] std::int64_t epoch() const noexcept { return epoch_; }
     /// Of the last snapshot that was taken, here or where this engine went on from; 0: none was.
     /// Of no other one, or engines that were made and restored would differ in their checkpoints.
     [[nodiscard]] std::int64_t taken_epoch() const noexcept { return taken_epoch_; }

@@ -24,6 +24,8 @@
 
 namespace klineagg::engine {
 
+class WorkerJournal;
+
 class Worker {
 public:
     using Lanes = std::vector<std::shared_ptr<Intake>>;
@@ -82,8 +84,19 @@ public:
     /// `all` every slot this worker has, and the list stays as it is.
     void freeze(const SlotSet* pending, bool all);
     void seed(SymbolSlot& slot, double price, TimeNs start);
+    /// With a log: the symbol is known from here on, unless it was before.
+    void join(SymbolSlot& slot, TimeNs start) noexcept {
+        if (slot.joined == TIME_NONE) slot.joined = start;
+    }
     /// Wants the state of every symbol that this worker has written down as it is here.
     void freeze_state();
+    /// Of who runs a worker that has no thread: the clock's ticks that the log has accepted.
+    void catch_up_journal();
+    /// Before start(), of an engine that replays its log: a block of trades of one frame of it, all
+    /// of symbols of this worker.
+    void replay(std::span<const LaneRecord> records, TimeNs time);
+    void replay_clock(TimeNs watermark);
+    void replay_hole(SymbolSlot& slot, const LaneHole& hole);
     /// Before start(): takes over a symbol whose state was made elsewhere, with the clock as it
     /// stands here.
     void adopt(SymbolSlot& slot);
@@ -136,6 +149,23 @@ private:
     void follow(SymbolSlot& slot);
     void settle_plan(SymbolSlot& slot);
     bool tick();
+    bool tick_journal(TimeNs now);
+    // With a log.
+    std::size_t drain_journal();
+    bool append_staged();
+    void encode_staged(std::span<LaneRecord> records);
+    std::uint64_t journal_holes(Intake& intake, std::uint64_t limit);
+    bool append_hole(Intake& intake, const LaneHole& hole);
+    std::size_t apply_accepted();
+    void apply_front();
+    void mark_holes_of(const LaneHole& hole);
+    bool run_journaled(Command& command);
+    bool is_journal_ready(Command& command);
+    bool arrive(Command& command);
+    [[nodiscard]] bool is_settled(Command& command, bool halted);
+    [[nodiscard]] bool has_journal_work() const noexcept;
+    [[nodiscard]] MonotonicNs journal_deadline(MonotonicNs due) const noexcept;
+    bool finish(Command& command, bool runs);
     void show_rows() noexcept;
     void publish(MonotonicNs now) noexcept;
     bool close_due(std::size_t count);
@@ -160,6 +190,8 @@ private:
     StateCapture state_capture_;
     std::vector<LaneRecord> block_;
     BlockSorter sorter_;
+    std::unique_ptr<WorkerJournal> journal_;  // with a log
+    TimeNs block_time_ = TIME_NONE;           // of the log's frame that is applied
     SpareBlocks* blocks_;  // for what its symbols keep
     std::unique_ptr<ClosedBars<PartialBar>> closed_;  // room to work in
     Waiter waiter_;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "klineagg/engine/clock.hpp"
-#include "klineagg/engine/wait.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/file.hpp"
 #include "klineagg/wal/damage.hpp"
@@ -45,6 +44,17 @@ enum class AppendStatus : std::uint8_t {
     halted,
     closed,
     too_large,
+};
+
+/// Is told on the writer's thread when written, durable or the state changes: to notify somebody,
+/// not to do things.
+class Listener {
+public:
+    Listener() = default;
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    virtual ~Listener() = default;
+    virtual void log_moved() noexcept = 0;
 };
 
 struct Appended {
@@ -86,9 +96,10 @@ public:
     // --- Any thread, without a lock, an allocation or a system call ---
 
     /// Appends one frame of `count` records, at most one for each byte of the payload or one. The
-    /// numbers are given; the records count when written() has reached the last of them.
+    /// numbers are given; the records count when written() has reached the last of them. `time`:
+    /// what the frame is stamped with in place of the log's clock.
     Appended append(Topic topic, Bytes payload, std::uint32_t count = 1, std::uint16_t schema = 0,
-                    std::uint8_t flags = 0) noexcept;
+                    std::uint8_t flags = 0, TimeNs time = TIME_NONE) noexcept;
     [[nodiscard]] std::size_t payload_bytes_max() const noexcept;
     /// Everything up to here is with the operating system: no crash of the process loses it.
     [[nodiscard]] Sequence written() const noexcept;
@@ -112,9 +123,10 @@ public:
     bool wait_written(Sequence sequence, engine::MonotonicNs deadline);
     /// Has it synced now. Throws invalid_option with SyncMode::none.
     bool wait_durable(Sequence sequence, engine::MonotonicNs deadline);
-    /// Called on the writer's thread when written, durable or the state changes: to be notified,
-    /// not to do things. One at most, before the first append.
-    void set_listener(engine::Waiter* waiter) noexcept;
+    /// One at most: false while there is another one.
+    [[nodiscard]] bool listen(Listener& listener) noexcept;
+    /// When it returns, nobody is in it, and it is not called any more.
+    void end_listening(Listener& listener) noexcept;
 
     /// Why it has halted.
     [[nodiscard]] std::optional<Error> failure() const;
@@ -130,6 +142,7 @@ public:
 
     [[nodiscard]] LogStats stats() const;
     [[nodiscard]] const std::string& directory() const noexcept;
+    [[nodiscard]] const std::shared_ptr<FileSystem>& files() const noexcept;
     [[nodiscard]] const Uuid& id() const noexcept;
     [[nodiscard]] SyncMode sync_mode() const noexcept;
     /// What opening cut off as torn: bytes.

@@ -1,0 +1,299 @@
+// An engine goes on where its log ends.
+#include "klineagg/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "control.hpp"
+#include "cut_wait.hpp"
+#include "klineagg/engine/journal_records.hpp"
+#include "klineagg/wal/reader.hpp"
+#include "klineagg/wal/trade_codec.hpp"
+
+namespace klineagg {
+
+using engine::ByteReader;
+using engine::JournalKind;
+using engine::LaneRecord;
+using engine::RouteTable;
+using engine::Worker;
+
+namespace {
+
+constexpr std::uint32_t KEEP_FRAMES = 16;  // between turns of the keeper, who does not run yet
+constexpr std::uint32_t TOPICS = 1U << static_cast<unsigned>(wal::Topic::trade) |
+                                 1U << static_cast<unsigned>(wal::Topic::clock) |
+                                 1U << static_cast<unsigned>(wal::Topic::command);
+
+wal::ReadOptions read_options(const wal::Log& log, std::uint64_t from) {
+    wal::ReadOptions options;
+    options.from = from;
+    options.topics = TOPICS;
+    options.is_quiet = true;
+    options.salvage = !log.lost().empty();
+    return options;
+}
+
+}  // namespace
+
+/// Does everything that the log says, in its order, on one thread.
+class Engine::Replay {
+public:
+    Replay(Engine& engine, wal::Log& log, std::uint64_t from)
+        : engine_(&engine),
+          reader_(log.files(), log.directory(), read_options(log, from)),
+          parts_(engine.workers_.size()) {}
+
+    void run(Recovery& report) {
+        wal::Reader::Frame frame;
+        for (std::uint32_t frames = 0; reader_.next(frame); ++frames) {
+            if ((frame.view.header.flags & engine::JOURNAL_FRAME) == 0) continue;
+            mark_damage(frame.view.header.time);
+            position_ = frame.view.header.sequence;
+            try {
+                take(frame, report);
+            } catch (const Error& error) {
+                if (error.code() == ErrorCode::checkpoint_format) fail(error.what());
+                throw;
+            }
+            last_time_ = frame.view.header.time;
+            if (frames % KEEP_FRAMES == 0) (void)engine_->keep();
+        }
+        report.position = std::max(report.position, reader_.position() - 1);
+        for (const auto& worker : engine_->workers_) worker->log().publish();
+    }
+
+private:
+    struct Place {
+        bool is_known = false;
+        std::uint32_t slot = 0;
+        std::uint16_t worker = 0;
+    };
+
+    [[noreturn]] void fail(const std::string& reason) const {
+        throw Error(ErrorCode::journal_record,
+                    "record " + std::to_string(position_) + " of the log: " + reason,
+                    {{"position", std::to_string(position_)}});
+    }
+
+    void take(const wal::Reader::Frame& frame, Recovery& report) {
+        const auto topic = frame.view.header.topic;
+        if (topic == wal::Topic::trade) {
+            take_trades(frame);
+            report.trades += frame.count;
+            return;
+        }
+        ByteReader from(frame.view.payload);
+        if (frame.view.header.schema != engine::JOURNAL_SCHEMA) fail("of another version");
+        ++report.records;
+        if (topic == wal::Topic::clock) take_clock(engine::get_clock(from));
+        else take_command(from);
+    }
+
+    void take_clock(const engine::ClockRecord& record) {
+        engine_->highest_watermark_ = std::max(engine_->highest_watermark_, record.watermark);
+        auto* const clock =
+            dynamic_cast<engine::SimulatedClock*>(engine_->core_->clock.get());
+        if (clock != nullptr && clock->now() < record.simulated) clock->advance(record.simulated);
+        for (const auto& worker : engine_->workers_) worker->replay_clock(record.watermark);
+    }
+
+    void take_trades(const wal::Reader::Frame& frame) {
+        records_.clear();
+        if (!decoder_.decode(frame.view.payload, records_) ||
+            records_.size() != frame.view.header.count)
+            fail("no block of trades");
+        learn_names();
+        for (auto& part : parts_) part.clear();
+        for (std::size_t i = frame.skip; i < records_.size(); ++i) {
+            LaneRecord& record = records_[i];
+            if (record.source != source_) learn_source(record.source);
+            const Place& place = find(record.symbol);
+            record.symbol = static_cast<std::int32_t>(place.slot);
+            if (parts_.size() > 1) parts_[place.worker].push_back(record);
+        }
+        const TimeNs time = frame.view.header.time;
+        if (parts_.size() == 1) {
+            engine_->workers_[0]->replay(std::span(records_).subspan(frame.skip), time);
+            return;
+        }
+        for (std::size_t i = 0; i < parts_.size(); ++i)
+            if (!parts_[i].empty()) engine_->workers_[i]->replay(parts_[i], time);
+    }
+
+    void learn_source(std::uint16_t source) {
+        source_ = source;
+        (void)engine_->core_->sources.make(source);
+    }
+
+    void learn_names() {
+        if (reader_.names_version() != names_version_) {
+            names_version_ = reader_.names_version();
+            names_seen_ = 0;
+            ids_.clear();
+            places_.clear();
+        }
+        for (; names_seen_ < reader_.names().size(); ++names_seen_) {
+            const wal::Name& name = reader_.names()[names_seen_];
+            if (name.kind != wal::NameKind::symbol || name.id < 0) continue;
+            const auto at = static_cast<std::size_t>(name.id);
+            if (ids_.size() <= at) ids_.resize(at + 1, -1);
+            ids_[at] = engine::symbol_of({name.name, -1});
+            if (at < places_.size()) places_[at] = {};
+        }
+    }
+
+    const Place& find(std::int32_t id) {
+        if (id < 0) fail("a symbol below 0");
+        const auto at = static_cast<std::size_t>(id);
+        if (at >= places_.size()) places_.resize(at + 1);
+        Place& place = places_[at];
+        if (place.is_known) [[likely]] return place;
+        const bool is_named = at < ids_.size() && ids_[at] >= 0;
+        const engine::Route route = engine_->core_->admit(is_named ? ids_[at] : id);
+        place = {true, route.slot, route.worker};
+        return place;
+    }
+
+    void take_command(ByteReader& from) {
+        switch (static_cast<JournalKind>(from.get<std::uint8_t>())) {
+            case JournalKind::begin:
+                engine_->snapshotter_->rise_over(engine::get_begin(from).epoch);
+                return;
+            case JournalKind::symbol: {
+                const engine::SymbolRecord record = engine::get_symbol(from);
+                (void)engine_->seed(engine::symbol_of(record.name), record.price, record.start);
+                return;
+            }
+            case JournalKind::removed: {
+                const engine::RemovedRecord record = engine::get_removed(from);
+                (void)engine_->remove_symbol(engine::symbol_of(record.name), record.open_bars_too);
+                places_.clear();
+                return;
+            }
+            case JournalKind::hole: take_hole(engine::get_hole(from)); return;
+            case JournalKind::rules: {
+                // Intervals are those that are wanted now, from the checkpoint on.
+                const engine::RulesRecord record =
+                    engine::get_rules_record(from, engine_->intervals());
+                engine_->set_rules(record.lateness_ns, record.amend_horizon_ns, record.gaps);
+                return;
+            }
+        }
+        fail("of an unknown kind");
+    }
+
+    void take_hole(const engine::HoleRecord& record) {
+        engine::LaneHole hole;
+        hole.time_min = record.time_min;
+        hole.time_max = record.time_max;
+        for (const engine::SymbolName& name : record.symbols) {
+            const engine::Route route = engine_->core_->admit(engine::symbol_of(name));
+            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole);
+        }
+    }
+
+    /// What salvage went past may have been of any symbol.
+    void mark_damage(TimeNs time) {
+        if (reader_.damages().size() == damages_seen_) return;
+        bool loses = false;
+        for (; damages_seen_ < reader_.damages().size(); ++damages_seen_)
+            loses = loses || reader_.damages()[damages_seen_].loses_records();
+        if (!loses) return;
+        engine::LaneHole hole;
+        hole.time_min = std::min(last_time_, time);
+        hole.time_max = std::max(last_time_, time);
+        engine_->core_->routes.each([&](std::int32_t, engine::Route route) {
+            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole);
+        });
+    }
+
+    Engine* engine_;
+    wal::Reader reader_;
+    wal::TradeDecoder decoder_;
+    std::vector<LaneRecord> records_;
+    std::vector<std::vector<LaneRecord>> parts_;  // by worker
+    std::uint64_t names_version_ = 0;
+    std::size_t names_seen_ = 0;
+    std::vector<std::int32_t> ids_;  // of this process, by those of the log
+    std::vector<Place> places_;      // the same
+    std::size_t damages_seen_ = 0;
+    std::int32_t source_ = -1;
+    TimeNs last_time_ = 0;
+    std::uint64_t position_ = 0;
+};
+
+void Engine::set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps) {
+    ConfigChange change;
+    change.lateness_ns = lateness_ns;
+    change.amend_horizon_ns = amend_horizon_ns;
+    change.gaps = static_cast<GapMode>(gaps);
+    (void)reconfigure(change);
+}
+
+void Engine::recover() {
+    engine::Journal& journal = *core_->journal;
+    wal::Log& log = journal.log();
+    const engine::MonotonicNs begin = engine::monotonic_ns();
+    const engine::CutWait waiting(*core_);  // nobody acknowledges rows meanwhile
+    journal.set_replaying(true);
+    std::vector<std::byte> file;
+    const auto& given = core_->options.journal.checkpoint;
+    if (!given) file = journal.oldest_checkpoint();
+    const std::vector<std::byte>& bytes = given ? *given : file;
+    if (!bytes.empty()) {
+        const auto place = engine::get_placed(bytes);
+        if (!place || place->log != log.id())
+            throw Error(ErrorCode::recovery_mismatch, "the checkpoint is of another log",
+                        {{"path", log.directory()}});
+        if (place->position >= log.next_sequence())
+            throw Error(ErrorCode::recovery_mismatch,
+                        "the checkpoint is ahead of the log, which ends with record " +
+                            std::to_string(log.next_sequence() - 1),
+                        {{"position", std::to_string(place->position)}});
+        recovery_.symbols = restore(bytes);
+        recovery_.checkpoint = recovery_.position = place->position;
+    }
+    try {
+        Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::wal_range) throw;
+        throw Error(ErrorCode::recovery_hole,
+                    std::string("the log does not begin where the checkpoint ends: ") + error.what(),
+                    error.fields());
+    }
+    journal.set_replaying(false);
+    journal.begin_at(highest_watermark_);
+    const AggregatorOptions& rules = core_->options.aggregator;
+    std::vector<std::byte> record;
+    engine::ByteWriter to(record);
+    engine::put_record(to, engine::BeginRecord{snapshotter_->epoch()});
+    const TimeNs now = core_->clock->now();
+    (void)journal.write(record, now == TIME_MIN ? 0 : now);
+    const AggregatorOptions& found = core_->now().options;
+    if (recovery_.position == 0 || found.lateness_ns != rules.lateness_ns ||
+        found.amend_horizon_ns != rules.amend_horizon_ns || found.gaps != rules.gaps)
+        begin_rules();
+    recovery_.took_ns = engine::monotonic_ns() - begin;
+}
+
+void Engine::begin_rules() {
+    const AggregatorOptions& rules = core_->options.aggregator;
+    const auto gaps = static_cast<std::uint8_t>(rules.gaps);
+    if (recovery_.position != 0) {
+        set_rules(rules.lateness_ns, rules.amend_horizon_ns, gaps);
+        return;
+    }
+    // So that another engine that begins with this log begins with these.
+    const engine::PlanGeneration& now = core_->now();
+    engine::RulesRecord rules_record{{}, rules.lateness_ns, rules.amend_horizon_ns, gaps};
+    for (const int output : now.live_outputs())
+        rules_record.intervals.push_back(now.outputs[static_cast<std::size_t>(output)]);
+    std::vector<std::byte> record;
+    engine::ByteWriter to(record);
+    engine::put_record(to, rules_record);
+    const TimeNs time = core_->clock->now();
+    (void)core_->journal->write(record, time == TIME_MIN ? 0 : time);
+}
+
+}  // namespace klineagg

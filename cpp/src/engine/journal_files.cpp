@@ -1,0 +1,104 @@
+// Of the journal: what consumers have committed, as files beside the log.
+#include <algorithm>
+
+#include "klineagg/engine/journal.hpp"
+
+namespace klineagg::engine {
+
+namespace {
+
+constexpr std::string_view SUFFIX = ".checkpoint";
+constexpr std::size_t BYTES_MAX = std::size_t{1} << 34U;
+
+/// A file's name that any name of a consumer can be read back from.
+std::string file_name(const std::string& consumer) {
+    constexpr std::string_view DIGITS = "0123456789abcdef";
+    std::string name;
+    for (const char each : consumer) {
+        const auto byte = static_cast<unsigned char>(each);
+        const bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                           (byte >= '0' && byte <= '9') || byte == '-';
+        if (plain) {
+            name += each;
+            continue;
+        }
+        name += '_';
+        name += DIGITS[byte >> 4U];
+        name += DIGITS[byte & 15U];
+    }
+    return name.append(SUFFIX);
+}
+
+std::vector<std::byte> read_file(FileSystem& files, const std::string& path) {
+    const auto file = files.open(path, OpenMode::read);
+    const std::uint64_t size = file->size();
+    if (size > BYTES_MAX) return {};
+    std::vector<std::byte> bytes(size);
+    bytes.resize(file->read(0, bytes));
+    return bytes;
+}
+
+}  // namespace
+
+std::string Journal::path_of(const std::string& consumer) const {
+    return log_->directory() + "/" + file_name(consumer);
+}
+
+void Journal::read_committed() {
+    FileSystem& files = *log_->files();
+    for (const std::string& name : files.list(log_->directory())) {
+        if (!name.ends_with(SUFFIX)) continue;
+        const std::vector<std::byte> bytes = read_file(files, log_->directory() + "/" + name);
+        const auto placed = get_placed(bytes);
+        // By the file's name: nobody asks for the consumer's here.
+        if (placed) committed_[name] = placed->position;
+    }
+    Sequence least = EVERYTHING;
+    for (const auto& [name, position] : committed_) least = std::min(least, position);
+    if (least != EVERYTHING) log_->set_committed(least);
+}
+
+void Journal::commit(const std::string& consumer, Sequence position,
+                     const std::vector<std::byte>& placed) {
+    const std::lock_guard lock(files_);
+    FileSystem& files = *log_->files();
+    const std::string path = path_of(consumer);
+    try {
+        const std::string temporary = path + std::string(wal::TEMPORARY_SUFFIX);
+        {
+            const auto file = files.open(temporary, OpenMode::create);
+            file->write(0, placed);
+            file->sync();
+        }
+        files.rename(temporary, path);
+        files.sync_directory(log_->directory());
+    } catch (const Error&) {
+        // Nothing is lost by that: the log keeps what the older file needs.
+        failures_.fetch_add(1);
+        return;
+    }
+    committed_[file_name(consumer)] = position;
+    Sequence least = EVERYTHING;
+    for (const auto& [name, each] : committed_) least = std::min(least, each);
+    log_->set_committed(least);
+}
+
+void Journal::forget(const std::string& consumer) {
+    const std::lock_guard lock(files_);
+    if (committed_.erase(file_name(consumer)) == 0) return;
+    log_->files()->remove(path_of(consumer));
+    Sequence least = EVERYTHING;
+    for (const auto& [name, each] : committed_) least = std::min(least, each);
+    if (least != EVERYTHING) log_->set_committed(least);
+}
+
+std::vector<std::byte> Journal::oldest_checkpoint() {
+    const std::lock_guard lock(files_);
+    const auto least = std::min_element(
+        committed_.begin(), committed_.end(),
+        [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (least == committed_.end()) return {};
+    return read_file(*log_->files(), log_->directory() + "/" + least->first);
+}
+
+}  // namespace klineagg::engine

@@ -1,0 +1,313 @@
+// Of a worker with a log: trades go into it first, and are applied when it has accepted them.
+#include "klineagg/engine/worker_journal.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "klineagg/engine/worker.hpp"
+#include "klineagg/symbol_table.hpp"
+
+namespace klineagg::engine {
+
+namespace {
+
+constexpr int APPLY_TURN = 4;                 // blocks, before lanes are looked at again
+constexpr DurationNs LOOK_NS = 1'000'000;     // between looks at the clock
+constexpr DurationNs HALTED_NS = 5'000'000;   // between looks at a log that has halted
+constexpr std::size_t HOLE_SYMBOLS = 1024;     // of a record
+
+}  // namespace
+
+void Worker::encode_staged(std::span<LaneRecord> records) {
+    WorkerJournal& own = *journal_;
+    // The log knows symbols by their ids, the lanes by their slots.
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        own.slots[i] = records[i].symbol;
+        records[i].symbol = core_->slots[static_cast<std::uint32_t>(records[i].symbol)].symbol;
+    }
+    own.staged = own.encoder.encode(records);
+    for (std::size_t i = 0; i < records.size(); ++i) records[i].symbol = own.slots[i];
+    own.has_staged = true;
+    own.names.clear();
+    for (const std::int32_t symbol : own.encoder.new_symbols()) {
+        const std::string name = symbol_table().name(symbol);
+        if (!name.empty()) wal::put_name(own.names, wal::NameKind::symbol, symbol, name);
+    }
+    own.encoder.forget_new();
+}
+
+bool Worker::append_staged() {
+    WorkerJournal& own = *journal_;
+    if (!own.names.empty()) {
+        wal::Log& log = own.journal->log();
+        if (log.append(wal::Topic::names, own.names, 0).status != wal::AppendStatus::ok)
+            return false;
+        own.names.clear();
+    }
+    WaitingBlocks::Block& block = own.waiting.next();
+    const wal::Appended done = own.journal->append_trades(own.staged, block.rows, block.time);
+    if (done.status != wal::AppendStatus::ok) return false;
+    block.first = done.first;
+    block.last = done.last;
+    own.has_staged = false;
+    ++block.intake->waiting;
+    own.waiting.push();
+    return true;
+}
+
+std::size_t Worker::drain_journal() {
+    WorkerJournal& own = *journal_;
+    std::size_t done = apply_accepted();
+    if (own.has_staged && !append_staged()) return done;
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        // Trades of symbols that have not come yet would get their numbers too early.
+        if (part_ != nullptr && !part_->takes.empty()) break;
+        // The limit first: a hole before it shows before the row behind the hole can be taken.
+        const std::uint64_t limit = journal_holes(*intake, intake->limit());
+        if (own.waiting.is_full()) break;
+        const std::span<const LaneRecord> rows = intake->lane.take(own.waiting.room(), limit);
+        if (rows.empty()) {
+            if (intake->waiting == 0) intake->lane.settle();  // rows may have been dropped
+            continue;
+        }
+        const TimeNs now = core_->clock->now();
+        own.waiting.next() = {intake.get(), intake->lane.taken(), rows.size(), 0, 0,
+                              now == TIME_MIN ? 0 : now, {}};
+        encode_staged(own.waiting.room().first(rows.size()));
+        done += rows.size();
+        if (!append_staged()) break;
+    }
+    return done;
+}
+
+std::uint64_t Worker::journal_holes(Intake& intake, std::uint64_t limit) {
+    WorkerJournal& own = *journal_;
+    while (const LaneHole* const hole = intake.hole()) {
+        if (hole->position > intake.lane.taken()) return std::min(limit, hole->position);
+        const bool is_all = hole->symbol == LaneHole::ALL_SYMBOLS;
+        // Whose symbols they are is known when everything before it is applied.
+        if (own.waiting.is_full() || own.has_staged || (is_all && !own.waiting.is_empty()) ||
+            !append_hole(intake, *hole))
+            return intake.lane.taken();
+        intake.drop_hole();
+    }
+    return limit;
+}
+
+bool Worker::append_hole(Intake& intake, const LaneHole& hole) {
+    WorkerJournal& own = *journal_;
+    const TimeNs now = core_->clock->now();
+    const TimeNs time = now == TIME_MIN ? 0 : now;
+    HoleRecord record{hole.time_min, hole.time_max, {}};
+    wal::Appended done;
+    const auto write = [&] {
+        std::vector<std::byte> bytes;
+        ByteWriter to(bytes);
+        put_record(to, record);
+        record.symbols.clear();
+        done = own.journal->append(bytes, time);
+        return done.status == wal::AppendStatus::ok;
+    };
+    const auto add = [&](std::size_t slot) {
+        record.symbols.push_back(
+            name_of_symbol(core_->slots[static_cast<std::uint32_t>(slot)].symbol));
+        return record.symbols.size() < HOLE_SYMBOLS || write();
+    };
+    bool ok = true;
+    if (hole.symbol != LaneHole::ALL_SYMBOLS) {
+        ok = add(static_cast<std::size_t>(hole.symbol));
+    } else {
+        for (std::size_t i = owned_.next(0, owned_limit_); ok && i != SlotSet::NONE;
+             i = owned_.next(i + 1, owned_limit_))
+            ok = add(i);
+    }
+    // What was written of it before the log was full is written once more: a mark twice is one.
+    if (!ok || !write()) return false;
+    own.waiting.next() = {&intake, 0, 0, done.first, done.last, time, hole};
+    ++intake.waiting;
+    own.waiting.push();
+    return true;
+}
+
+std::size_t Worker::apply_accepted() {
+    WorkerJournal& own = *journal_;
+    const Sequence bound = own.journal->bound();
+    std::size_t done = 0;
+    for (int turn = 0; turn < APPLY_TURN; ++turn) {
+        // Asked first: when nobody is about to append a tick now, those before the next block are
+        // in the list.
+        const bool is_ticking = own.journal->is_ticking();
+        Journal::Tick tick;
+        const bool has_tick = own.next_tick(tick);
+        const bool has_block = !own.waiting.is_empty();
+        if (has_tick && (!has_block || tick.sequence < own.waiting.front().first)) {
+            if (tick.sequence > bound || tick.sequence > own.ticks_to) break;
+            clock_watermark_ = std::max(clock_watermark_, tick.watermark);
+            own.follower.done.fetch_add(1, std::memory_order_release);
+            ++done;
+            continue;
+        }
+        if (!has_block || is_ticking || own.waiting.front().last > bound) break;
+        done += std::max<std::size_t>(own.waiting.front().rows, 1);
+        apply_front();
+    }
+    return done;
+}
+
+void Worker::apply_front() {
+    WorkerJournal& own = *journal_;
+    const WaitingBlocks::Block& block = own.waiting.front();
+    block_time_ = block.time == 0 ? TIME_NONE : block.time;
+    if (block.rows == 0) {
+        mark_holes_of(block.hole);
+    } else {
+        const std::span<const LaneRecord> rows = own.waiting.front_rows();
+        apply_present(rows);
+        now_ = monotonic_ns();
+        metrics_.applied(rows, now_);
+        block.intake->lane.settle_part(block.position, block.rows, std::exchange(refused_, {}));
+        if (AcceptObserver* const observer = core_->options.journal.observer.get())
+            observer->accepted(id_, rows, block.first, core_->slots);
+    }
+    --block.intake->waiting;
+    own.waiting.pop();
+}
+
+bool Worker::tick_journal(TimeNs now) {
+    next_look_ = now_ + LOOK_NS;
+    if (now < next_tick_) {
+        next_look_ = now_ + std::min(LOOK_NS, next_tick_ - now);
+        return false;
+    }
+    const TimeNs watermark = floor_to(now, NS_PER_SECOND);
+    if (!journal_->journal->tick(watermark, core_->clock->now())) return false;
+    next_tick_ = watermark + NS_PER_SECOND;
+    return true;
+}
+
+// --- Commands
+
+bool Worker::arrive(Command& command) {
+    WorkerJournal& own = *journal_;
+    if (own.has_arrived) return true;
+    if (!own.journal->is_halted()) {
+        if (own.has_staged) return false;
+        for (const std::shared_ptr<Intake>& intake : lanes_) {
+            if (!intake->is_taken_to_gate()) return false;
+            (void)journal_holes(*intake, 0);
+            const LaneHole* const hole = intake->hole();
+            if (hole != nullptr && hole->position <= intake->lane.taken()) return false;
+        }
+    }
+    own.has_arrived = true;
+    if (command.entry) {
+        own.ticks_to = 0;
+        own.is_last = command.entry->to_come.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    }
+    return true;
+}
+
+bool Worker::is_journal_ready(Command& command) {
+    WorkerJournal& own = *journal_;
+    if (!arrive(command)) return false;
+    CommandEntry* const entry = command.entry.get();
+    if (entry == nullptr) return true;
+    if (own.is_last) {
+        const wal::Appended done = entry->record.empty()
+                                       ? own.journal->mark(entry->clock, entry->time)
+                                       : own.journal->append(entry->record, entry->time);
+        if (done.status == wal::AppendStatus::would_block) return false;
+        if (done.status != wal::AppendStatus::ok) entry->is_refused.store(true);
+        own.is_last = false;
+        entry->position.store(
+            done.status == wal::AppendStatus::ok ? done.first : own.journal->bound() + 1,
+            std::memory_order_release);
+    }
+    const std::uint64_t position = entry->position.load(std::memory_order_acquire);
+    if (position == 0) return false;
+    own.ticks_to = position;
+    return true;
+}
+
+/// Whether everything before the command is applied.
+bool Worker::is_settled(Command& command, bool halted) {
+    const WorkerJournal& own = *journal_;
+    // Without a gate it waits for nothing in the lanes, so for nothing that came out of them.
+    const bool is_gated = std::any_of(lanes_.begin(), lanes_.end(),
+                                      [](const auto& intake) { return intake->is_gated(); });
+    if (!command.entry && !is_gated) return true;
+    const Sequence bound = own.journal->bound();
+    const std::uint64_t position = command.entry ? command.entry->position.load() : 0;
+    Journal::Tick tick;
+    if (position != 0 && own.next_tick(tick) && tick.sequence <= std::min(bound, own.ticks_to))
+        return false;
+    if (halted) return own.waiting.is_empty() || own.waiting.front().last > bound;
+    return own.waiting.is_empty() && bound >= position;
+}
+
+bool Worker::run_journaled(Command& command) {
+    WorkerJournal& own = *journal_;
+    if (!is_journal_ready(command)) return true;
+    const bool halted = own.journal->is_halted();
+    if (!is_settled(command, halted)) return true;
+    const bool refused = command.entry && command.entry->is_refused.load();
+    if (halted) {
+        command.has_halted.store(true);
+        if (!command.runs_halted && !refused) {
+            // It would be half done: some of what it concerns waits, and may come to be accepted.
+            core_->failure.set(name_, "the log halted in the middle of a change");
+            return true;
+        }
+    }
+    own.has_arrived = false;
+    own.ticks_to = Journal::EVERYTHING;
+    return finish(command, command.runs_halted || !refused);
+}
+
+// --- Waiting
+
+bool Worker::has_journal_work() const noexcept {
+    const WorkerJournal& own = *journal_;
+    const Sequence bound = own.journal->bound();
+    Journal::Tick tick;
+    if (own.next_tick(tick) && tick.sequence <= bound) return true;
+    if (!own.waiting.is_empty() && own.waiting.front().last <= bound) return true;
+    if (own.has_staged || own.waiting.is_full() || own.journal->is_halted()) return false;
+    for (const std::shared_ptr<Intake>& intake : lanes_)
+        if (intake->lane.taken() < intake->limit() || intake->has_hole()) return true;
+    return false;
+}
+
+MonotonicNs Worker::journal_deadline(MonotonicNs due) const noexcept {
+    const WorkerJournal& own = *journal_;
+    if (own.journal->is_halted()) return std::max(due, deadline_after(HALTED_NS));
+    // Nobody tells when there is room for it.
+    return own.has_staged ? std::min(due, deadline_after(LOOK_NS)) : due;
+}
+
+// --- Without a thread
+
+void Worker::catch_up_journal() {
+    while (apply_accepted() != 0) {}
+    while (close_due(CLOSE_TURN)) {}
+}
+
+void Worker::replay(std::span<const LaneRecord> records, TimeNs time) {
+    block_time_ = time == 0 ? TIME_NONE : time;
+    while (!records.empty()) {
+        const std::size_t rows = std::min(records.size(), BLOCK_ROWS);
+        apply_present(records.first(rows));
+        records = records.subspan(rows);
+    }
+    refused_ = {};
+    metrics_.forget();
+}
+
+void Worker::replay_clock(TimeNs watermark) {
+    clock_watermark_ = std::max(clock_watermark_, watermark);
+    while (close_due(CLOSE_TURN)) {}
+}
+
+void Worker::replay_hole(SymbolSlot& slot, const LaneHole& hole) { mark_hole(slot, hole); }
+
+}  // namespace klineagg::engine

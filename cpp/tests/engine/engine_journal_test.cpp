@@ -1,0 +1,198 @@
+// Engines that go on from their log against engines that never stopped.
+#include <algorithm>
+#include <optional>
+#include <thread>
+
+#include "catch.hpp"
+#include "engine/journal_runs.hpp"
+#include "klineagg/symbol_table.hpp"
+
+using namespace klineagg;
+using namespace klineagg::test;
+
+namespace {
+
+EngineOptions random_options(Rng& rng, const Table& table) {
+    EngineOptions options;
+    options.workers = 1 + static_cast<int>(pick(rng, 3));
+    options.max_ahead_ns = HORIZON_UNLIMITED;
+    options.keep_bars = chance(rng, 50) ? 0 : 1 + pick(rng, 20);
+    options.aggregator.late = chance(rng, 70) ? LatePolicy::amend : LatePolicy::drop;
+    options.aggregator.lateness_ns = chance(rng, 50) ? 0 : between(rng, 1, 600) * NS_PER_SECOND;
+    options.aggregator.amend_horizon_ns =
+        chance(rng, 50) ? HORIZON_UNLIMITED : between(rng, 0, 5) * NS_PER_HOUR;
+    options.aggregator.gaps = chance(rng, 50) ? GapMode::runs : GapMode::none;
+    if (chance(rng, 50)) {
+        options.aggregator.coverage_start =
+            table.time.front() - between(rng, -3600, 3600) * NS_PER_SECOND;
+        options.last_prices = {{1, 17.0}, {4, 18.0}, {1000, 19.0}};
+    }
+    return options;
+}
+
+/// Some come late, some twice.
+Table disordered(Rng& rng, const Table& table) {
+    std::vector<std::size_t> order(table.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        if (chance(rng, 12))
+            std::swap(order[i], order[std::min(order.size() - 1, i + pick(rng, 30))]);
+        if (chance(rng, 4)) order[i] = order[pick(rng, i + 1)];
+    }
+    Table mixed = table.filtered([](std::size_t) { return false; });
+    for (const std::size_t row : order) mixed.add(table.symbol[row], table.trade(row));
+    return mixed;
+}
+
+Table some_trades(Rng& rng) {
+    TradeMix mix;
+    mix.ids = chance(rng, 60);
+    mix.aggregated = chance(rng, 30);
+    mix.flags = chance(rng, 40);
+    mix.wild_amounts = chance(rng, 20);
+    return disordered(rng, random_table(rng, 1 + pick(rng, 6), 200, mix));
+}
+
+/// One thing that may happen to an engine, done to both.
+void step(Rng& rng, const Table& table, std::size_t& done, TimeNs& clock, Logged& a, Logged& b) {
+    const std::size_t next = std::min(table.size(), done + 1 + pick(rng, 60));
+    for (Logged* const each : {&a, &b}) {
+        (void)each->producer->push(table.view(done, next));
+        REQUIRE(each->engine->flush());
+    }
+    done = next;
+    if (chance(rng, 25)) {
+        const TimeNs time = table.time[next - 1] + between(rng, -600, 600) * NS_PER_SECOND;
+        clock = std::max(clock, time);
+        for (Logged* const each : {&a, &b}) REQUIRE(each->engine->advance(clock));
+    }
+    if (chance(rng, 10)) {
+        const auto symbol = static_cast<std::int32_t>(pick(rng, 12));
+        const TimeNs start = clock == TIME_MIN ? table.time.front() : clock;
+        REQUIRE(a.engine->add_symbol(symbol, 5.0, start) ==
+                b.engine->add_symbol(symbol, 5.0, start));
+    }
+    if (chance(rng, 5)) {
+        const auto symbol = static_cast<std::int32_t>(pick(rng, 4));
+        REQUIRE(a.engine->remove_symbol(symbol, true) == b.engine->remove_symbol(symbol, true));
+    }
+    for (Logged* const each : {&a, &b}) {
+        const auto workers = each->engine->worker_count();
+        if (chance(rng, 8))
+            (void)each->engine->move({{1, static_cast<std::uint32_t>(pick(rng, workers))}});
+    }
+    if (chance(rng, 5))
+        for (Logged* const each : {&a, &b}) each->engine->resize(1 + static_cast<int>(pick(rng, 3)));
+    if (chance(rng, 6)) {
+        ConfigChange change;
+        change.amend_horizon_ns = between(rng, 0, 5) * NS_PER_HOUR;
+        change.gaps = chance(rng, 50) ? GapMode::runs : GapMode::none;
+        for (Logged* const each : {&a, &b}) (void)each->engine->reconfigure(change);
+    }
+}
+
+void crash_and_go_on(Rng& rng, std::size_t rounds) {
+    const auto sets = interval_sets();
+    for (std::size_t round = 0; round < rounds; ++round) {
+        const auto& intervals = sets[round % sets.size()];
+        const Table table = some_trades(rng);
+        EngineOptions options = random_options(rng, table);
+        INFO("round " << round << ", " << intervals[0].name() << " ..., " << table.size() << " rows");
+        Logged whole(intervals, options, nullptr);
+        std::optional<Logged> other(std::in_place, intervals, options,
+                                    std::make_shared<FaultyFiles>());
+        TimeNs clock = TIME_MIN;
+        std::size_t done = 0;
+        while (done < table.size()) {
+            step(rng, table, done, clock, whole, *other);
+            if (chance(rng, 15)) {
+                // Acknowledged with its checkpoint: the rows come no more after a crash.
+                Snapshot a = whole.take();
+                Snapshot b = other->take(true);
+                a.ack();
+                b.ack();
+                REQUIRE(difference(whole.closed, other->closed) == "");
+            }
+            if (!chance(rng, 15)) continue;
+            const auto files = other->files->clone();
+            const Series acknowledged = other->closed;
+            EngineOptions next = options;
+            next.workers = 1 + static_cast<int>(pick(rng, 3));
+            if (chance(rng, 30)) next.workers = 1;
+            // What was changed while it ran is in the log; what it is made with comes last.
+            next.aggregator = whole.engine->rules();
+            other.emplace(intervals, next, files);
+            other->closed = acknowledged;
+            REQUIRE(other->engine->recovery().position != 0);
+            REQUIRE(differs(whole.state(), other->state()) == "");
+            REQUIRE(difference(whole.view(), other->view()) == "");
+        }
+        Snapshot a = whole.take();
+        Snapshot b = other->take();
+        REQUIRE(difference(whole.closed, other->closed) == "");
+        REQUIRE(difference(whole.view(), other->view()) == "");
+        REQUIRE(whole.engine->counts().applied == other->engine->counts().applied);
+        REQUIRE(whole.engine->counts().late == other->engine->counts().late);
+        REQUIRE(whole.engine->counts().duplicates == other->engine->counts().duplicates);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("an engine that goes on from its log is the engine that never stopped",
+          "[engine][journal]") {
+    Rng rng(9001);
+    crash_and_go_on(rng, 25);
+}
+
+TEST_CASE("many engines that go on from their logs", "[engine][journal][.slow]") {
+    Rng rng(9002);
+    crash_and_go_on(rng, 1000);
+}
+
+TEST_CASE("what is acknowledged is there after a crash at any moment, once, and nothing else",
+          "[engine][journal]") {
+    Rng rng(9003);
+    const std::vector<Interval> intervals{Interval::parse("1s"), Interval::parse("1m")};
+    TradeMix mix;
+    mix.ids = true;
+    const Table table = random_table(rng, 20, 6000, mix);
+    for (const wal::SyncMode sync : {wal::SyncMode::none, wal::SyncMode::always}) {
+        EngineOptions options;
+        options.workers = 3;
+        options.max_ahead_ns = HORIZON_UNLIMITED;
+        Logged live(intervals, options, std::make_shared<FaultyFiles>(), log_options(sync));
+        std::atomic<std::uint64_t> flushed{0};
+        std::atomic<std::uint64_t> offered{0};
+        std::thread pusher([&] {
+            for (std::size_t from = 0; from < table.size(); from += 53) {
+                const std::size_t to = std::min(table.size(), from + 53);
+                offered.store(to);
+                (void)live.producer->push(table.view(from, to));
+                if (from % 7 != 0) continue;
+                (void)live.producer->flush();
+                flushed.store(to);
+            }
+        });
+        for (int kill = 0; kill < 12; ++kill) {
+            if (kill % 3 == 0) (void)live.engine->advance(table.time.front() + kill * NS_PER_MINUTE);
+            const std::uint64_t acknowledged = flushed.load();
+            auto files = live.files->clone();
+            const std::uint64_t most = offered.load();
+            if (sync == wal::SyncMode::always)
+                files->power_cut(Cut::any, static_cast<std::uint64_t>(kill));
+            EngineOptions next = options;
+            next.workers = 1;
+            Logged one(intervals, next, files->clone(), log_options(sync));
+            const auto applied = static_cast<std::uint64_t>(one.engine->counts().applied);
+            INFO("kill " << kill << ", " << acknowledged << " <= " << applied << " <= " << most);
+            REQUIRE(applied >= acknowledged);
+            REQUIRE(applied <= most);
+            REQUIRE(one.engine->recovery().trades == applied);
+            next.workers = 3;
+            Logged three(intervals, next, files, log_options(sync));
+            REQUIRE(differs(one.state(), three.state()) == "");
+        }
+        pusher.join();
+    }
+}
