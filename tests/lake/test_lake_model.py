@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from klineagg import Bars
 from klineagg.lake import Lake
-from lake.lakes import GAP, REVISED, Delivery, Model, content, delivery
+from lake.lakes import GAP, REVISED, Delivery, Model, content, delivery, rows_of
 from lake.test_lake_servers import start
 
 WRITER = """
@@ -90,6 +91,8 @@ def test_a_random_life_is_that_of_the_model(seed: int, lake: Lake) -> None:
         if step == len(arrived) // 2:
             lake.maintain(history="all")
     assert content(lake) == model.rows()
+    # The views are read by DuckLake, and not from the list of files.
+    assert rows_of(Bars.from_arrow(lake.sql("FROM bars").to_arrow())) == model.rows()
     runs = lake.bars(gaps="runs")
     assert len(set(runs.symbol.tolist())) <= 3 and runs.run_length.sum() == len(model.rows())
     number, rows = random.Random(seed).choice(past)

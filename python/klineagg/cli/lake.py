@@ -111,8 +111,7 @@ def run_info(arguments: argparse.Namespace, output: Output) -> int:
         series = [dict(zip(keys, row, strict=True)) for row in lake.sql(counted).rows()]
         symbols = list(lake.symbols())
         snapshots = lake.snapshots()
-        with lake._session.cursor() as cursor:
-            known, _ = fences(cursor)
+        known, _ = lake._session.reading(fences)
     consumers: dict[str, dict[str, Any]] = {
         name: {
             "id": list(fence.id),

@@ -6,7 +6,6 @@ Secrets are handed to DuckDB as secrets: they are in no attached name, no messag
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,9 @@ __all__ = ["Catalog", "attach", "data_path_of"]
 
 _SQLITE_SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
 _CATALOG_FILE: Final = "catalog.sqlite"
+# DuckDB's SQLite knows only naps of whole seconds; with a patience of less it says at once that
+# it is busy, and we try again after milliseconds.
+_BUSY_MS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -121,18 +123,25 @@ def _postgres_parameters(text: str) -> dict[str, str]:
     return out
 
 
-def prepare(catalog: Catalog) -> None:
-    """Makes the folders and the file of a new lake, for a writer."""
+def make_folders(catalog: Catalog) -> None:
+    """Makes the folders of a new lake."""
     if catalog.path is not None:
         catalog.path.parent.mkdir(parents=True, exist_ok=True)
-        if catalog.kind == "sqlite":
-            # Without its log of writes ahead, a reader's open transaction blocks every commit.
-            # The mode is a property of the file and has to be there before DuckDB opens it.
-            with sqlite3.connect(catalog.path) as base:
-                base.execute("PRAGMA journal_mode = WAL")
-            base.close()
     if catalog.data_path is not None and "://" not in catalog.data_path:
         Path(catalog.data_path).mkdir(parents=True, exist_ok=True)
+
+
+def make_file(connection: Any, catalog: Catalog) -> None:
+    """Makes the catalog's file, or sets its mode; under the writer's lock."""
+    if catalog.kind != "sqlite":
+        return
+    # Without its log of writes ahead, a reader's open transaction blocks every commit. The mode is
+    # a property of the file and has to be there before DuckLake opens it. DuckDB's own SQLite sets
+    # it: if another one in this process closed the file, DuckDB's locks on it would be gone.
+    place, patience = literal(str(catalog.path)), f"BUSY_TIMEOUT {_BUSY_MS}"
+    connection.execute(f"ATTACH {place} AS made (TYPE sqlite, JOURNAL_MODE 'WAL', {patience})")
+    connection.execute("FROM sqlite_query('made', 'SELECT 1')").fetchall()
+    connection.execute("DETACH made")
 
 
 def attach(
@@ -150,6 +159,8 @@ def attach(
     make_secrets(connection, catalog)
     # Inlined rows and compaction at the same time have made rows come back from the dead.
     options = ["DATA_INLINING_ROW_LIMIT 0"]
+    if catalog.kind == "sqlite":
+        options.append(f"META_BUSY_TIMEOUT {_BUSY_MS}")
     if catalog.data_path is not None:
         options.append(f"DATA_PATH {literal(catalog.data_path)}")
     if read_only:

@@ -13,10 +13,11 @@ import numpy as np
 from klineagg._bars_extras import require
 from klineagg.bars import Bars
 from klineagg.lake.duck import literal
+from klineagg.lake.files import Files
 from klineagg.lake.resolve import change_of
 from klineagg.lake.rows import Boundaries, table_of, units_of
 from klineagg.lake.schema import BAR_COLUMNS, CLOSED_COLUMNS, OPEN_COLUMNS, open_sql
-from klineagg.lake.state import CommitResult, Fence, fences, write_fences
+from klineagg.lake.state import CommitResult, Fence, write_fences
 
 __all__ = ["commit_once"]
 
@@ -25,27 +26,28 @@ OPEN_COMMITS_MAX: Final = 16
 
 
 def commit_once(
-    cursor: Any, alias: str, snapshot: Any, consumer: str, checkpoint: bytes | None
+    cursor: Any, alias: str, files: Files, snapshot: Any, consumer: str, checkpoint: bytes | None
 ) -> CommitResult:
     """Commits a snapshot, or finds that the lake is past it; raises with nothing committed."""
     began = time.perf_counter()
     epoch, number = (int(part) for part in snapshot.id)
     cursor.execute("BEGIN")
     try:
-        known, commits = fences(cursor)
+        listing = files.newest(cursor)
+        known, commits = files.fences(cursor, listing)
         fence = known.get(consumer)
         if fence is not None and (epoch, number) <= fence.id:
             cursor.execute("ROLLBACK")
-            at = _last_snapshot(cursor, alias)
-            return CommitResult(False, 0, 0, 0, at, fence, time.perf_counter() - began)
+            took = time.perf_counter() - began
+            return CommitResult(False, 0, 0, 0, listing.snapshot, fence, took)
         position = getattr(snapshot, "position", None)
         position = None if position is None else int(position)
         fence = Fence(epoch, number, position, snapshot.watermark)
         known[consumer] = fence
-        units = _units(cursor, (snapshot.closed, snapshot.open))
+        units = _units(cursor, listing.units, (snapshot.closed, snapshot.open))
         added = replaced = 0
         if len(snapshot.closed):
-            change = change_of(cursor, snapshot.closed, units)
+            change = change_of(cursor, listing.tables["closed"], snapshot.closed, units)
             _apply(cursor, change)
             added, replaced = len(change.added), change.replaced
         opened = _write_open(cursor, snapshot, commits + 1)
@@ -66,8 +68,10 @@ def commit_once(
     except BaseException:
         rollback(cursor)
         raise
-    at = _last_snapshot(cursor, alias)
-    return CommitResult(True, added, replaced, opened, at, fence, time.perf_counter() - began)
+    listing = files.newest(cursor)
+    files.remember(listing, known, commits + 1)
+    took = time.perf_counter() - began
+    return CommitResult(True, added, replaced, opened, listing.snapshot, fence, took)
 
 
 def rollback(cursor: Any) -> None:
@@ -77,14 +81,9 @@ def rollback(cursor: Any) -> None:
         cursor.execute("ROLLBACK")
 
 
-def _last_snapshot(cursor: Any, alias: str) -> int:
-    row = cursor.execute(f"FROM ducklake_current_snapshot({literal(alias)})").fetchone()
-    return int(row[0])
-
-
-def _units(cursor: Any, parts: Iterable[Bars]) -> dict[str, str]:
+def _units(cursor: Any, units: dict[str, str], parts: Iterable[Bars]) -> dict[str, str]:
     """By how much time the files of each interval are cut; intervals not seen before are noted."""
-    units = dict(cursor.execute('SELECT "interval", unit FROM intervals').fetchall())
+    units = dict(units)
     for bars in parts:
         new = {name: unit for name, unit in units_of(bars).items() if name not in units}
         for name, unit in new.items():
@@ -126,11 +125,11 @@ def _write_open(cursor: Any, snapshot: Any, generation: int) -> int:
     for bars in (snapshot.open, _ends(snapshot.closed)):
         if len(bars):
             spans = Boundaries(bars.intervals, bars._interval_objects).of
-            table = table_of(bars, spans, None)
-            numbers = pa.array(np.full(len(bars), generation))
-            tables.append(table.append_column("generation", numbers))
-    for table in tables:
-        _insert(cursor, "open_log", OPEN_COLUMNS, table)
+            tables.append(table_of(bars, spans, None))
+    if tables:
+        both = pa.concat_tables(table.unify_dictionaries() for table in tables)
+        numbers = pa.array(np.full(len(both), generation))
+        _insert(cursor, "open_log", OPEN_COLUMNS, both.append_column("generation", numbers))
     return len(snapshot.open)
 
 

@@ -71,6 +71,12 @@ def connect(extensions: Sequence[str]) -> Any:
         load(connection, extension)
     # Times are UTC everywhere, whatever the zone of the machine.
     connection.execute("SET TimeZone = 'UTC'")
+    # Every worker of a scan would open the catalog's file by itself, dozens of times a query, and
+    # with the default patience of SQLite, whose shortest nap is a second in this build.
+    if "sqlite_scanner" in extensions:
+        connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
+    # Files of a lake never change.
+    connection.execute("SET GLOBAL parquet_metadata_cache = true")
     # Long statements would draw on the standard output of programs.
     connection.execute("SET enable_progress_bar = false")
     return connection

@@ -92,7 +92,9 @@ class Lake:
             ResultError: ``merge_mismatch`` when a bar of the lake would be replaced in part only.
         """
         return self._session.writing(
-            lambda cursor: commit_once(cursor, ALIAS, snapshot, consumer, checkpoint)
+            lambda cursor: commit_once(
+                cursor, ALIAS, self._session.files, snapshot, consumer, checkpoint
+            )
         )
 
     def maintain(
@@ -122,20 +124,19 @@ class Lake:
             OptionError: ``invalid_option``.
         """
         plan = Plan.of(retention, history, longest_read, orphan_age)
-        return self._session.writing(lambda cursor: maintain(cursor, ALIAS, plan))
+        kind = self._session.catalog.kind
+        return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, plan))
 
     # -- state -----------------------------------------------------------------------------------
 
     def fence(self, consumer: str = "lake") -> Fence | None:
         """The last snapshot of a consumer that the lake holds; None when there was none."""
-        with self._session.cursor() as cursor:
-            return fences(cursor)[0].get(consumer)
+        return self._session.reading(lambda cursor: fences(cursor)[0].get(consumer))
 
     def checkpoint(self, consumer: str = "lake") -> tuple[bytes, int | None] | None:
         """The newest state that came with a commit, and its position; None when there is none."""
-        with self._session.cursor() as cursor:
-            query = "SELECT state, position FROM checkpoint WHERE consumer = ?"
-            row = cursor.execute(query, [consumer]).fetchone()
+        query = "SELECT state, position FROM checkpoint WHERE consumer = ?"
+        row = self._session.reading(lambda cursor: cursor.execute(query, [consumer]).fetchone())
         return None if row is None else (bytes(row[0]), row[1])
 
     # -- reading ---------------------------------------------------------------------------------
@@ -172,17 +173,20 @@ class Lake:
         if gaps not in ("expand", "runs"):
             text = f"gaps={gaps!r} is neither 'expand' nor 'runs'"
             raise errors.make("invalid_option", text, option="gaps")
-        with self._session.cursor() as cursor:
-            return read_bars(
+        names, intervals = names_of(symbols, "symbols"), names_of(interval, "interval")
+        return self._session.reading(
+            lambda cursor: read_bars(
                 cursor,
-                names_of(symbols, "symbols"),
-                names_of(interval, "interval"),
+                self._session.files,
+                names,
+                intervals,
                 start,
                 end,
                 version=snapshot_of(cursor, ALIAS, as_of),
                 expand=gaps == "expand",
                 include_open=include_open,
             )
+        )
 
     def sql(
         self,
@@ -209,8 +213,7 @@ class Lake:
         """
         version = None
         if as_of is not None:
-            with self._session.cursor() as cursor:
-                version = snapshot_of(cursor, ALIAS, as_of)
+            version = self._session.reading(lambda cursor: snapshot_of(cursor, ALIAS, as_of))
         return run_query(self._guarded_connection(version), ALIAS, query, params)
 
     def _guarded_connection(self, version: int | None) -> Any:
@@ -225,23 +228,23 @@ class Lake:
             return self._guarded[version]
 
     def _copied_connection(self, version: int | None) -> Any:
-        with self._session.cursor() as cursor:
+        def copied(cursor: Any) -> Any:
             newest = cursor.execute(f"FROM ducklake_current_snapshot('{ALIAS}')").fetchone()[0]
-            version = int(newest if version is None else version)
-            if version not in self._guarded:
+            wanted = int(newest if version is None else version)
+            if wanted not in self._guarded:
                 # Queries that still run keep the old DuckDB until they end.
                 self._guarded.clear()
                 with tempfile.TemporaryDirectory(prefix="klineagg-") as folder:
                     copy = copy_catalog(cursor, self._session.catalog, ALIAS, Path(folder))
                     # On Linux and macOS the open file outlives its folder.
-                    self._guarded[version] = open_guarded(copy, ALIAS, version)
-            return self._guarded[version]
+                    self._guarded[wanted] = open_guarded(copy, ALIAS, wanted)
+            return self._guarded[wanted]
+
+        return self._session.reading(copied)
 
     def intervals(self) -> tuple[str, ...]:
         """Names of all intervals that were ever committed."""
-        with self._session.cursor() as cursor:
-            rows = cursor.execute('SELECT "interval" FROM intervals').fetchall()
-        return tuple(row[0] for row in rows)
+        return tuple(self._session.reading(self._session.files.newest).units)
 
     def symbols(self, interval: str | None = None) -> tuple[str, ...]:
         """Names of all symbols with bars, sorted; of one interval when it is given."""
@@ -250,8 +253,8 @@ class Lake:
             f"SELECT DISTINCT symbol FROM (SELECT symbol FROM closed {where} "
             f"UNION ALL SELECT symbol FROM open_log {where}) ORDER BY symbol"
         )
-        with self._session.cursor() as cursor:
-            return tuple(row[0] for row in cursor.execute(query, values * 2).fetchall())
+        rows = self._session.reading(lambda cursor: cursor.execute(query, values * 2).fetchall())
+        return tuple(row[0] for row in rows)
 
     def snapshots(self) -> list[tuple[int, np.datetime64, str]]:
         """What ``as_of`` can reach: number, time and origin of each snapshot that is kept."""
@@ -259,8 +262,7 @@ class Lake:
             "SELECT snapshot_id, epoch_us(snapshot_time), coalesce(commit_message, '') "
             f"FROM ducklake_snapshots('{ALIAS}') ORDER BY snapshot_id"
         )
-        with self._session.cursor() as cursor:
-            rows = cursor.execute(query).fetchall()
+        rows = self._session.reading(lambda cursor: cursor.execute(query).fetchall())
         return [(number, np.datetime64(time_us, "us"), text) for number, time_us, text in rows]
 
     # -- life ------------------------------------------------------------------------------------

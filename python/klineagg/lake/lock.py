@@ -28,6 +28,11 @@ def pause(attempt: int) -> None:
     time.sleep(random.uniform(0.2, 1.0) * min(0.005 * 2.0 ** min(attempt, 6), 0.25))
 
 
+def nap(attempt: int) -> None:
+    """Sleeps a few milliseconds, for what is in the way for no longer."""
+    time.sleep(random.uniform(0.0005, 0.002) * 2.0 ** min(attempt, 4))
+
+
 class WriterLock:
     """The lock of a catalog.
 

@@ -90,7 +90,7 @@ class Maintenance:
     seconds: float
 
 
-def maintain(cursor: Any, alias: str, plan: Plan) -> Maintenance:
+def maintain(cursor: Any, alias: str, kind: str, plan: Plan) -> Maintenance:
     """Does a round; under the writer's lock. Each step is a transaction: any may be the last."""
     began = time.perf_counter()
     lake = literal(alias)
@@ -103,6 +103,8 @@ def maintain(cursor: Any, alias: str, plan: Plan) -> Maintenance:
     rewritten = _rewrite(cursor, alias)
     gone = _expire(cursor, alias, plan)
     unread = _time(plan.now_us - plan.longest_read_us)
+    if kind == "sqlite":
+        _make_comparable(cursor, alias)
     removed = _call(cursor, f"ducklake_cleanup_old_files({lake}, older_than => {unread})")
     left = _time(plan.now_us - plan.orphan_age_us)
     orphans = _call(cursor, f"ducklake_delete_orphaned_files({lake}, older_than => {left})")
@@ -127,6 +129,19 @@ def file_counts(cursor: Any, alias: str) -> dict[str, int]:
     return {name: int(count) for name, count in cursor.execute(query).fetchall()}
 
 
+def _make_comparable(cursor: Any, alias: str) -> None:
+    """Times of files that are to go, in the notation that DuckLake compares them with.
+
+    SQLite has them as text with a blank before the hour, and the limit comes as text with a T:
+    every file of the same day is older than that, also one that readers are still at.
+    """
+    cursor.execute(
+        f'UPDATE "__ducklake_metadata_{alias}".ducklake_files_scheduled_for_deletion '
+        "SET schedule_start = replace(schedule_start, ' ', 'T') "
+        "WHERE contains(schedule_start, ' ')"
+    ).fetchall()
+
+
 def _call(cursor: Any, call: str) -> list[Any]:
     # As text: times with a zone would need a package that nothing else here needs.
     rows: list[Any] = cursor.execute(f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {call}").fetchall()
@@ -138,11 +153,11 @@ def _time(us: int) -> str:
 
 
 def _forget(cursor: Any, interval: str, age_us: int, now_us: int) -> int:
-    row = cursor.execute(
+    rows = cursor.execute(
         'DELETE FROM closed WHERE "interval" = ? AND close_time <= make_timestamp_ns(?)',
         [interval, (now_us - age_us) * 1_000],
-    ).fetchone()
-    return int(row[0])
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def _merge(cursor: Any, alias: str, table: str, limit: int, enough: int) -> int:
@@ -156,19 +171,25 @@ def _merge(cursor: Any, alias: str, table: str, limit: int, enough: int) -> int:
     )
     if not cursor.execute(query, [table, limit, enough]).fetchall():
         return 0
-    rows = cursor.execute(
-        f"SELECT sum(files_processed) FROM ducklake_merge_adjacent_files({literal(alias)}, "
-        f"{literal(table)}, max_file_size => {limit})"
-    ).fetchone()
-    return int(rows[0] or 0)
+    return _files_of(
+        cursor,
+        f"ducklake_merge_adjacent_files({literal(alias)}, {literal(table)}, "
+        f"max_file_size => {limit})",
+    )
 
 
 def _rewrite(cursor: Any, alias: str) -> int:
-    row = cursor.execute(
-        f"SELECT sum(files_processed) FROM ducklake_rewrite_data_files({literal(alias)}, 'closed', "
-        f"delete_threshold => {_DELETED_SHARE})"
-    ).fetchone()
-    return int(row[0] or 0)
+    return _files_of(
+        cursor,
+        f"ducklake_rewrite_data_files({literal(alias)}, 'closed', "
+        f"delete_threshold => {_DELETED_SHARE})",
+    )
+
+
+def _files_of(cursor: Any, call: str) -> int:
+    # All rows: a result that is not read to its end is never committed.
+    rows = cursor.execute(f"SELECT files_processed FROM {call}").fetchall()
+    return sum(int(row[0]) for row in rows)
 
 
 def _expire(cursor: Any, alias: str, plan: Plan) -> int:

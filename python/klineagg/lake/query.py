@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.lake.catalog import Catalog, attach, data_path_of
-from klineagg.lake.duck import connect, literal, name, without_secrets
+from klineagg.lake.duck import connect, is_contention, literal, name, without_secrets
+from klineagg.lake.lock import nap
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["QueryResult", "copy_catalog", "open_guarded", "run_query"]
 
 _ROWS_SHOWN: Final = 10
+# Of a catalog that is busy for a moment: some seconds in all.
+_ATTEMPTS: Final = 200
 
 
 class QueryResult:
@@ -140,7 +143,7 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     duckdb = require("duckdb", "lake", "a lake")
     connection = connect(catalog.extensions)
     try:
-        attach(connection, catalog, alias, read_only=True, version=version)
+        _attach(connection, catalog, alias, version)
         connection.execute(f"USE {alias}")
         data_path = catalog.data_path or data_path_of(connection, alias)
         paths = [data_path]
@@ -158,6 +161,18 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     return connection
 
 
+def _attach(connection: Any, catalog: Catalog, alias: str, version: int | None) -> None:
+    duckdb = require("duckdb", "lake", "a lake")
+    for attempt in range(_ATTEMPTS):
+        try:
+            attach(connection, catalog, alias, read_only=True, version=version)
+            return
+        except duckdb.Error as error:
+            if not is_contention(error) or attempt == _ATTEMPTS - 1:
+                raise
+        nap(attempt)
+
+
 def run_query(
     connection: Any, alias: str, query: str, params: Sequence[Any] | Mapping[str, Any] | None
 ) -> QueryResult:
@@ -167,6 +182,19 @@ def run_query(
         LakeQueryError: ``lake_query`` when it is none, or DuckDB refuses it.
     """
     duckdb = require("duckdb", "lake", "a lake")
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _run(connection, alias, query, params)
+        except duckdb.Error as error:
+            if not is_contention(error) or attempt == _ATTEMPTS - 1:
+                raise errors.make("lake_query", without_secrets(error)) from None
+        nap(attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _run(
+    connection: Any, alias: str, query: str, params: Sequence[Any] | Mapping[str, Any] | None
+) -> QueryResult:
     cursor = connection.cursor()
     try:
         statements = cursor.extract_statements(query)
@@ -178,7 +206,5 @@ def run_query(
         cursor.execute(f"USE {alias}")
         cursor.execute(statements[0], params) if params else cursor.execute(statements[0])
         return QueryResult(cursor.to_arrow_table())
-    except duckdb.Error as error:
-        raise errors.make("lake_query", without_secrets(error)) from None
     finally:
         cursor.close()

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from klineagg import _bars_runs, errors
+from klineagg._bars_extras import require
 from klineagg._bars_index import no_such_series
 from klineagg._bars_time import to_ns
 from klineagg.bars import Bars
+from klineagg.lake.datafile import source_of
+from klineagg.lake.files import Files, Listing
 from klineagg.lake.rows import Boundaries, bars_of, members_of, parts_of
-from klineagg.lake.schema import BAR_COLUMNS, MEMBER_COLUMNS, open_sql
+from klineagg.lake.schema import (
+    BAR_COLUMNS,
+    CLOSED_COLUMNS,
+    MEMBER_COLUMNS,
+    OPEN_COLUMNS,
+    open_sql,
+)
 
 __all__ = ["names_of", "read_bars", "snapshot_clause"]
 
-_LIMITS: Final = np.iinfo(np.int64)
 # The years that DuckDB's nanoseconds hold.
 _FIRST_NS: Final = -(2**63) + 2 * 86_400_000_000_000
 _LAST_NS: Final = 2**63 - 2 * 86_400_000_000_000
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+_BARS: Final = _quoted(BAR_COLUMNS)
+_MEMBERS: Final = _quoted(MEMBER_COLUMNS)
+_CLOSED: Final = _quoted(CLOSED_COLUMNS)
+_OPEN: Final = _quoted(OPEN_COLUMNS)
 
 
 def names_of(value: Any, what: str) -> list[str] | None:
@@ -44,6 +62,7 @@ def snapshot_clause(version: int | None) -> str:
 
 def read_bars(
     cursor: Any,
+    files: Files,
     symbols: Sequence[str] | None,
     intervals: Sequence[str] | None,
     start: Any,
@@ -56,26 +75,40 @@ def read_bars(
     """The bars that open in ``[start, end)``; see :meth:`klineagg.Lake.bars`."""
     begin_ns = _FIRST_NS if start is None else max(to_ns(start, "start"), _FIRST_NS)
     end_ns = _LAST_NS if end is None else min(to_ns(end, "end"), _LAST_NS)
-    at = snapshot_clause(version)
-    known = dict(cursor.execute(f'SELECT "interval", unit FROM intervals{at}').fetchall())
+    if version is None:
+        listing: Listing | None = files.newest(cursor)
+        assert listing is not None
+        known = listing.units
+    else:
+        listing = None
+        query = f'SELECT "interval", unit FROM intervals{snapshot_clause(version)}'
+        known = dict(cursor.execute(query).fetchall())
     chosen = list(known) if intervals is None else list(intervals)
     for name in chosen:
         if name not in known:
             raise no_such_series("interval", name, list(known))
     if begin_ns >= end_ns or not chosen:
         return Bars.empty(chosen)
-    queries, values = [], []
-    for unit in dict.fromkeys(known[name] for name in chosen):
-        names = [name for name in chosen if known[name] == unit]
-        query, given = _closed_query(at, unit, names, symbols, begin_ns, end_ns)
-        queries.append(query)
-        values += given
-    if include_open:
-        query, given = _open_query(at, chosen, symbols, begin_ns, end_ns)
-        queries.append(query)
-        values += given
-    table = cursor.execute(" UNION ALL ".join(queries), values).to_arrow_table()
-    bars = bars_of(table, chosen)
+    wanted = _Wanted(symbols, chosen, begin_ns, end_ns)
+    tables = []
+    source = _closed_source(listing, version, wanted)
+    if source is not None:
+        for unit in dict.fromkeys(known[name] for name in chosen):
+            names = [name for name in chosen if known[name] == unit]
+            query, values = _closed_query(source, unit, wanted._replace(intervals=names))
+            tables.append(cursor.execute(query, values).to_arrow_table())
+    source = _open_source(listing, version, wanted) if include_open else None
+    if source is not None:
+        query, values = _open_query(source, wanted)
+        tables.append(cursor.execute(query, values).to_arrow_table())
+    if not tables:
+        return Bars.empty(chosen)
+    table = require("pyarrow", "lake", "a lake").concat_tables(tables)
+    return _single(bars_of(table, chosen), table, begin_ns, end_ns, expand)
+
+
+def _single(bars: Bars, table: Any, begin_ns: int, end_ns: int, expand: bool) -> Bars:
+    """The bars in ``[begin, end)``: runs are cut there, and expanded when asked for."""
     spans = Boundaries(bars.intervals, (), members_of(table)).of
     found = _bars_runs.between(bars._columns, begin_ns, end_ns, spans)
     if isinstance(found, _bars_runs.Pieces):
@@ -87,51 +120,80 @@ def read_bars(
     return bars
 
 
+class _Wanted(NamedTuple):
+    symbols: Sequence[str] | None
+    intervals: Sequence[str]
+    begin_ns: int
+    end_ns: int
+
+
+def _closed_source(listing: Listing | None, version: int | None, wanted: _Wanted) -> str | None:
+    """Where to read closed rows; None when no file can hold any."""
+    if listing is None:
+        return f"closed{snapshot_clause(version)}"
+    files = [file for file in listing.tables["closed"] if file.may_hold(*wanted)]
+    if not files:
+        return None
+    found = source_of(files, _CLOSED)
+    return f"closed{snapshot_clause(listing.snapshot)}" if found is None else f"({found})"
+
+
+def _open_source(listing: Listing | None, version: int | None, wanted: _Wanted) -> str | None:
+    """Where to read open rows; None when none can be in the range."""
+    if listing is None:
+        return f"open_log{snapshot_clause(version)}"
+    files = listing.tables["open_log"]
+    opens = [file.opens_ns for file in files]
+    if all(each and (each[1] < wanted.begin_ns or each[0] >= wanted.end_ns) for each in opens):
+        return None
+    # How far a series has closed may be in a file without rows in the range.
+    ends = (_FIRST_NS, _LAST_NS)
+    files = [file for file in files if file.may_hold(wanted.symbols, wanted.intervals, *ends)]
+    if not files:
+        return None
+    found = source_of(files, _OPEN)
+    return f"open_log{snapshot_clause(listing.snapshot)}" if found is None else f"({found})"
+
+
 def _marks(names: Sequence[str]) -> str:
     return ", ".join("?" * len(names))
 
 
-def _closed_query(
-    at: str,
-    unit: str,
-    intervals: Sequence[str],
-    symbols: Sequence[str] | None,
-    begin_ns: int,
-    end_ns: int,
-) -> tuple[str, list[Any]]:
-    times = np.array([begin_ns, end_ns - 1]).view("datetime64[ns]")
+def _closed_query(source: str, unit: str, wanted: _Wanted) -> tuple[str, list[Any]]:
+    times = np.array([wanted.begin_ns, wanted.end_ns - 1]).view("datetime64[ns]")
     # A run of gap bars opens and ends on one day: what opens in the range is of these days.
     days = times.astype("datetime64[D]").tolist()
-    columns = ", ".join(f'"{column}"' for column in (*BAR_COLUMNS, *MEMBER_COLUMNS))
     where = [
-        f'"interval" IN ({_marks(intervals)})',
+        f'"interval" IN ({_marks(wanted.intervals)})',
         "part BETWEEN ? AND ?",
         "date BETWEEN ? AND ?",
         "open_time < make_timestamp_ns(?)",
         "close_time > make_timestamp_ns(?)",
     ]
-    values = [*intervals, *parts_of(times, unit).tolist(), *days, end_ns, begin_ns]
-    if symbols is not None:
-        where.append(f"symbol IN ({_marks(symbols)})" if symbols else "FALSE")
-        values += symbols
-    return f"SELECT {columns} FROM closed{at} WHERE {' AND '.join(where)}", values
+    parts = parts_of(times, unit).tolist()
+    values = [*wanted.intervals, *parts, *days, wanted.end_ns, wanted.begin_ns]
+    _add_symbols(wanted.symbols, where, values)
+    return f"SELECT {_BARS}, {_MEMBERS} FROM {source} WHERE {' AND '.join(where)}", values
 
 
-def _open_query(
-    at: str, intervals: Sequence[str], symbols: Sequence[str] | None, begin_ns: int, end_ns: int
-) -> tuple[str, list[Any]]:
-    where = [f'"interval" IN ({_marks(intervals)})']
-    values: list[Any] = list(intervals)
-    if symbols is not None:
-        where.append(f"symbol IN ({_marks(symbols)})" if symbols else "FALSE")
-        values += symbols
-    columns = ", ".join(f'"{column}"' for column in BAR_COLUMNS)
-    nulls = ", ".join(f"CAST(NULL AS {kind})" for kind in MEMBER_COLUMNS.values())
+def _open_query(source: str, wanted: _Wanted) -> tuple[str, list[Any]]:
+    where = [f'"interval" IN ({_marks(wanted.intervals)})']
+    values: list[Any] = list(wanted.intervals)
+    _add_symbols(wanted.symbols, where, values)
+    nulls = ", ".join(
+        f"CAST(NULL AS {kind}) AS {column}" for column, kind in MEMBER_COLUMNS.items()
+    )
     query = (
-        f"SELECT {columns}, {nulls} FROM ({open_sql(f'open_log{at}', ' AND '.join(where))}) "
+        f"SELECT {_BARS}, {nulls} FROM ({open_sql(source, ' AND '.join(where))}) "
         "WHERE open_time >= make_timestamp_ns(?) AND open_time < make_timestamp_ns(?)"
     )
-    return query, [*values, begin_ns, end_ns]
+    return query, [*values, wanted.begin_ns, wanted.end_ns]
+
+
+def _add_symbols(symbols: Sequence[str] | None, where: list[str], values: list[Any]) -> None:
+    if symbols is not None:
+        where.append(f"symbol IN ({_marks(symbols)})" if symbols else "FALSE")
+        values += symbols
 
 
 def snapshot_of(cursor: Any, alias: str, as_of: Any) -> int | None:

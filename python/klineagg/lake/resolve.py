@@ -6,8 +6,9 @@ lake that cover the same time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from klineagg._bars_extras import require
 from klineagg._bars_index import series_keys
 from klineagg._bars_spans import is_activity
 from klineagg.bars import Bars
+from klineagg.lake.datafile import DataFile, source_of
 from klineagg.lake.rows import Boundaries, bars_of, cut_at_days, members_of, parts_of, table_of
-from klineagg.lake.schema import BAR_COLUMNS, MEMBER_COLUMNS
+from klineagg.lake.schema import BAR_COLUMNS, CLOSED_COLUMNS, MEMBER_COLUMNS
 
 __all__ = ["Change", "change_of"]
+
+_CLOSED: Final = ", ".join(f'"{column}"' for column in CLOSED_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,12 @@ class Change:
         return 0 if self.removed is None else len(self.removed)
 
 
-def change_of(cursor: Any, closed: Bars, units: dict[str, str]) -> Change:
+def change_of(
+    cursor: Any, files: Sequence[DataFile], closed: Bars, units: dict[str, str]
+) -> Change:
     """What the delivery of ``closed`` changes; within the transaction that will write it.
+
+    ``files`` are those of the table ``closed`` in the newest snapshot.
 
     Raises:
         ResultError: ``merge_mismatch`` when bars of the lake would be replaced in part only.
@@ -50,14 +58,16 @@ def change_of(cursor: Any, closed: Bars, units: dict[str, str]) -> Change:
     pieces = _bars_runs.newest(ordered._columns, boundaries.of, timeless)
     mine = ordered if pieces is None else ordered._with(pieces.take_from(ordered._columns))
     mine = cut_at_days(mine, boundaries.of)
-    found = _existing(cursor, mine, units)
+    found = _existing(cursor, files, mine, units)
     if found is None:
         return Change(table_of(mine, boundaries.of, units), None)
     theirs = bars_of(found, [])
     return _changed(mine, theirs, units, members_of(found))
 
 
-def _existing(cursor: Any, bars: Bars, units: dict[str, str]) -> Any | None:
+def _existing(
+    cursor: Any, files: Sequence[DataFile], bars: Bars, units: dict[str, str]
+) -> Any | None:
     """Rows of the lake that cover some of the time of each series; None when there are none."""
     pa = require("pyarrow", "lake", "a lake")
     index = bars._series_index
@@ -79,17 +89,23 @@ def _existing(cursor: Any, bars: Bars, units: dict[str, str]) -> Any | None:
         for position in np.unique(index.interval).tolist():
             chosen = index.interval == position
             begin, end = first[chosen].min(), last[chosen].max()
+            wanted = ([symbols[k] for k in np.flatnonzero(chosen)], [intervals[position]])
+            limits = (int(begin.astype(np.int64)), int(end.astype(np.int64)))
+            may = [file for file in files if file.may_hold(*wanted, *limits)]
+            if not may:
+                continue
+            source = source_of(may, _CLOSED)
+            source = "closed" if source is None else f"({source})"
             part = parts_of(np.array([begin, end - 1]), units[intervals[position]])
             # The constants let DuckDB leave out files by what the catalog knows about them.
             rows = cursor.execute(
-                f"SELECT {columns} FROM closed c JOIN delivered_series s ON c.symbol = s.symbol "
-                'AND c.close_time > s.first_open AND c.open_time < s.last_close '
+                f"SELECT {columns} FROM {source} c JOIN delivered_series s ON c.symbol = s.symbol "
+                "AND c.close_time > s.first_open AND c.open_time < s.last_close "
                 'AND s."interval" = c."interval" '
                 'WHERE c."interval" = ? AND c.part BETWEEN ? AND ? '
                 "AND c.close_time > make_timestamp_ns(?) AND c.open_time < make_timestamp_ns(?)",
-                [intervals[position], *part.tolist(), int(begin.astype(np.int64)),
-                 int(end.astype(np.int64))],
-            ).to_arrow_table()  # fmt: skip
+                [intervals[position], *part.tolist(), *limits],
+            ).to_arrow_table()
             if len(rows):
                 found.append(rows)
     finally:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.lake import schema
-from klineagg.lake.catalog import Catalog, attach, prepare
+from klineagg.lake.catalog import Catalog, attach, make_file, make_folders
 from klineagg.lake.duck import connect, is_contention, name, without_secrets
-from klineagg.lake.lock import WriterLock, pause
+from klineagg.lake.files import Files
+from klineagg.lake.lock import WriterLock, nap, pause
 
 __all__ = ["ALIAS", "Session"]
 
 T = TypeVar("T")
 
 ALIAS: Final = "lake"
+# A file that the list has and the disk does not: once is a list that was too old.
+_READ_AGAIN: Final = 3
 
 
 class Session:
@@ -37,6 +40,7 @@ class Session:
         self.read_only = read_only
         self.timeout_s = timeout_s
         self.lock = WriterLock(catalog, timeout_s)
+        self.files = Files(catalog.kind, ALIAS)
         self._guard = threading.Lock()
         self._connection: Any = None
         self._pid = -1
@@ -68,25 +72,31 @@ class Session:
         if self.read_only and not self.catalog.exists:
             text = f"there is no lake {self.catalog.label}"
             raise errors.make("lake_catalog", text, catalog=self.catalog.label)
-        connection = connect(self.catalog.extensions)
-        try:
-            self._attach(connection)
-        except duckdb.Error as error:
-            connection.close()
-            text = f"{self.catalog.label} cannot be opened: {without_secrets(error)}"
-            # Chained errors would show the secrets that were taken out.
-            raise errors.make("lake_catalog", text, catalog=self.catalog.label) from None
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        until = time.monotonic() + self.timeout_s
+        while True:
+            connection = connect(self.catalog.extensions)
+            try:
+                self._attach(connection)
+                return connection
+            except duckdb.Error as error:
+                connection.close()
+                if not is_contention(error) or time.monotonic() > until:
+                    text = f"{self.catalog.label} cannot be opened: {without_secrets(error)}"
+                    # Chained errors would show the secrets that were taken out.
+                    label = self.catalog.label
+                    raise errors.make("lake_catalog", text, catalog=label) from None
+            except BaseException:
+                connection.close()
+                raise
+            pause(0)
 
     def _attach(self, connection: Any) -> None:
         if not self.read_only:
-            prepare(self.catalog)
+            make_folders(self.catalog)
             if self.catalog.kind == "postgres":
                 attach_for_locks(connection, self.catalog)
             with self.lock.held(connection.cursor()):
+                make_file(connection, self.catalog)
                 self._attach_and_check(connection)
         else:
             self._attach_and_check(connection)
@@ -113,23 +123,36 @@ class Session:
                 schema.migrate(cursor, version)
         cursor.close()
 
-    @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """A cursor of its own, whose default database is the lake.
+    def reading(self, work: Callable[[Any], T]) -> T:
+        """Runs ``work`` with a cursor of its own, whose default database is the lake.
 
-        Threads may not share one; errors of DuckDB leave it as a typed error.
+        It runs again when the catalog is busy for a moment, which SQLite is while the first to
+        open it puts its log in order, and when a file has gone that the list of files still had.
+
+        Raises:
+            LakeError: ``lake_catalog``, for what DuckDB raises.
         """
         duckdb = require("duckdb", "lake", "a lake")
-        cursor = self.connection().cursor()
-        try:
-            cursor.execute(f"USE {ALIAS}")
-            yield cursor
-        except duckdb.Error as error:
-            text = f"{self.catalog.label}: {without_secrets(error)}"
-            raise errors.make("lake_catalog", text, catalog=self.catalog.label) from None
-        finally:
-            with suppress(duckdb.Error):
-                cursor.close()
+        until = time.monotonic() + self.timeout_s
+        attempt = 0
+        while True:
+            cursor = self.connection().cursor()
+            try:
+                cursor.execute(f"USE {ALIAS}")
+                return work(cursor)
+            except duckdb.Error as error:
+                gone = isinstance(error, (duckdb.IOException, duckdb.HTTPException))
+                again = is_contention(error) or (gone and attempt < _READ_AGAIN)
+                if not again or time.monotonic() > until:
+                    text = f"{self.catalog.label}: {without_secrets(error)}"
+                    label = self.catalog.label
+                    raise errors.make("lake_catalog", text, catalog=label) from None
+            finally:
+                with suppress(duckdb.Error):
+                    cursor.close()
+            self.files.forget()
+            nap(attempt)
+            attempt += 1
 
     @property
     def forked(self) -> bool:
