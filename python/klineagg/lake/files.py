@@ -123,6 +123,7 @@ class Files:
             "JOIN {0}ducklake_metadata m ON m.key = 'data_path' "
             "WHERE t.end_snapshot IS NULL AND s.schema_name = 'main'"
         )
+        found = {}
         for number, table, root, schema, schema_relative, path, relative in self._rows(
             cursor, query
         ):
@@ -136,7 +137,8 @@ class Files:
                 f"WHERE table_id = {int(number)} AND end_snapshot IS NULL",
             )
             limits = {int(column): each for column, each in columns if each in _LIMITS}
-            self._tables[table] = (int(number), folder, limits)
+            found[table] = (int(number), folder, limits)
+        self._tables = found  # all of them: a catalog that is busy in between has us come again
 
     def _load(self, cursor: Any, snapshot: int) -> Listing:
         if not self._tables:
