@@ -49,7 +49,8 @@ class Snapshot:
         closed: bars closed since the consumer's last acknowledged snapshot, in their newest
             revision; read-only columns over the engine's own memory, valid for as long as
             anything refers to them.
-        open: the open bars that changed since then (all of them in the first snapshot).
+        open: the open bars of the symbols that changed since then (of all in the first
+            snapshot); with a lateness also the gaps before them, GAP without CLOSED.
         watermark: how far the clock had closed all bars; None when it was never raised. A run of
             gap bars that still grows reaches up to here.
         checkpoint: the state of the engine at this moment, when it was asked for, else None.
@@ -135,7 +136,8 @@ class View:
     """All open bars at one moment.
 
     Attributes:
-        open: the open bar of every symbol and interval.
+        open: the open bars of every symbol and interval; with a lateness several may be open at
+            once, and the gaps before them are rows too (GAP without CLOSED).
         watermark: how far the clock had closed all bars; None when it was never raised.
     """
 

@@ -89,9 +89,9 @@ class Engine:
         return self._without_gaps(out)
 
     def open(self) -> list[Row]:
-        """Bars with trades, or a seed, that are not closed; gaps among them show when they are."""
+        """Bars that are not closed: with trades or a seed, and the gaps before those."""
         rows = [row for rows in self._series() for row in rows]
-        return [row for row in rows if not row["flags"] & (CLOSED | GAP)]
+        return self._without_gaps([row for row in rows if not row["flags"] & CLOSED])
 
     def _without_gaps(self, rows: list[Row]) -> list[Row]:
         return [row for row in rows if self.options.gaps != "none" or not row["flags"] & GAP]

@@ -252,7 +252,8 @@ private:
     /// Emits the flat bars that open in [from, to) and returns the end of the last.
     template <class Sink>
     TimeNs emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to, double price,
-                     std::int32_t revision, const Sink& sink) const;
+                     std::int32_t revision, const Sink& sink,
+                     int flags = BAR_GAP | BAR_CLOSED) const;
 
     [[nodiscard]] bool amends() const noexcept { return !histories_.empty(); }
     History& history(int level) { return histories_[static_cast<std::size_t>(level)]; }

@@ -362,7 +362,7 @@ void Worker::freeze(const SlotSet* pending, bool all) {
         for (; bits != 0; bits &= bits - 1)
             capture_.want(word * 64 + static_cast<std::size_t>(std::countr_zero(bits)));
     }
-    capture_.begin();
+    capture_.begin(clock_watermark_);
 }
 
 void Worker::seed(SymbolSlot& slot, double price, TimeNs start) {

@@ -120,8 +120,8 @@ template <class Bar>
 template <class Sink>
 TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to,
                                         double price, std::int32_t revision,
-                                        const Sink& sink) const {
-    const int flags = BAR_GAP | BAR_CLOSED | (revision > 0 ? BAR_REVISED : 0);
+                                        const Sink& sink, int flags) const {
+    if (revision > 0) flags |= BAR_REVISED;
     while (from < to) {
         Span range = plan.interval->next(from);
         if (range.open >= to) break;

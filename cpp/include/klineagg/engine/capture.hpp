@@ -33,7 +33,9 @@ public:
         if (slots_.insert(slot)) ++left_;
         limit_ = slot >= limit_ ? slot + 1 : limit_;
     }
-    void begin() noexcept {
+    /// What is wanted is to be as it stands now, by a clock that all symbols have reached.
+    void begin(TimeNs clock) noexcept {
+        scratch_.clock = clock;
         cursor_ = 0;
         ask_for_room();
         done_.store(left_ == 0, std::memory_order_release);

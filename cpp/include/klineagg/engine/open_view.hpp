@@ -25,6 +25,7 @@ public:
     struct Scratch {
         std::vector<PartialBar> single;                // by level: its one open bar
         std::vector<std::vector<PartialBar>> levels;  // by level: its open bars, where several are
+        TimeNs clock = TIME_NONE;  // as it stands; a symbol is told of it when something is due
 
         void fit(std::size_t count) {
             if (single.size() >= count) return;
@@ -69,7 +70,8 @@ public:
     }
 
     /// Calls sink.bars(output, bars, count, close_before) for every open bar, and sink.gap for open
-    /// genesis bars in which nobody traded yet.
+    /// genesis bars in which nobody traded yet. With a lateness also for the gaps that are open:
+    /// before an open bar, behind what is closed.
     template <class Sink>
     static void open_rows(const Aggregator& from, Scratch& scratch, const Sink& sink) {
         scratch.fit(from.level_count());
@@ -110,7 +112,8 @@ private:
     static void visit_one(const Aggregator& from, Scratch& scratch, int level,
                           const PartialBar* bar, const Sink& sink) {
         const RollupLevel& plan = from.plan_[level];
-        if (plan.output != HIDDEN_LEVEL) emit(from, level, bar, bar == nullptr ? 0 : 1, sink);
+        if (plan.output != HIDDEN_LEVEL)
+            emit(from, scratch, level, bar, bar == nullptr ? 0 : 1, sink);
         for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
             const Aggregator::Level& state = from.coarser_[static_cast<std::size_t>(feed - 1)];
             PartialBar& up = scratch.single[static_cast<std::size_t>(feed)];
@@ -138,7 +141,7 @@ private:
     static void visit(const Aggregator& from, Scratch& scratch, int level, const Sink& sink) {
         const RollupLevel& plan = from.plan_[level];
         const std::vector<PartialBar>& bars = scratch.levels[static_cast<std::size_t>(level)];
-        if (plan.output != HIDDEN_LEVEL) emit(from, level, bars.data(), bars.size(), sink);
+        if (plan.output != HIDDEN_LEVEL) emit(from, scratch, level, bars.data(), bars.size(), sink);
         for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
             roll_up(from, feed, bars, scratch.levels[static_cast<std::size_t>(feed)]);
             visit(from, scratch, feed, sink);
@@ -164,7 +167,7 @@ private:
     }
 
     template <class Sink>
-    static void emit(const Aggregator& from, int level, const PartialBar* bars, std::size_t count,
+    static void emit(const Aggregator& from, const Scratch& scratch, int level, const PartialBar* bars, std::size_t count,
                      const Sink& sink) {
         const Aggregator::Level& state =
             level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
@@ -173,11 +176,18 @@ private:
             emit_genesis(from, level, bars, count, sink);
         double previous = NO_PRICE;
         bool is_known = false;
+        const bool has_gaps = from.options_->lateness_ns > 0 && count != 0 &&
+                              from.options_->gaps != GapMode::none;
+        TimeNs gap = has_gaps ? first_gap(from, scratch, level, *bars) : TIME_MAX;
         for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
-            if (!bar->has_close() && !is_known) [[unlikely]] {
+            const bool has_gap = gap < bar->open_time;
+            if ((has_gap || !bar->has_close()) && !is_known) [[unlikely]] {
                 // Not asked for by others: the history is far away in memory.
                 previous = close_before(from, level, state);
             }
+            if (has_gap) [[unlikely]]
+                from.emit_gaps(from.plan_[level], gap, bar->open_time, previous, 0, sink, BAR_GAP);
+            if (has_gaps) gap = bar->close_time;
             const double before = previous;
             is_known = true;
             if (bar->has_close()) previous = bar->close;
@@ -190,6 +200,27 @@ private:
             flagged.flags = static_cast<std::uint16_t>(flagged.flags | cut);
             sink.bars(output, &flagged, 1, before);
         }
+    }
+
+    /// Where open gaps before the first open bar may begin; TIME_MAX when nothing lies before it.
+    static TimeNs first_gap(const Aggregator& from, const Scratch& scratch, int level,
+                            const PartialBar& first) noexcept {
+        const Aggregator::Level& state =
+            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        TimeNs end = state.covered_to;
+        if (from.amends()) {
+            const KeptBar* const last = from.histories_[static_cast<std::size_t>(level)].back();
+            end = last == nullptr ? TIME_NONE : last->bar.close_time;
+        } else if (end == TIME_NONE && from.genesis_ != TIME_NONE) {
+            const Span span = from.genesis_span(level);
+            if (span.open < first.open_time) end = span.close;
+        }
+        if (end == TIME_NONE) return TIME_MAX;
+        const TimeNs watermark = std::max(from.judging_watermark(), scratch.clock);
+        if (watermark == TIME_NONE) return end;
+        Span span;
+        const bool inside = from.plan_[level].interval->locate(watermark, span);
+        return std::max(end, inside ? span.open : watermark);
     }
 
     static double close_before(const Aggregator& from, int level,
