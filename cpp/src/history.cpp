@@ -196,6 +196,8 @@ void History::amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs c
     if (precedes && !bars_.empty() && bars_.front()->seeds())
         drop_seed();  // trades came before the start of coverage: there was no genesis
     KeptBar* place = bars_.find(span.open);
+    if (place != nullptr && place->is_flat() && span.open < place->bar.close_time) [[unlikely]]
+        place = &take_out(*place, span);
     const bool is_new = place == nullptr || place->bar.open_time != span.open;
     if (is_new) place = &insert(place, span, flags, closed_to);
     KeptBar& kept = *place;

@@ -166,9 +166,9 @@ public:
     template <class Sink>
     void prepare_finish(const Sink& sink);
     void mark_given();
-    /// Trades in [from, to] are known to be missing: marks the bars over it that have trades, or
-    /// will have some, as INCOMPLETE. Of the closed ones those within reach of amendments, as
-    /// revisions of them.
+    /// Trades in [from, to] are known to be missing: marks the bars over it as INCOMPLETE, those
+    /// without trades and those to come too. Of what was handed out those within reach of
+    /// amendments, as revisions of them.
     void mark_incomplete(TimeNs from, TimeNs to);
     /// Whether anything may have come since `mark_given`.
     [[nodiscard]] bool has_news() const noexcept { return has_news_; }
@@ -269,6 +269,11 @@ private:
     template <class Sink>
     void hand_out_flats(int level, const KeptBar& from, TimeNs to, double price,
                         const Sink& sink) const;
+    /// The end of what was said of a level, or may be left unsaid.
+    [[nodiscard]] TimeNs told_to(int level) const noexcept;
+    /// Whether flat bars that are to be told of before `bar` lack trades.
+    [[nodiscard]] bool misses_before(int level, TimeNs open_time) const noexcept;
+    void keep_missing(int level);
     template <class Sink>
     void hand_out_level(int level, const Sink& sink, bool finished);
 

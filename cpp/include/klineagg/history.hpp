@@ -90,6 +90,7 @@ struct KeptBar {
     [[nodiscard]] bool changed() const noexcept { return (links.marks & CHANGED) != 0; }
     [[nodiscard]] bool is_news() const noexcept { return (links.marks & NEWS) != 0; }
     [[nodiscard]] bool seeds() const noexcept { return (bar.flags & BAR_GENESIS) != 0; }
+    [[nodiscard]] bool is_flat() const noexcept { return (bar.flags & BAR_GAP) != 0; }
 
     static constexpr std::uint32_t CHANGED = 1;
     static constexpr std::uint32_t NEWS = 2;
@@ -120,6 +121,13 @@ public:
     bool mark_incomplete(Span span) noexcept;
     /// Likewise every bar that holds a part of [from, to] and ends behind `reach`.
     bool mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) noexcept;
+    /// The kept bar after which flat bars at `time` would lie; nullptr: they precede all.
+    [[nodiscard]] KeptBar* before(TimeNs time) noexcept { return bars_.find(time); }
+    /// The flat bars of [range.open, range.close), which lie behind `before` and before the next
+    /// one, lack trades that are known to be missing: they are kept from here on, as one or more
+    /// bars that are GAP and INCOMPLETE, and may cover several spans each. As a revision of those
+    /// that were handed out.
+    void keep_flats(KeptBar& before, Span range);
     /// Drops what was handed out and closed at or before `horizon`: no trade reaches it again.
     /// At most so many of them.
     void forget_before(TimeNs horizon,
@@ -161,6 +169,7 @@ public:
 
 private:
     KeptBar& append(const PartialBar& bar, KeptBar*& before);
+    KeptBar& take_out(KeptBar& flats, Span span);
     KeptBar& insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to);
     /// Revises the flat and priceless bars behind `from`, whose close was changed. `unsaid`: the
     /// flat bars right behind it are new, since it came before all others.

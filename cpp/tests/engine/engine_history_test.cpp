@@ -264,6 +264,14 @@ TEST_CASE("what a lane drops makes bars INCOMPLETE", "[engine][history]") {
             if (bar == nullptr || bar->trade_count == 0 || bar->trade_count == 2) continue;
             CHECK((bar->flags & BAR_INCOMPLETE) != 0);
         }
+        std::int64_t flat = 0;
+        for (const Row& row : closed.at({0, 1})) {
+            if ((row.flags & BAR_GAP) == 0 || row.open_time >= WEDNESDAY + 59 * NS_PER_MINUTE)
+                continue;
+            CHECK((row.flags & BAR_INCOMPLETE) != 0);  // nobody traded, as far as is known
+            flat += row.run_length;
+        }
+        CHECK((flat != 0) == newest);
     }
 }
 

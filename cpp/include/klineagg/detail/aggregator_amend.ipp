@@ -126,10 +126,63 @@ void SymbolAggregator<Bar>::mark_incomplete(TimeNs from, TimeNs to) {
         const bool unlimited =
             options_->amend_horizon_ns == HORIZON_UNLIMITED || watermark_ == TIME_NONE;
         const TimeNs reach = unlimited ? TIME_MIN : watermark_ - options_->amend_horizon_ns;
-        if (histories_[i].mark_incomplete(from, to, reach)) has_news_ = true;
+        // Flat bars are marked when they are handed out, again if need be.
+        if (histories_[i].mark_incomplete(from, to, reach) || histories_[i].back() != nullptr)
+            has_news_ = true;
     }
-    missing_.forget(watermark_);
-    if (until > watermark_) missing_.add(from, to, until);
+    TimeNs told = watermark_;
+    for (std::size_t i = 0; i < level_count(); ++i)
+        if (plan_[i].output != HIDDEN_LEVEL) told = std::min(told, told_to(static_cast<int>(i)));
+    missing_.forget(told);
+    if (amends() || until > told) missing_.add(from, to, until);
+}
+
+template <class Bar>
+TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
+    if (options_->gaps == GapMode::none) return watermark_;
+    if (amends()) {
+        const KeptBar* const last = histories_[static_cast<std::size_t>(level)].back();
+        return last == nullptr ? watermark_ : last->bar.close_time;
+    }
+    const Level& state = level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
+    if (state.covered_to != TIME_NONE) return state.covered_to;
+    return genesis_ != TIME_NONE ? genesis_ : watermark_;
+}
+
+template <class Bar>
+bool SymbolAggregator<Bar>::misses_before(int level, TimeNs open_time) const noexcept {
+    const KeptBar* const last = histories_[static_cast<std::size_t>(level)].back();
+    return last != nullptr && missing_.meets(last->bar.close_time, open_time);
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::keep_missing(int level) {
+    const Interval& interval = *plan_[level].interval;
+    History& history = this->history(level);
+    Span span;
+    TimeNs reach = TIME_MIN;
+    if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE)
+        reach = watermark_ - options_->amend_horizon_ns;
+    if (reach != TIME_MIN && interval.locate(reach, span)) reach = span.open;
+    missing_.each([&](TimeNs from, TimeNs to, TimeNs) {
+        TimeNs at = interval.locate(from, span) ? span.open : from;
+        while (at <= to) {
+            KeptBar* const before = history.before(at);
+            if (before == nullptr && history.front() == nullptr) return;
+            if (before == nullptr) {
+                at = history.front()->bar.close_time;
+                continue;
+            }
+            const KeptBar* const behind = before->links.next;
+            if (behind == nullptr) return;
+            Span flats = interval.next(std::max({at, before->bar.close_time, reach}));
+            const TimeNs end = std::min(to + 1, behind->bar.open_time);
+            at = behind->bar.open_time;
+            if (flats.open >= end) continue;
+            flats.close = interval.locate(end - 1, span) ? span.close : span.open;
+            history.keep_flats(*before, flats);
+        }
+    });
 }
 
 template <class Bar>
@@ -166,6 +219,7 @@ void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool fin
     const int output = plan_[level].output;
     const Level& state = at(level);
     History& history = this->history(level);
+    if (!missing_.empty() && options_->gaps != GapMode::none) [[unlikely]] keep_missing(level);
     history.sort_news();
     const bool with_open = finished && options_->include_open;
     const TimeNs flat_to = state.active ? state.bar.open_time : closed_to(level);
@@ -174,7 +228,13 @@ void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool fin
         const bool open_seed = kept->seeds() && kept->bar.close_time > watermark_;
         const bool replaced = state.active && behind == nullptr &&
                               state.bar.open_time <= kept->bar.open_time;
-        if (kept->changed() && (!open_seed || (with_open && !replaced))) {
+        if (kept->is_flat()) [[unlikely]] {
+            const int flags = BAR_GAP | BAR_CLOSED | BAR_INCOMPLETE;
+            const double price = history.close_at(kept->links.prev);
+            if (kept->changed() && options_->gaps != GapMode::none)
+                emit_gaps(plan_[level], kept->bar.open_time, kept->bar.close_time, price,
+                          kept->bar.revision, sink, flags);
+        } else if (kept->changed() && (!open_seed || (with_open && !replaced))) {
             PartialBar bar = kept->bar;
             if (kept->bar.close_time <= watermark_)
                 bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED);

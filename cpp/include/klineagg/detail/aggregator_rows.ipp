@@ -18,7 +18,8 @@ void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const 
     if (output == HIDDEN_LEVEL) return;
     Level& state = at(level);
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY && emits_at_once<Sink>) {
-        if (amends() && history(level).news() == nullptr) [[likely]] {
+        if (amends() && history(level).news() == nullptr &&
+            (missing_.empty() || !misses_before(level, bars[count - 1].open_time))) [[likely]] {
             emit_kept(level, bars, count, sink);
             return;
         }
@@ -122,11 +123,24 @@ TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, Ti
                                         double price, std::int32_t revision,
                                         const Sink& sink, int flags) const {
     if (revision > 0) flags |= BAR_REVISED;
+    // Closed ones that late trades can change are kept apart: see keep_missing.
+    const bool marks = !missing_.empty() && !(amends() && (flags & BAR_CLOSED) != 0);
     while (from < to) {
         Span range = plan.interval->next(from);
         if (range.open >= to) break;
-        const std::int64_t bars = options_->gaps == GapMode::runs ? extend_run(plan, range, to) : 1;
-        sink.gap(plan.output, range, bars, price, static_cast<std::uint16_t>(flags), revision);
+        TimeNs end = to;
+        int marked = flags;
+        if (marks && missing_.meets(range.open, range.close)) [[unlikely]] {
+            marked |= BAR_INCOMPLETE;
+            end = std::min(to, missing_.end_over(range.open, range.close));
+        } else if (marks) {
+            Span hit{};
+            const TimeNs next = missing_.next(range.close);
+            if (next < to) end = plan.interval->locate(next, hit) ? hit.open : next;
+        }
+        const std::int64_t bars =
+            options_->gaps == GapMode::runs ? extend_run(plan, range, end) : 1;
+        sink.gap(plan.output, range, bars, price, static_cast<std::uint16_t>(marked), revision);
         from = range.close;
     }
     return from;

@@ -43,6 +43,23 @@ public:
             return stretch.from < close_time && stretch.to >= open_time;
         });
     }
+    /// How far behind `span`, which some stretch meets, the bars go on that it meets too: they open
+    /// before this time.
+    [[nodiscard]] TimeNs end_over(TimeNs open_time, TimeNs close_time) const noexcept {
+        TimeNs end = close_time;
+        each([&](TimeNs from, TimeNs to, TimeNs) {
+            if (from < close_time && to >= open_time) end = std::max(end, to + 1);
+        });
+        return end;
+    }
+    /// The first time at `time` or behind it that lies in a stretch; TIME_MAX: none.
+    [[nodiscard]] TimeNs next(TimeNs time) const noexcept {
+        TimeNs next = TIME_MAX;
+        each([&](TimeNs from, TimeNs to, TimeNs) {
+            if (to >= time) next = std::min(next, std::max(from, time));
+        });
+        return next;
+    }
     /// Forgets what no bar can ask for any more.
     void forget(TimeNs watermark) noexcept {
         if (block_ == nullptr) return;
