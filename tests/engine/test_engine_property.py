@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference as ref
-from engine.model import Pair
+from engine.model import FLAGS, Pair
 from property.strategies import (
     DAY,
     FINE,
@@ -184,3 +184,31 @@ def test_genesis_bars_are_closed_by_the_clock(name: str, step: int) -> None:
         pair.push([ref.Trade("A", start + step + SECOND, 1.0, 1.0)])
         pair.advance(start + 2 * step)
         pair.take(pair.consumers[1], "ack")
+
+
+@pytest.mark.parametrize("horizon", [None, HOUR])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+@pytest.mark.parametrize("lateness", [0, 90 * SECOND])
+def test_three_days_come_while_trades_flow(late: str, lateness: int, horizon: int | None) -> None:
+    """Made of the hours that are held; PARTIAL when some are not."""
+    begin = 20_001 * DAY  # in the middle of the three days
+    trades = [
+        ref.Trade("A", begin + n * 7 * MINUTE, 1.0 + n % 13, 0.1 * (1 + n % 7)) for n in range(900)
+    ]
+    options = ref.Options(
+        lateness=lateness, late=late, amend_horizon=horizon if late == "amend" else None,
+        gaps="none", on_bad="count",
+    )  # fmt: skip
+    with Pair([ref.parse("1m"), ref.parse("1h")], options) as pair:
+        pair.push(trades[:250])
+        pair.add("3d")
+        pair.push(trades[250:])
+        pair.advance(trades[-1].time + 4 * DAY)
+        consumer = pair.consumers[0]
+        pair.take(consumer, "ack")
+        pair.check_added(consumer)
+        flags = [row[FLAGS] for key, row in sorted(consumer.extra.items()) if key[0] == "3d"]
+        is_whole = late == "amend" and horizon is None
+        assert pair.built == is_whole
+        partial = [bool(int(str(each)) & ref.PARTIAL) for each in flags]
+        assert partial == [not is_whole, False]

@@ -85,9 +85,10 @@ void engine::AggregatorState::check_span(const ByteReader& from, const Aggregato
     if (engine::is_unwanted(interval)) return;
     const bool inside = interval.locate(bar.open_time, span);
     if (inside && span.open == bar.open_time && span.close == bar.close_time) return;
-    // Flat bars in which trades are missing are kept as one.
-    const bool is_run = (bar.flags & BAR_GAP) != 0 && span.close <= bar.close_time;
-    if (inside && span.open == bar.open_time && is_run) return;
+    // Flat bars in which trades are missing are kept as one; and a finer base that came with a
+    // lateness has bars of the one before it.
+    const bool is_long = (bar.flags & BAR_GAP) != 0 || level == 0;
+    if (inside && span.open == bar.open_time && span.close <= bar.close_time && is_long) return;
     if (interval.kind() != IntervalKind::table) from.fail("a bar that is not one of its interval");
     throw Error(ErrorCode::checkpoint_mismatch,
                 "a bar of '" + interval.name() + "' has other boundaries than it has here",

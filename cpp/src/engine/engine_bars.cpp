@@ -24,11 +24,12 @@ struct ReadBars final : engine::Command {
         ReadBars* into;
 
         void bars(int of, const PartialBar* bars, std::size_t count, double close_before) const {
+            const TimeNs begin = into->slot->begin_of(of);
             for (const PartialBar* bar = bars; of == into->output && bar != bars + count; ++bar) {
+                if (bar->close_time <= begin) continue;  // before the interval came
                 BarRow& row = into->rows.emplace_back();
                 engine::fill_row(row, into->slot->symbol, static_cast<std::int16_t>(of), *bar,
                                  close_before);
-                const TimeNs begin = into->slot->begin_of(of);
                 row.flags = static_cast<std::uint16_t>(row.flags | engine::cut_flag(*bar, begin));
                 if (bar->has_close()) close_before = bar->close;
             }

@@ -147,13 +147,6 @@ PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Int
     PlanGeneration next(RollupPlan(nodes, outputs.size()), options, outputs);
     for (const Draft& draft : drafts) next.levels_before.push_back(draft.before);
     next.has_new_base = next.levels_before.front() == NO_LEVEL;
-    if (next.has_new_base && (from.options.lateness_ns > 0 || options.lateness_ns > 0)) {
-        const std::string& name = nodes.front().interval.name();
-        throw Error(ErrorCode::invalid_option,
-                    "a finer base ('" + name + "') cannot be added with a lateness: several bars "
-                    "of the present base are open, which it cannot tell apart",
-                    {{"option", "intervals"}, {"base", name}});
-    }
     next.number = from.number + 1;
     return next;
 }

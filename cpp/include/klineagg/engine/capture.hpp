@@ -113,15 +113,16 @@ void Capture::take(const SymbolSlot& slot, WaitForRoom&& wait) {
         void bars(int output, const PartialBar* bars, std::size_t count,
                   double close_before) const {
             const auto interval = static_cast<std::int16_t>(output);
+            const TimeNs begin = slot->begin_of(output);
             for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
+                if (bar->close_time <= begin) [[unlikely]] continue;  // before the interval came
                 while (!capture->rows_.has_room()) [[unlikely]] {
                     capture->ask_for_room();
                     (*wait)();
                 }
                 BarRow& row = capture->rows_.append(interval);
                 fill_row(row, slot->symbol, interval, *bar, close_before);
-                row.flags =
-                    static_cast<std::uint16_t>(row.flags | cut_flag(*bar, slot->begin_of(output)));
+                row.flags = static_cast<std::uint16_t>(row.flags | cut_flag(*bar, begin));
                 if (bar->has_close()) close_before = bar->close;
             }
         }

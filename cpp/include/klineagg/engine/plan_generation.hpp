@@ -33,8 +33,7 @@ struct PlanGeneration {
 
 PlanGeneration first_generation(RollupPlan plan, const AggregatorOptions& options);
 /// The generation that follows, with these intervals (those that are in `from` already by name
-/// and spans keep their numbers). Throws Error(invalid_interval), Error(duplicate_interval), and
-/// Error(invalid_option) for a finer base while a lateness keeps several base bars open.
+/// and spans keep their numbers). Throws Error(invalid_interval), Error(duplicate_interval).
 PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Interval>& intervals,
                                const AggregatorOptions& options);
 /// The generation that follows, of the same tree, with longer tables in the place of those that

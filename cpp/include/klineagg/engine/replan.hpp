@@ -44,8 +44,10 @@ public:
             if (before == NO_LEVEL) to.histories_.emplace_back(pool);
             else to.histories_.emplace_back(std::move(from.histories_[at]));
         }
-        if (next.has_new_base) demote_base(from, to, next);
-        else to.base_close_ = from.base_close_;
+        const bool keeps_bars = from.options_->lateness_ns > 0 || to.options_->lateness_ns > 0;
+        if (!next.has_new_base || keeps_bars) to.base_close_ = from.base_close_;
+        if (next.has_new_base && keeps_bars) keep_base(from, to, next);
+        else if (next.has_new_base) demote_base(from, to, next);
         // Sources first: a level may be made from one that is new too.
         const auto visit = [&](auto&& self, int level) -> void {
             const int before = next.levels_before[static_cast<std::size_t>(level)];
@@ -98,6 +100,23 @@ public:
     }
 
 private:
+    /// With a lateness several bars of the old base may be open. They stay what they are, among those
+    /// of the new one: each covers several of its spans, and takes the trades of all of them. The
+    /// intervals that are finer begin behind the last of them.
+    static void keep_base(const Aggregator& from, Aggregator& to,
+                          const engine::PlanGeneration& next) {
+        for (std::size_t i = 1; i < next.levels_before.size(); ++i) {
+            if (next.levels_before[i] == 0) to.coarser_[i - 1].active = false;
+        }
+        to.base_ = from.base_;
+        to.base_.covered_to = TIME_NONE;
+    }
+
+    /// Since when nothing is missing in what a new base makes.
+    static TimeNs begin_of_base(const Aggregator& to) noexcept {
+        return to.base_.active ? std::max(to.newest_ + 1, to.base_close_) : to.newest_ + 1;
+    }
+
     /// The open base bar becomes what has closed below its level.
     static void demote_base(const Aggregator& from, Aggregator& to,
                             const engine::PlanGeneration& next) {
@@ -129,9 +148,11 @@ private:
         }
         const TimeNs mark = to.watermark_ == TIME_NONE ? to.newest_ : to.watermark_;
         // A new base knows nothing of the trades up to now.
-        if (!went_on && level == 0) begins[output] = to.newest_ + 1;
+        if (!went_on && level == 0) begins[output] = begin_of_base(to);
         if (!went_on && level != 0) begins[output] = build(to, next, level, begins, mark);
-        remember_last(to, level, mark);
+        // Bars of the old base come before it still.
+        const bool is_behind = next.has_new_base && to.base_.active && (level == 0 || source == 0);
+        if (!is_behind) remember_last(to, level, mark);
     }
 
     static double last_close(const Aggregator& to, int level) {
@@ -160,7 +181,7 @@ private:
         if (!to.plan_[source].interval->locate(mark, finer)) return TIME_NONE;
         const int output = to.plan_[source].output;
         TimeNs since = output == HIDDEN_LEVEL ? TIME_NONE : begins[static_cast<std::size_t>(output)];
-        if (source == 0 && next.has_new_base) since = to.newest_ + 1;
+        if (source == 0 && next.has_new_base) since = begin_of_base(to);
         // The level that was there before; of one that is new, only its open bar is there.
         int held = source;
         while (held != 0 && next.levels_before[static_cast<std::size_t>(held)] == NO_LEVEL)
