@@ -3,6 +3,7 @@
 VENV ?= .venv
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 60
+KILLS ?= 1000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LIVE_ARGS ?= --write
@@ -25,7 +26,7 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sc
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all bench lint tidy format clean distclean bootstrap package \
+.PHONY: help demo test test-all kills bench lint tidy format clean distclean bootstrap package \
 	test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
 
 help: ## this list
@@ -44,6 +45,10 @@ test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy pack
 	@echo "== Python tests: slow ones and long properties"
 	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
 		-o faulthandler_timeout=7200 $(PYTEST_ARGS)
+
+kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of engines, workers and writers of the lake
+	@KLINEAGG_KILLS=$(KILLS) $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
+		-o faulthandler_timeout=86400 tests/runtime tests/lake $(PYTEST_ARGS)
 
 bench: package $(STAMPS)/group-bench ## speed beside the peers, and of the live engine
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)

@@ -15,7 +15,8 @@ import pytest
 from klineagg import Bars
 from klineagg.lake import Lake
 from lake.lakes import GAP, REVISED, Delivery, Model, content, delivery, rows_of
-from lake.test_lake_servers import start
+from lake.test_lake_servers import SQLITE_BY_DEFAULT, start
+from runtime.runs import kills
 
 WRITER = """
 import sys
@@ -100,15 +101,17 @@ def test_a_random_life_is_that_of_the_model(seed: int, lake: Lake) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-@pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [2, pytest.param(kills(0.4), marks=pytest.mark.slow)], ids=["few", "many"]
+)
 def test_writers_killed_at_any_instant_lose_nothing_acknowledged(
-    kills: int, tmp_path: Path
+    count: int, tmp_path: Path
 ) -> None:
     place = tmp_path / "lake"
     Lake(place).close()
-    source = random.Random(kills)
+    source = random.Random(count)
     acknowledged = 0
-    for _ in range(kills):
+    for _ in range(count):
         writer = start(WRITER, str(place))
         assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
         first = writer.stdout.readline()
@@ -131,6 +134,7 @@ def test_writers_killed_at_any_instant_lose_nothing_acknowledged(
         assert lake.commit(delivery(fence.number + 1, [{"at": fence.number + 1}])).applied
 
 
+@SQLITE_BY_DEFAULT
 def test_a_reader_beside_an_open_transaction_sees_the_last_commit(place: Any) -> None:
     catalog, data = place
     with Lake(catalog, data) as writer, Lake(catalog, data, read_only=True) as reader:

@@ -18,6 +18,13 @@ from lake.servers import PASSWORD
 
 TESTS = Path(__file__).resolve().parents[1]
 
+# A server takes long to start: by default only what is about several writers has one.
+SQLITE_BY_DEFAULT = pytest.mark.parametrize(
+    "place",
+    ["sqlite", *(pytest.param(one, marks=pytest.mark.slow) for one in ("postgres", "postgres+s3"))],
+    indirect=True,
+)
+
 WORKER = """
 import json, random, sys
 sys.path.insert(0, sys.argv[1])
@@ -85,11 +92,7 @@ def test_three_processes_deliver_the_same_snapshots(place: tuple[str, str | None
         assert lake.checkpoint() == (b"(1, 6)", 600)
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["sqlite", *(pytest.param(one, marks=pytest.mark.slow) for one in ("postgres", "postgres+s3"))],
-    indirect=True,
-)
+@SQLITE_BY_DEFAULT
 def test_every_stack_commits_reads_travels_and_maintains(place: tuple[str, str | None]) -> None:
     catalog, data = place
     model = Model()
@@ -135,6 +138,7 @@ def test_secrets_are_in_no_text(
     assert PASSWORD not in "".join(texts) and "%27cret" not in "".join(texts)
 
 
+@SQLITE_BY_DEFAULT
 def test_a_writer_waits_for_its_turn_and_gives_up_in_time(place: tuple[str, str | None]) -> None:
     catalog, data = place
     with Lake(catalog, data) as first, Lake(catalog, data, timeout=0.3) as second:

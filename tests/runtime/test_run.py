@@ -25,6 +25,8 @@ from runtime.runs import (
     command,
     ended,
     expected,
+    kills,
+    printed_status,
     running,
     status,
     stored,
@@ -50,11 +52,11 @@ def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cycles", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
+    "cycles", [3, pytest.param(kills(0.2), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_kill_of_a_run_neither_loses_nor_doubles(tmp_path: Path, cycles: int) -> None:
     # While trades come, so that there is something at stake at every instant.
-    writer = Writer(tmp_path / "trades", 40_000, cycles * 1.5)
+    writer = Writer(tmp_path / "trades", min(4_000 * cycles, 40_000), cycles * 1.5)
     config = write_config(tmp_path, **FOLLOWED)
     chance = random.Random(cycles)
     writer.start()
@@ -79,7 +81,7 @@ def test_a_signal_ends_a_run_that_has_stored_all(tmp_path: Path, kind: signal.Si
     with running("run", config, cwd=tmp_path) as process:
         until(lambda: answers(config))
         until(lambda: not writer.is_alive() and status(config)["rows_read"] == 4_000)
-        found = status(config)
+        found = printed_status(config)
         assert found["state"] == "running"
         assert found["process"] == process.pid
         assert found["persist"] == {

@@ -16,6 +16,7 @@ from runtime.runs import (
     command,
     ended,
     expected,
+    kills,
     running,
     status,
     stored,
@@ -59,12 +60,12 @@ def test_a_worker_needs_the_configuration_to_say_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("both", [False, True], ids=["worker", "worker-and-engine"])
 @pytest.mark.parametrize(
-    "cycles", [3, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"]
+    "cycles", [2, pytest.param(kills(0.2), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_kill_of_a_worker_neither_loses_nor_doubles(
     tmp_path: Path, cycles: int, both: bool
 ) -> None:
-    writer = Writer(tmp_path / "trades", 40_000, cycles * 2.0)
+    writer = Writer(tmp_path / "trades", min(4_000 * cycles, 40_000), cycles * 2.0)
     config = write_config(tmp_path, **FOLLOWED, **BY_WORKER)
     chance = random.Random(cycles)
     writer.start()

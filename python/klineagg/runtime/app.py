@@ -13,7 +13,7 @@ from klineagg import errors
 from klineagg._options import duration_ns
 from klineagg.config import Watcher
 from klineagg.runtime.control import Reply, Server
-from klineagg.runtime.daily import daily_update, maintain
+from klineagg.runtime.daily import daily_update, day_of, maintain
 from klineagg.runtime.host import Feeder, Host
 from klineagg.runtime.lending import Lender
 from klineagg.runtime.logs import set_level
@@ -94,7 +94,7 @@ class App:
         self.tasks = TaskQueue(
             lambda: self.config,
             Context(self.lake, config, self.status),
-            daily=lambda: daily_update(self.config, self.lake),
+            daily=lambda *day: daily_update(self.config, self.lake, *map(day_of, day)),
             maintenance=lambda: maintain(self.lake),
         )
 

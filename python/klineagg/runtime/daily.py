@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from klineagg.config import Config
     from klineagg.lake import Lake
 
-__all__ = ["DailyReport", "daily_update", "maintain"]
+__all__ = ["DailyReport", "daily_update", "day_of", "maintain"]
 
 _log: Final = logging.getLogger("klineagg.daily")
 _CONSUMER: Final = "daily"
@@ -75,6 +75,11 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
     report = DailyReport(date, checked, added, different)
     _log.info("%s", report)
     return report
+
+
+def day_of(text: str) -> datetime:
+    """The day that ``2024-01-31`` names; ValueError when it is none."""
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
 
 
 def maintain(lake: Lake) -> None:

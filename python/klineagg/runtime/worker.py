@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg.config import Watcher
-from klineagg.runtime.daily import daily_update, maintain
+from klineagg.runtime.daily import daily_update, day_of, maintain
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.persist import Persister
 from klineagg.runtime.remote import RemoteHost
@@ -57,7 +57,7 @@ class Worker:
             self.tasks = TaskQueue(
                 lambda: self.config,
                 Context(self.lake, config, self.host.status),
-                daily=lambda: daily_update(self.config, self.lake),
+                daily=lambda *day: daily_update(self.config, self.lake, *map(day_of, day)),
                 maintenance=lambda: maintain(self.lake),
             )
             self._stack = stack.pop_all()

@@ -100,7 +100,7 @@ class TaskQueue:
     Args:
         config: gives the configuration of the moment.
         context: what tasks get.
-        daily: the daily update, called with the day before the present one.
+        daily: the daily update; it gets a day, ``2024-01-31``, when it is started by hand for one.
         maintenance: maintenance of the lake.
     """
 
@@ -109,7 +109,7 @@ class TaskQueue:
         config: Callable[[], Config],
         context: Context | None,
         *,
-        daily: Callable[[], Any] | None = None,
+        daily: Callable[..., Any] | None = None,
         maintenance: Callable[[], Any] | None = None,
     ) -> None:
         now = config()
@@ -134,6 +134,10 @@ class TaskQueue:
     def enqueue(self, name: str, *arguments: Any) -> None:
         """Adds a task; KeyError when there is none of that name."""
         self._tasks[name](*arguments)
+
+    def waiting(self) -> int:
+        """How many tasks are in the queue."""
+        return int(self._huey.storage.queue_size())
 
     def start(self) -> None:
         """Runs tasks in threads of this process."""
