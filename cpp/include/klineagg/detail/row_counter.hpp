@@ -22,8 +22,11 @@ struct OpenedBars {
 /// takes a fraction of what running the aggregator over times does. Only how many rows there
 /// will be is decided here; what is in them stays the aggregator's alone.
 ///
-/// Level by level: the trades that open a base bar are collected, of these the ones that open a
-/// coarser bar, and so on. No step has a branch that depends on the data.
+/// Rows are passed cell by cell of the base grid: in which span of each level a cell lies is the
+/// same for all symbols, and found once. The symbols that open a base bar in the cell are
+/// collected, of these the ones that open a coarser bar, and so on, without a branch that
+/// depends on which symbol trades. Rows in any other order between symbols are counted as well,
+/// with more cells.
 class RowCounter {
 public:
     static constexpr std::size_t BLOCK_ROWS_MAX = 2048;
@@ -32,7 +35,9 @@ public:
         : plan_(plan.levels().data()),
           levels_(plan.levels().size()),
           base_(plan.levels()[0].interval->cells()),
-          openings_(levels_ * (BLOCK_ROWS_MAX + 1)) {}
+          period_(static_cast<std::uint64_t>(plan.levels()[0].interval->period())),
+          openings_(levels_ * (BLOCK_ROWS_MAX + 1)),
+          spans_(levels_, Span{TIME_NONE, TIME_NONE}) {}
 
     /// A new symbol; its trades follow `newest` (TIME_NONE: any).
     void add_symbol(TimeNs newest) {
@@ -45,24 +50,30 @@ public:
     template <class Rows>
     std::size_t count(const Rows& rows, SymbolRouter::View router, std::size_t from,
                       std::size_t to) noexcept {
-        const FixedGrid base = base_;
         Hot* const symbols = hot_.data();
-        Opening* const openings = openings_.data();
-        std::size_t found = 0;
+        std::uint32_t* const openings = openings_.data();
         std::size_t row = from;
-        for (; row < to; ++row) {
-            const std::int32_t place = router.find(rows.symbol(row));
-            if (place < 0) [[unlikely]] break;
-            Hot& symbol = symbols[place];
-            const TimeNs time = rows.time(row);
-            if (time < symbol.last || time >= TIME_MAX) [[unlikely]] break;
-            symbol.last = time;
-            const TimeNs open = base.open_of(time);
-            openings[found] = {time, static_cast<std::size_t>(place)};
-            found += open != symbol.base_open ? 1 : 0;
-            symbol.base_open = open;
+        for (bool taken = true; taken && row < to;) {
+            const TimeNs first = rows.time(row);
+            if (first < TIME_MIN || first >= TIME_MAX) break;
+            const TimeNs open = base_.open_of(first);
+            // Unsigned: a time before the cell leaves it too.
+            const std::uint64_t length = std::min(period_, distance(open, TIME_MAX));
+            std::size_t found = 0;
+            for (; row < to; ++row) {
+                const TimeNs time = rows.time(row);
+                if (distance(open, time) >= length) break;
+                const std::int32_t place = router.find(rows.symbol(row));
+                taken = place >= 0 && time >= symbols[place].last;
+                if (!taken) [[unlikely]] break;
+                Hot& symbol = symbols[place];
+                symbol.last = time;
+                openings[found] = static_cast<std::uint32_t>(place);
+                found += open != symbol.base_open ? 1 : 0;
+                symbol.base_open = open;
+            }
+            if (found != 0) count_cell(0, open, openings, found);
         }
-        count_level(0, openings, found);
         return row;
     }
 
@@ -71,8 +82,8 @@ public:
         Hot& symbol = hot_[place];
         symbol.last = time;
         symbol.base_open = base_.open_of(time);
-        const Opening opening{time, place};
-        count_level(0, &opening, 1);
+        openings_[0] = static_cast<std::uint32_t>(place);
+        count_cell(0, symbol.base_open, openings_.data(), 1);
     }
 
     [[nodiscard]] TimeNs newest(std::size_t place) const noexcept { return hot_[place].last; }
@@ -85,49 +96,45 @@ private:
         TimeNs base_open;
         TimeNs last;
     };
-    /// A trade that opens a bar.
-    struct Opening {
-        TimeNs time;
-        std::size_t place;
-    };
+    static std::uint64_t distance(TimeNs from, TimeNs to) noexcept {
+        return static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from);
+    }
 
-    /// Of the trades that open a bar of a finer level: counts those that open one of this level.
-    void count_level(int level, const Opening* from, std::size_t count) noexcept {
-        const Interval& interval = *plan_[level].interval;
-        const bool fixed = plan_[level].period_ns != 0;
-        const FixedGrid cells = interval.cells();
+    /// Of the symbols that open a bar of a finer level in the cell at `time`: counts those that
+    /// open one of this level.
+    void count_cell(int level, TimeNs time, const std::uint32_t* from, std::size_t count) noexcept {
+        Span& span = spans_[static_cast<std::size_t>(level)];
+        if (time >= span.close || time < span.open)
+            (void)plan_[level].interval->locate(time, span);  // neither periods nor months have holes
+        const TimeNs open = span.open;
         OpenedBars* const opened = opened_.data() + level;
-        Opening* const to = openings_.data() + static_cast<std::size_t>(level) * (BLOCK_ROWS_MAX + 1);
+        std::uint32_t* const to =
+            openings_.data() + static_cast<std::size_t>(level) * (BLOCK_ROWS_MAX + 1);
         std::size_t found = 0;
         for (std::size_t i = 0; i < count; ++i) {
-            const Opening opening = from[i];
-            OpenedBars& bars = opened[opening.place * levels_];
-            TimeNs open;
-            if (fixed) {
-                open = cells.open_of(opening.time);
-            } else {
-                Span span;
-                (void)interval.locate(opening.time, span);  // months have no holes
-                open = span.open;
-            }
+            const std::uint32_t place = from[i];
+            OpenedBars& bars = opened[place * levels_];
             const bool opens = open != bars.last_open;
             bars.first_open = bars.count == 0 ? open : bars.first_open;
             bars.last_open = open;
             bars.count += opens ? 1 : 0;
-            to[found] = opening;  // in place for the base: never ahead of what is read
+            to[found] = place;  // in place for the base: never ahead of what is read
             found += opens ? 1 : 0;
         }
-        for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
-            count_level(feed, to, found);
-        }
+        if (found == 0) return;
+        for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling)
+            count_cell(feed, time, to, found);
     }
 
     const RollupLevel* plan_;
     std::size_t levels_;
     FixedGrid base_;
+    std::uint64_t period_;  // of the base
     std::vector<Hot> hot_;
     std::vector<OpenedBars> opened_;
-    std::vector<Opening> openings_;  // by level: BLOCK_ROWS_MAX and a place to write in vain
+    // By level: the symbols that open a bar, and a place to write in vain.
+    std::vector<std::uint32_t> openings_;
+    std::vector<Span> spans_;  // by level: the newest
 };
 
 }  // namespace klineagg::detail
