@@ -166,14 +166,15 @@ std::int64_t Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars,
     each_block(false, FILL_BLOCK, [&](const TradeColumns& batch, const auto& rows, std::size_t from,
                                       std::size_t end, std::size_t first_row) {
         if (context_->judge_amounts_late) judge_amounts(batch, rows, from, end, first_row);
-        sort_block(sorter, rows, from, end, first_row);
+        const auto* const trades = sort_block(sorter, rows, from, end, first_row);
         for (const SymbolSorter::Group& group : sorter.groups()) {
             SymbolAggregator<PartialBar>& state = *bars[group.place];
             const FillSink sink{&to, cursors.data() + group.place * outputs, outside.data()};
-            const Trade* trade = sorter.trades() + group.begin;
-            const Trade* const last = sorter.trades() + group.end;
+            const auto* trade = trades + group.begin;
+            const auto* const last = trades + group.end;
             while ((trade = state.add_run(trade, last, closed, sink)) != last) {
-                if (state.add_slow(*trade++, sink) == Admission::beyond_horizon) ++beyond_horizon;
+                if (state.add_slow(as_trade(*trade++), sink) == Admission::beyond_horizon)
+                    ++beyond_horizon;
             }
         }
     });
@@ -182,24 +183,21 @@ std::int64_t Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars,
 }
 
 template <class Rows>
-void Slice::sort_block(SymbolSorter& sorter, const Rows& rows, std::size_t from, std::size_t end,
-                       std::size_t first_row) const {
+const typename Rows::Record* Slice::sort_block(SymbolSorter& sorter, const Rows& rows,
+                                               std::size_t from, std::size_t end,
+                                               std::size_t first_row) const {
     const auto bad =
         std::lower_bound(rejected_rows_.begin(), rejected_rows_.end(), first_row + from);
     const bool has_bad = bad != rejected_rows_.end() && *bad < first_row + end;
     const SymbolRouter::View router = router_.view();
     const Rows local = rows;  // no store can alias a copy: its pointers stay in registers
-    const auto trade_of = [&](std::size_t i) { return local.trade(from + i); };
-    if (has_bad) {
-        const auto place_of = [&](std::size_t i) {
-            return is_rejected(first_row + from + i) ? SymbolRouter::ABSENT
-                                                     : router.find(local.symbol(from + i));
-        };
-        sorter.sort(end - from, place_of, trade_of);
-    } else {
-        sorter.sort(end - from, [&](std::size_t i) { return router.find(local.symbol(from + i)); },
-                    trade_of);
-    }
+    const auto trade_of = [&](std::size_t i) { return local.record(from + i); };
+    const auto place_of = [&](std::size_t i) { return router.find(local.symbol(from + i)); };
+    if (!has_bad) return sorter.sort(end - from, place_of, trade_of);
+    const auto place_of_good = [&](std::size_t i) {
+        return is_rejected(first_row + from + i) ? SymbolRouter::ABSENT : place_of(i);
+    };
+    return sorter.sort(end - from, place_of_good, trade_of);
 }
 
 }  // namespace klineagg::detail

@@ -57,6 +57,37 @@ std::vector<Trade> tied_trades(Rng& rng, std::size_t count, bool flags, bool wil
     return trades;
 }
 
+/// The trades as the batch sorts them, where each stands for itself and counts for everything.
+std::vector<PlainTrade> plain_forms(const std::vector<Trade>& trades) {
+    std::vector<PlainTrade> plain;
+    for (const Trade& trade : trades) {
+        plain.push_back({trade.time, trade.price,
+                         trade.taker_buy ? trade.quantity : -trade.quantity, trade.id});
+    }
+    return plain;
+}
+
+/// As the aggregator adds a run: whatever the fast ways leave goes the general one.
+template <class AnyTrade>
+PartialBar bar_in_runs(const std::vector<AnyTrade>& trades, std::size_t first_run, int& refused) {
+    const AnyTrade* const end = trades.data() + trades.size();
+    PartialBar bar = stale_bar();
+    const AnyTrade* next =
+        begin_with_trades(bar, SPAN, trades.data(), trades.data() + first_run);
+    while (next != end) {
+        if (BarTraits<PartialBar>::needs_slow_path(bar)) {
+            add_trade(bar, as_trade(*next++));
+            continue;
+        }
+        const AnyTrade* const from = next;
+        next = add_next_trades(bar, from, end);
+        if (next != from || next == end) continue;
+        ++refused;
+        add_trade(bar, as_trade(*next++));
+    }
+    return bar;
+}
+
 }  // namespace
 
 TEST_CASE("a bar of trades in any order is that of the sorted trades", "[builder]") {
@@ -123,6 +154,38 @@ TEST_CASE("the fast ways of adding are the general one", "[builder]") {
     }
     CHECK(fast > 1'000);
     CHECK(refused > 20);
+}
+
+TEST_CASE("a run of trades is what they are one by one, however far apart their amounts",
+          "[builder]") {
+    Rng rng(17);
+    int refused = 0;
+    int pairs = 0;
+    for (int round = 0; round < 2'000; ++round) {
+        // From amounts of one size to such that no pair can hold two of.
+        const auto spread = between(rng, 0, 60);
+        const auto amount = [&] {
+            const double mantissa = 1.0 + static_cast<double>(rng() >> 12U) * 0x1p-52;
+            return std::ldexp(mantissa, static_cast<int>(between(rng, -spread / 2, spread / 2)));
+        };
+        std::vector<Trade> trades;
+        for (std::size_t i = 0, count = 1 + pick(rng, 40); i < count; ++i) {
+            Trade trade = trade_at(static_cast<TimeNs>(i / 2), amount(), static_cast<int>(i));
+            trade.quantity = amount();
+            trade.taker_buy = chance(rng, 50);
+            trades.push_back(trade);
+        }
+        const std::size_t first_run = 1 + pick(rng, static_cast<unsigned>(trades.size()));
+        const PartialBar one_by_one = bar_of(trades);
+        const PartialBar run = bar_in_runs(trades, first_run, refused);
+        const PartialBar plain = bar_in_runs(plain_forms(trades), first_run, refused);
+        INFO("round " << round << " spread " << spread << row_of(run, 0.0));
+        REQUIRE(same_bytes(run, one_by_one));
+        REQUIRE(same_bytes(plain, one_by_one));
+        pairs += run.sum_form == SumForm::pair ? 1 : 0;
+    }
+    CHECK(refused > 200);
+    CHECK(pairs > 500);
 }
 
 TEST_CASE("ties: the earlier arrival opens, the later one closes", "[builder]") {

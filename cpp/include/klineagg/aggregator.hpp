@@ -133,9 +133,9 @@ public:
 
     /// Applies trades that follow each other in order, closing bars in batches; returns the first
     /// that asks for add_slow. `closed` is room to work in.
-    template <class Sink>
-    const TradeType* add_run(const TradeType* trade, const TradeType* end, ClosedBars<Bar>& closed,
-                             const Sink& sink);
+    template <class AnyTrade, class Sink>
+    const AnyTrade* add_run(const AnyTrade* trade, const AnyTrade* end, ClosedBars<Bar>& closed,
+                            const Sink& sink);
 
     template <class Sink>
     Admission add(const TradeType& trade, const Sink& sink) {

@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -74,6 +75,20 @@ struct alignas(64) PartialBar {
     [[nodiscard]] bool has_trades() const noexcept { return last_time != TIME_NONE; }
     [[nodiscard]] bool has_close() const noexcept { return close == close; }
 };
+
+/// to = from, but in lines: compilers copy this much by a string instruction, which takes longer
+/// to start than all of it should take.
+inline void copy_bar(PartialBar& to, const PartialBar& from) noexcept {
+    struct alignas(64) Line {
+        std::uint64_t words[8];
+    };
+    static_assert(sizeof(PartialBar) == 5 * sizeof(Line));
+    Line lines[5];
+    for (int i = 0; i < 5; ++i) {
+        std::memcpy(&lines[i], reinterpret_cast<const std::byte*>(&from) + 64 * i, 64);
+        std::memcpy(reinterpret_cast<std::byte*>(&to) + 64 * i, &lines[i], 64);
+    }
+}
 
 static_assert(std::is_trivially_copyable_v<PartialBar>);
 static_assert(sizeof(PartialBar) == 320 && alignof(PartialBar) == 64);

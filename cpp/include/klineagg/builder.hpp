@@ -3,8 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 
 #include "klineagg/bar.hpp"
 #include "klineagg/interval.hpp"
@@ -55,6 +58,17 @@ inline bool add_next_trade(PartialBar& bar, const Trade& trade) noexcept {
 
 namespace detail {
 
+inline Amounts amounts_of(const Trade& trade) noexcept {
+    return amounts_of(trade.quantity, trade.price * trade.quantity, trade.taker_buy);
+}
+inline Amounts amounts_of(const PlainTrade& trade) noexcept {
+    const auto bits = std::bit_cast<std::int64_t>(trade.signed_quantity);
+    const double quantity = std::fabs(trade.signed_quantity);
+    const Double2 all = {quantity, trade.price * quantity};
+    const std::int64_t mask = ~(bits >> 63);
+    return {all, (Double2)((Int2)all & Int2{mask, mask})};
+}
+
 /// What a trade, or a finer bar, changes in a bar, held in registers for a run of them: through
 /// memory, each would wait for the stores of the one before it.
 struct BarRun {
@@ -72,32 +86,38 @@ struct BarRun {
         : close_time(bar.close_time), last_time(bar.last_time), last_key_id(bar.last_key_id),
           last_id(bar.last_id), trade_count(bar.trade_count), high(bar.high), low(bar.low),
           close(bar.close), sums(bar.sums) {}
-    BarRun(TimeNs end, const Trade& first) noexcept
-        : close_time(end), last_time(first.time), last_key_id(first.id), last_id(first.last_id),
-          trade_count(trade_count_of(first)), high(first.price), low(first.price),
-          close(first.price),
-          sums(first.quantity, first.price * first.quantity, first.taker_buy) {}
+    template <class TradeType>
+    BarRun(TimeNs end, const TradeType& first) noexcept
+        : close_time(end), last_time(first.time), last_key_id(first.id),
+          last_id(last_id_of(first)), trade_count(trade_count_of(first)), high(first.price),
+          low(first.price), close(first.price), sums(amounts_of(first)) {}
 
-    /// Returns the first trade that it does not take; see add_next_trades.
-    const Trade* add(const Trade* trade, const Trade* end) noexcept {
-        // Sums of real amounts stay exact, so the run is asked once, and passed again if not.
-        const BarRun before = *this;
-        detail::Int2 inexact = {0, 0};
-        const Trade* next = add_while(trade, end, [&](double quantity, double value, bool bought) {
-            sums.add_unchecked(quantity, value, bought, inexact);
+    /// Returns the first trade that it does not take; see add_next_trades. Bits in `inexact`:
+    /// the sums are not those of the trades, and the run is to be passed again by add_checked.
+    template <class TradeType>
+    const TradeType* add(const TradeType* trade, const TradeType* end, Int2& inexact) noexcept {
+        return add_while(trade, end, [&](const Amounts& amounts) {
+            sums.add_unchecked(amounts, inexact);
             return true;
         });
-        if (any_bit(inexact)) [[unlikely]] {
-            *this = before;
-            next = add_while(trade, end, [&](double quantity, double value, bool bought) {
-                return sums.add(quantity, value, bought);
-            });
-        }
-        if (next != trade) {
-            close = next[-1].price;
-            last_id = next[-1].last_id;
-        }
-        return next;
+    }
+
+    /// As add, for a run that began with its first trade; false asks for add_checked.
+    template <class TradeType>
+    bool add_first_run(const TradeType*& trade, const TradeType* end) noexcept {
+        Double2 least = sums.all();
+        const TradeType* const begin = trade;
+        trade = add_while(trade, end, [&](const Amounts& amounts) {
+            least = amounts.all < least ? amounts.all : least;
+            sums.add_blindly(amounts);
+            return true;
+        });
+        return sums.stays_exact(trade - begin + 1, least);
+    }
+
+    template <class TradeType>
+    const TradeType* add_checked(const TradeType* trade, const TradeType* end) noexcept {
+        return add_while(trade, end, [&](const Amounts& amounts) { return sums.add(amounts); });
     }
 
     /// Returns the first finer bar that it does not take; see merge_next_bars.
@@ -121,19 +141,26 @@ struct BarRun {
         return bar;
     }
 
-    template <class AddAmounts>
-    const Trade* add_while(const Trade* trade, const Trade* end, AddAmounts add_amounts) noexcept {
+    template <class TradeType, class AddAmounts>
+    const TradeType* add_while(const TradeType* trade, const TradeType* end,
+                               AddAmounts add_amounts) noexcept {
+        const TradeType* const begin = trade;
         for (; trade != end; ++trade) {
             const bool follows =
                 trade->time >= last_time && (trade->id >= last_key_id || trade->time != last_time);
-            if (trade->time >= close_time || !follows || trade->flags != 0) break;
-            const double value = trade->price * trade->quantity;
-            if (!add_amounts(trade->quantity, value, trade->taker_buy)) [[unlikely]] break;
+            if (trade->time >= close_time || !follows || !counts_for_all(*trade)) break;
+            if (!add_amounts(amounts_of(*trade))) [[unlikely]] break;
             high = std::max(high, trade->price);
             low = std::min(low, trade->price);
             last_time = trade->time;
             last_key_id = trade->id;
-            trade_count += trade_count_of(*trade);
+            if constexpr (!std::is_same_v<TradeType, PlainTrade>)
+                trade_count += trade_count_of(*trade);
+        }
+        if constexpr (std::is_same_v<TradeType, PlainTrade>) trade_count += trade - begin;
+        if (trade != begin) {
+            close = trade[-1].price;
+            last_id = last_id_of(trade[-1]);
         }
         return trade;
     }
@@ -170,19 +197,31 @@ inline void store_rest(PartialBar& bar, TimeNs open_time, double open, TradeKey 
 /// Adds trades as add_next_trade does, as long as they may be added so: each counts for
 /// everything, follows the one before it in (time, id) order and lies before `bar.close_time`.
 /// Returns the first that was not added.
-inline const Trade* add_next_trades(PartialBar& bar, const Trade* trade,
-                                    const Trade* end) noexcept {
+template <class TradeType>
+const TradeType* add_next_trades(PartialBar& bar, const TradeType* trade,
+                                 const TradeType* end) noexcept {
+    // Sums of real amounts stay exact, so the run is asked once, and passed again if not.
     detail::BarRun run(bar);
-    const Trade* const next = run.add(trade, end);
+    detail::Int2 inexact = {0, 0};
+    const TradeType* next = run.add(trade, end, inexact);
+    if (detail::any_bit(inexact)) [[unlikely]] {
+        run = detail::BarRun(bar);
+        next = run.add_checked(trade, end);
+    }
     if (next != trade) run.store(bar);
     return next;
 }
 
 /// A bar that begins with a trade that counts for everything, and what add_next_trades adds.
-inline const Trade* begin_with_trades(PartialBar& bar, Span span, const Trade* trade,
-                                      const Trade* end) noexcept {
+template <class TradeType>
+const TradeType* begin_with_trades(PartialBar& bar, Span span, const TradeType* trade,
+                                   const TradeType* end) noexcept {
     detail::BarRun run(span.close, *trade);
-    const Trade* const next = run.add(trade + 1, end);
+    const TradeType* next = trade + 1;
+    if (!run.add_first_run(next, end)) [[unlikely]] {
+        run = detail::BarRun(span.close, *trade);
+        next = run.add_checked(trade + 1, end);
+    }
     run.store(bar);
     detail::store_rest(bar, span.open, trade->price, {trade->time, trade->id});
     return next;

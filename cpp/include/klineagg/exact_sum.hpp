@@ -68,15 +68,29 @@ struct SumRest {
 
 namespace detail {
 
+/// What one trade adds to the four sums.
+struct Amounts {
+    Double2 all;     // quantity, value
+    Double2 bought;  // the same where a taker bought, else zeros
+};
+
+inline Amounts amounts_of(double quantity, double value, bool taker_buy) noexcept {
+    const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
+    const Double2 all = {quantity, value};
+    return {all, (Double2)((Int2)all & Int2{mask, mask})};
+}
+
 /// Four pairs in registers.
 class PairSums {
 public:
-    /// The sums of one amount.
-    PairSums(double quantity, double value, bool taker_buy) noexcept
-        : hi0_{quantity, value}, hi1_(bought(hi0_, taker_buy)), lo0_{0.0, 0.0}, lo1_{0.0, 0.0} {}
+    /// The sums of one trade.
+    explicit PairSums(const Amounts& amounts) noexcept
+        : hi0_(amounts.all), hi1_(amounts.bought), lo0_{0.0, 0.0}, lo1_{0.0, 0.0} {}
     explicit PairSums(const SumPairs& from) noexcept
         : hi0_(load2(from.hi)), hi1_(load2(from.hi + 2)), lo0_(load2(from.lo)),
           lo1_(load2(from.lo + 2)) {}
+
+    [[nodiscard]] Double2 all() const noexcept { return hi0_; }
 
     void store(SumPairs& to) const noexcept {
         store2(to.hi, hi0_);
@@ -85,13 +99,11 @@ public:
         store2(to.lo + 2, lo1_);
     }
 
-    /// Adds {quantity, value} to the first two lanes and, for a taker's buy, to the last two.
     /// False, with the sums unchanged, when a pair cannot hold the result exactly.
-    bool add(double quantity, double value, bool taker_buy) noexcept {
-        const Double2 amount = {quantity, value};
+    bool add(const Amounts& amounts) noexcept {
         Double2 hi0, hi1, error0, error1;
-        two_sum(hi0_, amount, hi0, error0);
-        two_sum(hi1_, bought(amount, taker_buy), hi1, error1);
+        two_sum(hi0_, amounts.all, hi0, error0);
+        two_sum(hi1_, amounts.bought, hi1, error1);
         Int2 rest = {0, 0};
         const Double2 lo0 = checked_sum(lo0_, error0, rest);
         const Double2 lo1 = checked_sum(lo1_, error1, rest);
@@ -104,13 +116,31 @@ public:
     }
 
     /// As add, but whether the sums are still exact is told afterwards, by bits in `rest`.
-    void add_unchecked(double quantity, double value, bool taker_buy, Int2& rest) noexcept {
-        const Double2 amount = {quantity, value};
+    void add_unchecked(const Amounts& amounts, Int2& rest) noexcept {
         Double2 error0, error1;
-        two_sum(hi0_, amount, hi0_, error0);
-        two_sum(hi1_, bought(amount, taker_buy), hi1_, error1);
+        two_sum(hi0_, amounts.all, hi0_, error0);
+        two_sum(hi1_, amounts.bought, hi1_, error1);
         lo0_ = checked_sum(lo0_, error0, rest);
         lo1_ = checked_sum(lo1_, error1, rest);
+    }
+
+    /// As add, but asks nothing: see stays_exact.
+    void add_blindly(const Amounts& amounts) noexcept {
+        Double2 error0, error1;
+        two_sum(hi0_, amounts.all, hi0_, error0);
+        two_sum(hi1_, amounts.bought, hi1_, error1);
+        lo0_ += error0;
+        lo1_ += error1;
+    }
+
+    /// Whether sums of `count` trades, added blindly to the first of them, are exact, when the
+    /// smallest amounts were `least`. They are if the least are above zero and the sums not so
+    /// much larger: all amounts, sums and errors are multiples of u = 2^(e - 52) where 2^e <= least, no
+    /// error exceeds half an ulp of the last sum, so lo stays below 2^53 u, where it cannot round.
+    [[nodiscard]] bool stays_exact(std::int64_t count, Double2 least) const noexcept {
+        const Double2 bound = least * 0x1p50;  // 2^53 would do
+        const double n = static_cast<double>(count);
+        return n * hi0_[0] <= bound[0] && n * hi0_[1] <= bound[1];
     }
 
     /// Adds the sums of another bar; false, with nothing changed, when a pair cannot hold the
@@ -131,11 +161,6 @@ public:
     }
 
 private:
-    static Double2 bought(Double2 amount, bool taker_buy) noexcept {
-        const std::int64_t mask = -static_cast<std::int64_t>(taker_buy);
-        return (Double2)((Int2)amount & Int2{mask, mask});
-    }
-
     Double2 hi0_, hi1_, lo0_, lo1_;
 };
 
@@ -144,7 +169,7 @@ private:
 /// As detail::PairSums::add, on sums in memory.
 inline bool add_pair(SumPairs& sums, double quantity, double value, bool taker_buy) noexcept {
     detail::PairSums next(sums);
-    if (!next.add(quantity, value, taker_buy)) [[unlikely]] return false;
+    if (!next.add(detail::amounts_of(quantity, value, taker_buy))) [[unlikely]] return false;
     next.store(sums);
     return true;
 }

@@ -45,6 +45,8 @@ struct BarTraits<TimeBar> {
     static bool has_close(const TimeBar&) noexcept { return false; }
 };
 
+inline void copy_bar(TimeBar& to, const TimeBar& from) noexcept { to = from; }
+
 inline TimeNs time_of(const Trade& trade) noexcept { return trade.time; }
 inline TimeNs time_of(TimeNs time) noexcept { return time; }
 

@@ -1,6 +1,7 @@
 // Columns of trades as they come in: any stride, any time unit, read without copying.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -48,6 +49,7 @@ struct TradeColumns {
 /// Reads any batch, row by row.
 struct AnyRows {
     static constexpr bool SCALED = true;  // a time may leave int64 when it is scaled
+    using Record = Trade;  // the smallest form that holds all of a row
 
     explicit AnyRows(const TradeColumns& columns) : columns_(columns) {}
 
@@ -66,6 +68,7 @@ struct AnyRows {
     [[nodiscard]] double quantity(std::size_t row) const noexcept {
         return columns_.quantity.get<double>(row);
     }
+    [[nodiscard]] Record record(std::size_t row) const noexcept { return trade(row); }
     [[nodiscard]] Trade trade(std::size_t row) const noexcept {
         Trade trade;
         trade.time = time(row);
@@ -92,6 +95,7 @@ private:
 template <bool HasSide, bool HasId>
 struct PlainRows {
     static constexpr bool SCALED = false;
+    using Record = PlainTrade;
 
     explicit PlainRows(const TradeColumns& columns)
         : symbol_(reinterpret_cast<const std::int32_t*>(columns.symbol.data)),
@@ -126,6 +130,15 @@ struct PlainRows {
         if constexpr (HasId) trade.id = trade.last_id = id_[row];
         if constexpr (HasSide) trade.taker_buy = side_[row] > 0;
         return trade;
+    }
+    /// Of a row that was judged: its quantity is above zero.
+    [[nodiscard]] Record record(std::size_t row) const noexcept {
+        const bool taker_buy = HasSide && side_[row] > 0;
+        // Without a branch: the sides of trades cannot be foretold.
+        const auto sign = static_cast<std::uint64_t>(!taker_buy) << 63;
+        const auto quantity = std::bit_cast<std::uint64_t>(quantity_[row]) | sign;
+        return {time_[row], price_[row], std::bit_cast<double>(quantity),
+                HasId ? id_[row] : NO_TRADE_ID};
     }
 
 private:

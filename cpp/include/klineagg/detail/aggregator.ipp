@@ -138,13 +138,13 @@ void SymbolAggregator<Bar>::close_run(Bar* bars, std::size_t count, TimeNs water
 }
 
 template <class Bar>
-template <class Sink>
-auto SymbolAggregator<Bar>::add_run(const TradeType* trade, const TradeType* end,
+template <class AnyTrade, class Sink>
+auto SymbolAggregator<Bar>::add_run(const AnyTrade* trade, const AnyTrade* end,
                                     ClosedBars<Bar>& closed, const Sink& sink)
-    -> const TradeType* {
+    -> const AnyTrade* {
     trade = add_next_trades(base_.bar, trade, end);
     const auto begins_next = [&](const Bar& bar) {
-        return trade != end && trade->time >= bar.close_time && is_plain(*trade);
+        return trade != end && trade->time >= bar.close_time && counts_for_all(*trade);
     };
     // With a lateness the newest trade does not decide alone what closes.
     if (options_->lateness_ns > 0 || !base_.active || base_.bar.close_time == TIME_NONE ||
@@ -153,20 +153,20 @@ auto SymbolAggregator<Bar>::add_run(const TradeType* trade, const TradeType* end
     }
     const RollupLevel& base = *plan_;
     Bar* const bars = closed.data();
-    bars[0] = base_.bar;
+    copy_bar(bars[0], base_.bar);
     std::size_t count = 0;
     do {
         if (count + 1 == ClosedBars<Bar>::CAPACITY) {
             // All but the newest, so that there always is one to go on with.
             close_run(bars, count, bars[count].first.time, sink);
-            bars[0] = bars[count];
+            copy_bar(bars[0], bars[count]);
             count = 0;
         }
         Span span;
         base.interval->locate(trade->time, span);
         trade = begin_with_trades(bars[++count], span, trade, end);
     } while (begins_next(bars[count]));
-    base_.bar = bars[count];
+    copy_bar(base_.bar, bars[count]);
     base_close_ = base_.bar.close_time;
     close_run(bars, count, base_.bar.first.time, sink);
     return trade;
@@ -217,7 +217,7 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
         close_level(level, sink);
     }
     // Made in the room in which they are closed; the last one stays open.
-    BarBatch<Bar, 32> made;  // 10 KiB of the stack for each level that is passed
+    BarBatch<Bar, 64> made;  // 20 KiB of the stack for each level that is passed
     while (bars != end) {
         Span span;
         if (!interval.locate(bars->open_time, span)) {
@@ -236,9 +236,10 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
         }
     }
     if (made.size() == 0) return;
-    state.bar = made.data()[made.size() - 1];
-    state.active = true;
     if (made.size() > 1) close_bars(level, made.data(), made.size() - 1, sink);
+    // Last: a copy of what was written just now would wait for the stores.
+    copy_bar(state.bar, made.data()[made.size() - 1]);
+    state.active = true;
 }
 
 }  // namespace klineagg

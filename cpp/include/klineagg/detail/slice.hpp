@@ -126,7 +126,7 @@ public:
 
 private:
     static constexpr std::size_t COUNT_BLOCK = RowCounter::BLOCK_ROWS_MAX;
-    static constexpr std::size_t FILL_BLOCK = 65536;  // records of 48 bytes: long runs of a symbol, in the last cache
+    static constexpr std::size_t FILL_BLOCK = 65536;  // records of 32 bytes: long runs of a symbol, in the last cache
 
     template <class Body>
     void each_block(bool counting, std::size_t block_rows, Body&& body) const;
@@ -144,8 +144,9 @@ private:
     void judge_amounts(const TradeColumns& batch, const Rows& rows, std::size_t from,
                        std::size_t to, std::size_t first_row) const;
     template <class Rows>
-    void sort_block(SymbolSorter& sorter, const Rows& rows, std::size_t from, std::size_t end,
-                    std::size_t first_row) const;
+    const typename Rows::Record* sort_block(SymbolSorter& sorter, const Rows& rows,
+                                            std::size_t from, std::size_t end,
+                                            std::size_t first_row) const;
     bool judge(const TradeColumns& batch, std::size_t row, std::size_t global_row);
     std::int32_t add_symbol(std::int32_t symbol, RowPlace place);
     [[nodiscard]] bool is_rejected(std::size_t global_row) const;
