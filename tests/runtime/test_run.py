@@ -66,7 +66,8 @@ def test_kill_of_a_run_neither_loses_nor_doubles(tmp_path: Path, cycles: int) ->
             time.sleep(chance.uniform(0.0, 0.6))
             process.kill()
     with running("run", config, cwd=tmp_path) as process:
-        until(lambda: not writer.is_alive())
+        # A killed one may have stored all: this one has to be there before it can be told to end.
+        until(lambda: answers(config) and not writer.is_alive())
         until(writer.is_stored)
         terminated(process)
     assert_same(stored(tmp_path), expected(writer.paths))

@@ -85,8 +85,11 @@ def test_kill_of_a_worker_neither_loses_nor_doubles(
             else:
                 worker.kill()
             worker.communicate()
+        until(lambda: answers(config))
+        before = status(config)["lent"]
         with running("worker", config, cwd=tmp_path) as worker:
-            until(lambda: not writer.is_alive())
+            # Others may have stored all: these two have to be there before they can be ended.
+            until(lambda: status(config)["lent"] > before and not writer.is_alive())
             until(writer.is_stored)
             terminated(run)
             terminated(worker)
