@@ -47,6 +47,11 @@ public:
             throw Error(ErrorCode::forked, "this engine was made before the process was forked");
         return *value_;
     }
+    /// As get(), for who keeps it.
+    [[nodiscard]] std::shared_ptr<T> share() const {
+        (void)get();
+        return value_;
+    }
     T* operator->() const { return &get(); }
 
 private:

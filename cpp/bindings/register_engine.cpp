@@ -1,6 +1,7 @@
 // The live engine. The GIL is released in everything that may wait for a worker.
 #include "klineagg/engine.hpp"
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -10,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,7 +21,10 @@
 #include "engine_stats.hpp"
 #include "in_pieces.hpp"
 #include "interpreter_exit.hpp"
+#include "klineagg/engine/recovered_tail.hpp"
 #include "register.hpp"
+#include "trade_arrays.hpp"
+#include "wal_handle.hpp"
 
 namespace py = pybind11;
 
@@ -33,11 +38,84 @@ using engine::SystemClock;
 using engine::WaitKind;
 
 std::unique_ptr<EngineHandle> make_engine(const std::vector<Interval>& intervals,
-                                          std::shared_ptr<Clock> clock, const py::dict& given) {
+                                          std::shared_ptr<Clock> clock, const py::dict& given,
+                                          const WalHandle* wal,
+                                          const std::optional<py::bytes>& checkpoint) {
     EngineOptions options = engine_options_of(given);
     options.clock = std::move(clock);
-    return std::make_unique<EngineHandle>(
-        std::make_shared<Engine>(RollupPlan(intervals), std::move(options)));
+    if (wal != nullptr) {
+        const std::shared_ptr<LogState> log = wal->state.share();
+        options.journal.log = std::shared_ptr<wal::Log>(log, &log->log);
+    }
+    if (checkpoint) {
+        const std::string_view text = *checkpoint;
+        const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
+        options.journal.checkpoint =
+            std::make_shared<const std::vector<std::byte>>(begin, begin + text.size());
+    }
+    std::shared_ptr<Engine> engine;
+    {
+        const GilReleased released;  // what is in the log may be much
+        engine = std::make_shared<Engine>(RollupPlan(intervals), std::move(options));
+    }
+    return std::make_unique<EngineHandle>(std::move(engine));
+}
+
+py::dict recovery_of(const EngineHandle& self) {
+    const Recovery& found = self->recovery();
+    py::dict out;
+    out["checkpoint"] = found.checkpoint;
+    out["position"] = found.position;
+    out["trades"] = found.trades;
+    out["records"] = found.records;
+    out["symbols"] = found.symbols;
+    out["note"] = found.note ? py::object(bytes_of(*found.note)) : py::object(py::none());
+    out["has_whole_tail"] = found.has_whole_tail;
+    out["took_ns"] = found.took_ns;
+    return out;
+}
+
+std::uint64_t note(EngineHandle& self, const py::bytes& data) {
+    const std::string_view text = data;
+    Engine& engine = self.get();
+    const GilReleased released;
+    return engine.note({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+}
+
+/// Which rows of a chunk are not in the log already; these are asked for once.
+py::array_t<bool> keep_rows(engine::RecoveredTail& self, const py::dict& chunk) {
+    const TradeColumns columns = trade_columns_of(chunk);
+    py::array_t<bool> keep(static_cast<py::ssize_t>(columns.size));
+    bool* const to = keep.mutable_data();
+    const GilReleased released;
+    const AnyRows rows(columns);
+    for (std::size_t row = 0; row < columns.size; ++row) {
+        // One that cannot be a trade is in no log: push says what is wrong with it.
+        const bool good = judge_row(columns, row, true) == RejectReason::none;
+        to[row] = !good || !self.take(rows.symbol(row), rows.trade(row));
+    }
+    return keep;
+}
+
+/// None without a log.
+py::object journal_of(const EngineHandle& self) {
+    const std::optional<engine::JournalStats> found = self->journal_stats();
+    if (!found) return py::none();
+    py::dict out;
+    out["accepted"] = found->accepted;
+    out["next"] = found->log.next;
+    out["written"] = found->log.written;
+    out["durable"] = found->log.durable;
+    out["committed"] = found->committed;
+    out["halted"] = found->halted;
+    out["cause"] = found->cause;
+    out["halts"] = found->log.halts;
+    out["bytes"] = found->log.bytes;
+    out["syncs"] = found->log.syncs;
+    out["segment_bytes"] = found->log.segment_bytes;
+    out["would_block"] = found->log.would_block;
+    out["checkpoint_failures"] = found->checkpoint_failures;
+    return out;
 }
 
 const char* state_name(const EngineHandle& self) {
@@ -160,7 +238,7 @@ py::tuple view_of(EngineHandle& self) {
         const GilReleased released;
         view = engine.view();
     }
-    return py::make_tuple(bar_arrays_of(std::move(view.open)), view.watermark);
+    return py::make_tuple(bar_arrays_of(std::move(view.open)), view.watermark, view.position);
 }
 
 py::bytes checkpoint(EngineHandle& self) {
@@ -220,8 +298,13 @@ void register_engine(py::module_& module) {
         .value("block", BoundPolicy::block);
     register_clocks(module);
 
+    py::class_<engine::RecoveredTail>(module, "RecoveredTail")
+        .def_property_readonly("left", &engine::RecoveredTail::left)
+        .def("keep", &keep_rows, py::arg("chunk"));
+
     py::class_<EngineHandle>(module, "Engine", "See klineagg.Engine.")
-        .def(py::init(&make_engine), py::arg("intervals"), py::arg("clock"), py::arg("options"))
+        .def(py::init(&make_engine), py::arg("intervals"), py::arg("clock"), py::arg("options"),
+             py::arg("wal") = nullptr, py::arg("checkpoint") = std::nullopt)
         .def("start", [](EngineHandle& self) { self->start(); }, ReleaseGil())
         .def("stop", [](EngineHandle& self) { self->stop(); }, ReleaseGil())
         .def("close", &close_engine, ReleaseGil(), "Stops it, unless in a forked child.")
@@ -236,6 +319,17 @@ void register_engine(py::module_& module) {
         .def("advance", &advance, py::arg("now"))
         .def("take", &take, py::arg("consumer"), py::arg("lease_ns"), py::arg("with_checkpoint"))
         .def("checkpoint", &checkpoint)
+        .def("recovery", &recovery_of)
+        .def("note", &note, py::arg("data"))
+        .def("take_recovered_tail",
+             [](EngineHandle& self) {
+                 return std::make_unique<engine::RecoveredTail>(self->take_recovered_tail());
+             },
+             ReleaseGil())
+        .def("journal", &journal_of)
+        .def("accepted_position",
+             [](const EngineHandle& self) { return self->accepted_position(); })
+        .def("resume", [](EngineHandle& self) { self->resume(); }, ReleaseGil())
         .def("restore", &restore, py::arg("checkpoint"), "How many symbols it knows by it.")
         .def("wait_closed", &wait_closed, py::arg("consumer"),
              "Until there are rows that it has not acknowledged, or the engine does not run.")
@@ -245,7 +339,7 @@ void register_engine(py::module_& module) {
                  return self->remove_consumer(consumer);
              },
              py::arg("consumer"), ReleaseGil())
-        .def("view", &view_of, "(open bars, watermark)")
+        .def("view", &view_of, "(open bars, watermark, position)")
         .def("add_symbol",
              [](EngineHandle& self, std::int32_t symbol, std::optional<double> last_price,
                 TimeNs start) { return self->add_symbol(symbol, last_price, start); },
@@ -295,6 +389,16 @@ void register_engine(py::module_& module) {
         .def("closed_rows", [](const EngineHandle& self) { return self->closed_rows(); })
         .def("memory", [](const EngineHandle& self) { return memory_to_python(self->memory()); })
         .def("worker_loads", [](const EngineHandle& self) { return self->worker_loads(); });
+    module.def(
+        "checkpoint_place",
+        [](const py::bytes& data) -> py::object {
+            const std::string_view text = data;
+            const auto place = engine::get_placed(
+                {reinterpret_cast<const std::byte*>(text.data()), text.size()});
+            if (!place) return py::none();
+            return py::make_tuple(wal::to_text(place->log), place->position);
+        },
+        py::arg("checkpoint"), "(id of the log, position); None of an engine without one.");
     module.def("begin_exit", [] { InterpreterExit::get().begin(); },
                "Before engines are stopped at exit: other threads end with them.");
     module.attr("TIME_NONE") = TIME_NONE;

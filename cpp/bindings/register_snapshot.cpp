@@ -49,6 +49,8 @@ void register_snapshot(py::module_& module) {
                                })
         .def_property_readonly("watermark",
                                [](const SnapshotHandle& self) { return self->watermark(); })
+        .def_property_readonly("position",
+                               [](const SnapshotHandle& self) { return self->position(); })
         .def_property_readonly("rows_lost",
                                [](const SnapshotHandle& self) { return self->rows_lost(); })
         .def("ack", [](SnapshotHandle& self) { self->ack(); }, ReleaseGil())

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "fork_guard.hpp"
 #include "gil.hpp"
 #include "in_pieces.hpp"
 #include "klineagg/error.hpp"
@@ -21,6 +20,7 @@
 #include "klineagg/wal/trade_codec.hpp"
 #include "register.hpp"
 #include "trade_arrays.hpp"
+#include "wal_handle.hpp"
 #include "wal_options.hpp"
 
 namespace py = pybind11;
@@ -31,22 +31,6 @@ namespace {
 constexpr std::size_t BLOCK_ROWS = 4096;
 constexpr std::size_t ROW_BYTES = 64;  // of the longest row of a block
 constexpr std::int64_t TIME_MISSING = std::numeric_limits<std::int64_t>::min();
-
-struct LogState {
-    std::mutex mutex;  // of the encoder: threads take turns, without the GIL
-    wal::Log log;
-    wal::TradeEncoder encoder;
-
-    LogState(const std::string& path, const wal::LogOptions& options)
-        : log(real_files(), path, options) {}
-};
-
-struct WalHandle {
-    ForkGuarded<LogState> state;
-
-    explicit WalHandle(std::shared_ptr<LogState> made) : state(std::move(made)) {}
-    [[nodiscard]] wal::Log& log() const { return state.get().log; }
-};
 
 std::unique_ptr<WalHandle> make(const std::string& path, const std::string& fsync,
                                 DurationNs interval_ns, std::size_t segment_bytes,

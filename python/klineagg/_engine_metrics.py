@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from math import isnan
 
+from klineagg._engine_journal import EngineWalStats
 from klineagg._engine_stats import EngineMemory, EngineStats, Latency, ProducerStats
 
 __all__ = ["metrics_text"]
@@ -117,6 +118,33 @@ def _lanes(text: _Text, producers: Iterable[ProducerStats]) -> None:
     )  # fmt: skip
 
 
+def _wal(text: _Text, wal: EngineWalStats) -> None:
+    text.family(
+        "wal_halted", "gauge", "1 while nothing is accepted.",
+        [("", {"cause": wal.cause}, int(wal.halted))],
+    )  # fmt: skip
+    for name, what in (
+        ("accepted", "Number of the last record that counts."),
+        ("durable", "Number of the last record that a power cut leaves."),
+        ("committed", "Number of the last record that the log may drop."),
+    ):
+        text.family(f"wal_{name}_position", "gauge", what, [("", {}, getattr(wal, name))])
+    text.family(
+        "wal_disk_bytes", "gauge", "What its files take.", [("", {}, wal.segment_bytes)],
+        unit="bytes",
+    )  # fmt: skip
+    for name, what in (
+        ("halts", "How often the log has halted."),
+        ("syncs", "Calls that put the log on the disk."),
+        ("checkpoint_failures", "Files of checkpoints that could not be written."),
+    ):
+        text.family(f"wal_{name}", "counter", what, [("_total", {}, getattr(wal, name))])
+    text.family(
+        "wal_written_bytes", "counter", "Written to the log.", [("_total", {}, wal.bytes)],
+        unit="bytes",
+    )  # fmt: skip
+
+
 def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> str:
     """Counters, gauges and latencies in the OpenMetrics text format; ``labels`` go on every one."""
     text = _Text(labels)
@@ -156,5 +184,7 @@ def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> st
         ("", {"part": each.name}, getattr(memory, each.name)) for each in fields(memory)[:-2]
     ]
     text.family("memory_bytes", "gauge", "Memory by part.", parts, unit="bytes")
+    if stats.wal is not None:
+        _wal(text, stats.wal)
     text.family("symbols", "gauge", "Symbols known.", [("", {}, memory.symbol_count)])
     return text.end()

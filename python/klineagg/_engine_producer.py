@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,9 @@ __all__ = ["Producer", "PushResult"]
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What became of the rows of one push: ``offered == queued + rejected + dropped``.
+    """What became of the rows of one push.
+
+    ``offered == queued + rejected + dropped + skipped``.
 
     Attributes:
         offered: rows that were passed in.
@@ -34,6 +36,7 @@ class PushResult:
         rejected_rows: row numbers of the rejected ones, int64 ``(rejected,)``, from 0 on, rising;
             None unless asked for.
         rejected_reasons: why, by name, one for each of ``rejected_rows``.
+        skipped: rows that the log had already, see :meth:`Producer.skip_recovered`.
     """
 
     offered: int
@@ -42,12 +45,17 @@ class PushResult:
     dropped: int
     rejected_rows: NDArray[np.int64] | None = None
     rejected_reasons: tuple[str, ...] | None = None
+    skipped: int = 0
 
     def __repr__(self) -> str:
         parts = [f"{self.queued:,} of {self.offered:,} queued"]
         parts += [
             f"{count:,} {name}"
-            for name, count in (("rejected", self.rejected), ("dropped", self.dropped))
+            for name, count in (
+                ("rejected", self.rejected),
+                ("dropped", self.dropped),
+                ("skipped", self.skipped),
+            )  # fmt: skip
             if count
         ]
         return f"<PushResult: {', '.join(parts)}>"
@@ -82,7 +90,7 @@ class Producer:
             the trade is queued, False when it was rejected or dropped; raises as :meth:`push`.
     """
 
-    __slots__ = ("__weakref__", "_core", "_engine", "_normaliser", "push_one")
+    __slots__ = ("__weakref__", "_core", "_engine", "_normaliser", "_tail", "push_one")
 
     push_one: PushOne
 
@@ -90,6 +98,7 @@ class Producer:
         self._engine = engine  # it lives as long as somebody can push
         self._core = core
         self._normaliser = normaliser
+        self._tail: _core.RecoveredTail | None = None
         self.push_one = core.push_one
 
     @property
@@ -119,15 +128,62 @@ class Producer:
             ColumnError, TimeUnitError: the input's shape; nothing of that chunk is queued.
             EngineError: ``engine_state`` when the engine has stopped, ``worker_failed``,
                 ``forked``.
+            WalHaltedError: ``wal_halted``, ``wal_full``: the log takes nothing; see
+                :meth:`Engine.resume`.
         """
         base = self._normaliser._row
         total = _Total(return_rejected)
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         for chunk in self._normaliser.chunks(trades):
             self._engine._reach_chunk(chunk)
+            rows = None
+            if self._tail is not None:
+                chunk, rows = self._new_rows(chunk, total)
             pushed = self._core.push(core_columns(chunk), return_rejected, timeout_ns)
+            if rows is not None:
+                pushed["rows"] = rows[pushed["rows"]]
             total.add(pushed, chunk, base)
         return total.result()
+
+    def skip_recovered(self) -> int:
+        """Leaves out what the log has already of the trades that come now.
+
+        For an engine that has recovered, and a source that is read on from the last
+        :meth:`Engine.note` (from the beginning, without any): it tells the trades once more that
+        were accepted behind the note. Each of them that comes with :meth:`push` is skipped, as
+        often as it is in the log. Trades passed to :meth:`push_one` are not looked at.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            EngineError: ``engine_state`` when there are more than are held (some millions).
+        """
+        core = self._engine._core
+        if not core.recovery()["has_whole_tail"]:
+            raise errors.make("engine_state", "too many trades lie behind the last note")
+        tail = core.take_recovered_tail()
+        self._tail = tail if tail.left else None
+        return tail.left
+
+    def _new_rows(
+        self, chunk: TradeChunk, total: _Total
+    ) -> tuple[TradeChunk, NDArray[np.int64] | None]:
+        tail = self._tail
+        assert tail is not None
+        keep = tail.keep(core_columns(chunk))
+        if not tail.left:
+            self._tail = None
+        if keep.all():
+            return chunk, None
+        total.offered += len(chunk) - int(keep.sum())
+        total.skipped += len(chunk) - int(keep.sum())
+        chosen = {
+            each.name: getattr(chunk, each.name)[keep]
+            for each in fields(chunk)
+            if isinstance(getattr(chunk, each.name), np.ndarray)
+        }
+        return replace(chunk, **chosen), np.flatnonzero(keep)
 
     def flush(self, *, timeout: Any = None) -> bool:
         """Waits until everything that this producer pushed before is applied. Ctrl-C ends it.
@@ -179,6 +235,7 @@ class _Total:
     queued: int = 0
     rejected: int = 0
     dropped: int = 0
+    skipped: int = 0
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
@@ -203,9 +260,17 @@ class _Total:
 
     def result(self) -> PushResult:
         if not self.return_rejected:
-            return PushResult(self.offered, self.queued, self.rejected, self.dropped)
+            return PushResult(
+                self.offered, self.queued, self.rejected, self.dropped, skipped=self.skipped
+            )
         none: NDArray[np.int64] = np.empty(0, np.int64)
         rows = np.concatenate([none, *self.rows])
         return PushResult(
-            self.offered, self.queued, self.rejected, self.dropped, rows, tuple(self.reasons)
+            self.offered,
+            self.queued,
+            self.rejected,
+            self.dropped,
+            rows,
+            tuple(self.reasons),
+            self.skipped,
         )

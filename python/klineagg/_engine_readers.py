@@ -135,8 +135,8 @@ class Readers:
         Raises:
             EngineError: ``worker_failed``, ``forked``.
         """
-        result, watermark = self._core.view()
-        return View(self._bars_of(result), watermark_of(watermark))
+        result, watermark, position = self._core.view()
+        return View(self._bars_of(result), watermark_of(watermark), position or None)
 
     def bars(self, symbol: str | int, interval: str | None = None, n: int | None = None) -> Bars:
         """The newest bars of one symbol, for a quick look; disturbs no consumer.

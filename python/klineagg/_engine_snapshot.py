@@ -54,13 +54,14 @@ class Snapshot:
         watermark: how far the clock had closed all bars; None when it was never raised. A run of
             gap bars that still grows reaches up to here.
         checkpoint: the state of the engine at this moment, when it was asked for, else None.
+        position: of the last record of the engine's log that is in it; None without a log.
         rows_lost: closed bars that the engine had to give up before this snapshot, because the
             consumer left too many unacknowledged.
     """
 
     __slots__ = (
         "__weakref__", "_core", "_state", "checkpoint", "closed", "consumer", "id", "open",
-        "rows_lost", "watermark",
+        "position", "rows_lost", "watermark",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Snapshot:
         self.closed: Final[Bars] = bars_of(core.closed())
         self.open: Final[Bars] = bars_of(core.open())
         self.watermark: Final = watermark_of(core.watermark)
+        self.position: Final[int | None] = core.position or None
         self.rows_lost: Final[int] = core.rows_lost
         self.checkpoint: Final[bytes | None] = core.checkpoint()
 
@@ -139,10 +141,12 @@ class View:
         open: the open bars of every symbol and interval; with a lateness several may be open at
             once, and the gaps before them are rows too (GAP without CLOSED).
         watermark: how far the clock had closed all bars; None when it was never raised.
+        position: of the last record of the engine's log that is in it; None without a log.
     """
 
     open: Bars
     watermark: np.datetime64 | None
+    position: int | None = None
 
     def __repr__(self) -> str:
         at = "" if self.watermark is None else f", watermark {self.watermark}"

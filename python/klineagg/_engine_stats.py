@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from klineagg import _core
+from klineagg._engine_journal import EngineWalStats, wal_stats
 from klineagg._options import TIME_NONE
 
 __all__ = [
@@ -252,6 +253,7 @@ class EngineStats:
         sources: what trade ids tell, by number of the source.
         consumers: everybody who has taken a snapshot.
         memory_misses: how often a worker had to make memory itself, or to wait for some.
+        wal: how the log is doing; None without one.
     """
 
     state: str
@@ -265,6 +267,7 @@ class EngineStats:
     sources: Mapping[int, SourceStats]
     consumers: tuple[ConsumerStats, ...]
     memory_misses: int
+    wal: EngineWalStats | None = None
 
     def __repr__(self) -> str:
         parts = [_fates(self.counts)]
@@ -376,6 +379,7 @@ def engine_stats(core: _core.Engine) -> EngineStats:
         sources={source: SourceStats(**each) for source, each in told["sources"].items()},
         consumers=consumer_stats(core),
         memory_misses=told["memory_misses"],
+        wal=wal_stats(core),
     )
 
 

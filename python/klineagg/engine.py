@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from klineagg import _core, errors
 from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
+from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, wal_of
 from klineagg._engine_metrics import metrics_text
 from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
 from klineagg._engine_producer import Producer, PushResult
@@ -41,6 +43,7 @@ from klineagg.intervals import IntervalLike, parse_intervals
 
 if TYPE_CHECKING:
     from klineagg.conditions import ConditionTable
+    from klineagg.wal import Wal
 
 __all__ = [
     "ConfigReport",
@@ -49,11 +52,13 @@ __all__ = [
     "EngineCounts",
     "EngineMemory",
     "EngineStats",
+    "EngineWalStats",
     "LaneStats",
     "Latency",
     "Producer",
     "ProducerStats",
     "PushResult",
+    "Recovery",
     "SimulatedClock",
     "Snapshot",
     "SnapshotId",
@@ -64,7 +69,7 @@ __all__ = [
 ]
 
 
-class Engine(Readers, Changes, States, Workers):
+class Engine(Readers, Changes, States, Workers, Journaled):
     """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
 
     Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
@@ -104,9 +109,16 @@ class Engine(Readers, Changes, States, Workers):
             those kept for consumers.
         shared_snapshots: the columns of snapshots lie in shared memory that is sealed against any
             change, so that :mod:`klineagg.runtime` can hand them to another process.
+        wal: a :class:`~klineagg.Wal`, or the path of one that the engine opens and closes with its
+            own defaults. A trade is accepted when it is in the log, and an engine that is made with
+            a log goes on where it ends: see :attr:`recovery`.
+        checkpoint: to begin with, for example of a lake; it has to be one that an engine with this
+            log has made. None: the one that lies beside the log.
 
     Raises:
         IntervalError, OptionError: the arguments (codes KLA-1xx).
+        EngineError: ``recovery_mismatch``, ``recovery_hole``, ``journal_record``.
+        WalError: the log cannot be opened or read.
 
     >>> with Engine("1m", clock=SimulatedClock()) as engine:
     ...     with engine.producer("feed") as feed:
@@ -133,6 +145,8 @@ class Engine(Readers, Changes, States, Workers):
         close_delay: Any = 0,
         max_ahead: Any = "1m",
         clock: SimulatedClock | SystemClock | None = None,
+        wal: Wal | str | os.PathLike[str] | None = None,
+        checkpoint: bytes | None = None,
         lease: Any = "30s",
         admit_unknown: bool = True,
         allow_nonpositive_prices: bool = False,
@@ -161,7 +175,21 @@ class Engine(Readers, Changes, States, Workers):
             start = options["coverage_start"]
             self._reach = self._reach.covering(start, start)
         built = self._reach.intervals(self._intervals)
-        self._core = _core.Engine(built, self._clock._core, options)
+        if checkpoint is not None and wal is None:
+            text = "a checkpoint without a log is for restore()"
+            raise errors.make("invalid_option", text, option="checkpoint")
+        self._wal, self._owns_wal = wal_of(wal)
+        try:
+            self._core = _core.Engine(
+                built,
+                self._clock._core,
+                options,
+                None if self._wal is None else self._wal._core,
+                None if checkpoint is None else bytes(checkpoint),
+            )
+        except BaseException:
+            self._close_wal()
+            raise
         self._outputs: list[Any] = list(
             self._intervals
         )  # by the number that rows bear; it only grows
@@ -173,7 +201,9 @@ class Engine(Readers, Changes, States, Workers):
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._watches = weakref.WeakKeyDictionary()
-        self._close = weakref.finalize(self, _close, self._core)
+        self._close = weakref.finalize(
+            self, _close_both, self._core, self._wal if self._owns_wal else None
+        )
         self._close.atexit = False  # see _stop_all
         _engines.add(self)
 
@@ -231,6 +261,7 @@ class Engine(Readers, Changes, States, Workers):
             EngineError: ``worker_failed``.
         """
         self._core.stop()
+        self._close_wal()
 
     def __enter__(self) -> Engine:
         return self.start() if self.state == "created" else self
@@ -245,6 +276,7 @@ class Engine(Readers, Changes, States, Workers):
             self.stop()
         else:
             _close(self._core)  # its own failure would hide the exception
+            self._close_wal()
 
     # -- trades in -------------------------------------------------------------------------------
 
@@ -385,6 +417,14 @@ def _stop_all() -> None:
     _core.begin_exit()
     for engine in list(_engines):
         _close(engine._core)
+        engine._close_wal()
+
+
+def _close_both(core: _core.Engine, wal: Wal | None) -> None:
+    _close(core)
+    if wal is not None:
+        with suppress(errors.WalError):
+            wal.close()
 
 
 def _close(core: _core.Engine) -> None:

@@ -80,7 +80,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "engine/checkpoint", "engine/checkpoint_bytes", "engine/checkpoint_records",
                 "engine/checkpoint_slot", "engine/checkpoint_state", "engine/state_capture",
                 "engine/accepted", "engine/journal", "engine/journal_records",
-                "engine/waiting_blocks",
+                "engine/waiting_blocks", "engine/recovered_tail",
             }
         ),
     ),

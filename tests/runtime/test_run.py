@@ -180,6 +180,48 @@ def test_standard_input_that_stays_open_is_stored_at_the_end(tmp_path: Path) -> 
     assert_same(stored(tmp_path), expected(paths))
 
 
+@pytest.mark.parametrize("fsync", ["none", "always"])
+def test_standard_input_that_was_accepted_survives_a_kill(tmp_path: Path, fsync: str) -> None:
+    paths = write_trades(tmp_path / "given", 3_000, files=1)
+    lines = paths[0].read_text().splitlines(keepends=True)
+    # Nothing is stored before the kill: what there is afterwards comes out of the log.
+    config = write_config(
+        tmp_path,
+        source__kind='"stdin"',
+        persist__persistence_interval_ms="3_600_000",
+        wal__fsync=f'"{fsync}"',
+    )
+    for part in (lines[:2_001], [lines[0], *lines[2_001:]]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "klineagg", "run", str(config)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            try:
+                process.stdin.write("".join(part))
+                process.stdin.flush()
+                until(lambda: answers(config) and status(config)["accepted"] == len(part) - 1)  # noqa: B023
+            finally:
+                process.kill()
+    with subprocess.Popen(
+        [sys.executable, "-m", "klineagg", "run", str(config)], stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.wait(30) == 0
+    assert_same(stored(tmp_path), expected(paths))
+
+
+def test_a_log_that_belongs_to_another_lake_is_refused(tmp_path: Path) -> None:
+    write_trades(tmp_path / "trades", 2_000)
+    config = write_config(tmp_path)
+    ended(command("run", config, cwd=tmp_path))
+    (tmp_path / "lake").rename(tmp_path / "elsewhere")
+    assert "another lake" in ended(command("run", config, cwd=tmp_path), 3)
+    (tmp_path / "wal").rename(tmp_path / "old-wal")
+    (tmp_path / "elsewhere").rename(tmp_path / "lake")
+    # A new log begins with what the lake has.
+    assert "ended; 0 rows read" in ended(command("run", config, cwd=tmp_path))
+
+
 def test_an_engine_that_is_gone_cannot_commit_behind_its_successor(tmp_path: Path) -> None:
     (tmp_path / "trades").mkdir()
     config = load(write_config(tmp_path))

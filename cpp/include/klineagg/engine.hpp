@@ -54,6 +54,8 @@ struct Recovery {
     std::uint64_t trades = 0;      // that were replayed
     std::uint64_t records = 0;     // others
     std::size_t symbols = 0;       // of the checkpoint
+    std::optional<std::vector<std::byte>> note;  // the last of Engine::note
+    bool has_whole_tail = true;                  // see Engine::take_recovered_tail
     DurationNs took_ns = 0;
 };
 
@@ -109,6 +111,14 @@ public:
     [[nodiscard]] const Recovery& recovery() const noexcept { return recovery_; }
     /// Everything up to here is accepted: the log has it, and nothing takes it back.
     [[nodiscard]] std::uint64_t accepted_position() const noexcept;
+    /// A word of the application in the log, behind all that was pushed before: see
+    /// Recovery::note. Returns its position; it is accepted then. Throws Error(engine_state) without a log, and
+    /// what the log has halted for.
+    std::uint64_t note(std::span<const std::byte> data);
+    /// The trades that were found behind the last note, by the ids of their symbols: who reads
+    /// their source on from there gets them once more. Once; empty then, and when there were more
+    /// than are held (Recovery::has_whole_tail).
+    [[nodiscard]] std::vector<engine::LaneRecord> take_recovered_tail();
     /// After the log has halted and the cause is mended: accepts trades again. Throws what is
     /// still wrong.
     void resume();
@@ -191,7 +201,7 @@ private:
     class Replay;
     friend class Replay;
     void recover();
-    void begin_rules();
+    void begin_rules(bool is_empty);
     void set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps);
     void write_entry(engine::Command& command);
     void enter(engine::Command& command, TimeNs watermark) const;
@@ -250,6 +260,7 @@ private:
 
     std::shared_ptr<engine::Core> core_;
     Recovery recovery_;
+    std::vector<engine::LaneRecord> recovered_tail_;
     std::shared_ptr<engine::Snapshotter> snapshotter_;
     Workers workers_;                               // by place
     std::vector<std::shared_ptr<engine::Worker>> logs_;  // in order of making: whose logs are kept

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "control.hpp"
+#include "handover.hpp"
 
 namespace klineagg {
 
@@ -66,6 +67,27 @@ std::vector<std::byte> Engine::placed(std::vector<std::byte> checkpoint,
 
 std::uint64_t Engine::accepted_position() const noexcept {
     return core_->journal ? core_->journal->bound() : 0;
+}
+
+std::uint64_t Engine::note(std::span<const std::byte> data) {
+    const Control lock(*this);
+    core_->failure.check();
+    if (!core_->journal) throw Error(ErrorCode::engine_state, "the engine has no log");
+    core_->journal->check();
+    std::vector<std::byte> record;
+    engine::ByteWriter to(record);
+    to.put(engine::JournalKind::note);
+    to.put_bytes(data.data(), data.size());
+    engine::Nothing command;
+    enter(command, std::move(record));
+    cut(command);
+    check_halted(command);
+    return command.entry->position.load();
+}
+
+std::vector<engine::LaneRecord> Engine::take_recovered_tail() {
+    const Control lock(*this);
+    return std::exchange(recovered_tail_, {});
 }
 
 void Engine::resume() {

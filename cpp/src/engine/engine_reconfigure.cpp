@@ -48,7 +48,7 @@ std::string name_of(Number number) {
 }
 
 template <class Value>
-void note(ConfigReport& report, const char* option, const Value& before,
+void tell(ConfigReport& report, const char* option, const Value& before,
           const std::optional<Value>& wanted) {
     if (wanted && *wanted != before)
         report.changed.push_back({option, name_of(before), name_of(*wanted)});
@@ -182,14 +182,14 @@ ConfigReport Engine::reconfigure(const ConfigChange& change, DurationNs timeout_
     const PlanGeneration& now = core_->now();
     EngineOptions& options = core_->options;
     ConfigReport report;
-    note(report, "lateness_ns", now.options.lateness_ns, change.lateness_ns);
-    note(report, "amend_horizon_ns", now.options.amend_horizon_ns, change.amend_horizon_ns);
-    note(report, "gaps", now.options.gaps, change.gaps);
+    tell(report, "lateness_ns", now.options.lateness_ns, change.lateness_ns);
+    tell(report, "amend_horizon_ns", now.options.amend_horizon_ns, change.amend_horizon_ns);
+    tell(report, "gaps", now.options.gaps, change.gaps);
     const bool new_rules = !report.changed.empty();
-    note(report, "close_delay_ns", core_->close_delay_ns.load(), change.close_delay_ns);
-    note(report, "lease_ns", options.lease_ns, change.lease_ns);
-    note(report, "policy", options.policy, change.policy);
-    note(report, "lane_capacity", options.lane_capacity, change.lane_capacity);
+    tell(report, "close_delay_ns", core_->close_delay_ns.load(), change.close_delay_ns);
+    tell(report, "lease_ns", options.lease_ns, change.lease_ns);
+    tell(report, "policy", options.policy, change.policy);
+    tell(report, "lane_capacity", options.lane_capacity, change.lane_capacity);
 
     AggregatorOptions rules = now.options;
     rules.lateness_ns = change.lateness_ns.value_or(rules.lateness_ns);

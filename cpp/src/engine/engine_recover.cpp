@@ -21,6 +21,8 @@ using engine::Worker;
 namespace {
 
 constexpr std::uint32_t KEEP_FRAMES = 16;  // between turns of the keeper, who does not run yet
+// 200 MiB: whoever reads a source on leaves a note more often.
+constexpr std::size_t TAIL_MAX = std::size_t{1} << 22U;
 constexpr std::uint32_t TOPICS = 1U << static_cast<unsigned>(wal::Topic::trade) |
                                  1U << static_cast<unsigned>(wal::Topic::clock) |
                                  1U << static_cast<unsigned>(wal::Topic::command);
@@ -79,7 +81,7 @@ private:
     void take(const wal::Reader::Frame& frame, Recovery& report) {
         const auto topic = frame.view.header.topic;
         if (topic == wal::Topic::trade) {
-            take_trades(frame);
+            take_trades(frame, report);
             report.trades += frame.count;
             return;
         }
@@ -87,7 +89,7 @@ private:
         if (frame.view.header.schema != engine::JOURNAL_SCHEMA) fail("of another version");
         ++report.records;
         if (topic == wal::Topic::clock) take_clock(engine::get_clock(from));
-        else take_command(from);
+        else take_command(from, report);
     }
 
     void take_clock(const engine::ClockRecord& record) {
@@ -98,12 +100,14 @@ private:
         for (const auto& worker : engine_->workers_) worker->replay_clock(record.watermark);
     }
 
-    void take_trades(const wal::Reader::Frame& frame) {
+    void take_trades(const wal::Reader::Frame& frame, Recovery& report) {
         records_.clear();
         if (!decoder_.decode(frame.view.payload, records_) ||
             records_.size() != frame.view.header.count)
             fail("no block of trades");
         learn_names();
+        skipped_ = frame.skip;
+        keep_tail(report);
         for (auto& part : parts_) part.clear();
         for (std::size_t i = frame.skip; i < records_.size(); ++i) {
             LaneRecord& record = records_[i];
@@ -149,13 +153,38 @@ private:
         if (at >= places_.size()) places_.resize(at + 1);
         Place& place = places_[at];
         if (place.is_known) [[likely]] return place;
-        const bool is_named = at < ids_.size() && ids_[at] >= 0;
-        const engine::Route route = engine_->core_->admit(is_named ? ids_[at] : id);
+        const engine::Route route = engine_->core_->admit(symbol_of(id));
         place = {true, route.slot, route.worker};
         return place;
     }
 
-    void take_command(ByteReader& from) {
+    void keep_tail(Recovery& report) {
+        std::vector<LaneRecord>& tail = engine_->recovered_tail_;
+        if (!report.has_whole_tail) return;
+        if (tail.size() + records_.size() > TAIL_MAX) {
+            report.has_whole_tail = false;
+            tail = {};
+            return;
+        }
+        for (std::size_t i = skipped_; i < records_.size(); ++i) {
+            tail.push_back(records_[i]);
+            tail.back().symbol = symbol_of(tail.back().symbol);
+        }
+    }
+
+    void take_note(ByteReader& from, Recovery& report) {
+        const std::span<const std::byte> bytes = from.get_bytes(from.left());
+        report.note.emplace(bytes.begin(), bytes.end());
+        report.has_whole_tail = true;
+        engine_->recovered_tail_.clear();
+    }
+
+    [[nodiscard]] std::int32_t symbol_of(std::int32_t id) const noexcept {
+        const auto at = static_cast<std::size_t>(id);
+        return at < ids_.size() && ids_[at] >= 0 ? ids_[at] : id;
+    }
+
+    void take_command(ByteReader& from, Recovery& report) {
         switch (static_cast<JournalKind>(from.get<std::uint8_t>())) {
             case JournalKind::begin:
                 engine_->snapshotter_->rise_over(engine::get_begin(from).epoch);
@@ -171,6 +200,7 @@ private:
                 places_.clear();
                 return;
             }
+            case JournalKind::note: take_note(from, report); return;
             case JournalKind::hole: take_hole(engine::get_hole(from)); return;
             case JournalKind::rules: {
                 // Intervals are those that are wanted now, from the checkpoint on.
@@ -218,6 +248,7 @@ private:
     std::vector<std::int32_t> ids_;  // of this process, by those of the log
     std::vector<Place> places_;      // the same
     std::size_t damages_seen_ = 0;
+    std::size_t skipped_ = 0;        // of the frame at hand
     std::int32_t source_ = -1;
     TimeNs last_time_ = 0;
     std::uint64_t position_ = 0;
@@ -241,18 +272,22 @@ void Engine::recover() {
     const auto& given = core_->options.journal.checkpoint;
     if (!given) file = journal.oldest_checkpoint();
     const std::vector<std::byte>& bytes = given ? *given : file;
+    const bool is_new = log.next_sequence() == 1;
     if (!bytes.empty()) {
         const auto place = engine::get_placed(bytes);
-        if (!place || place->log != log.id())
+        const bool fits = place && place->log == log.id();
+        if (!fits && !is_new)
             throw Error(ErrorCode::recovery_mismatch, "the checkpoint is of another log",
                         {{"path", log.directory()}});
-        if (place->position >= log.next_sequence())
+        if (fits && place->position >= log.next_sequence())
             throw Error(ErrorCode::recovery_mismatch,
                         "the checkpoint is ahead of the log, which ends with record " +
                             std::to_string(log.next_sequence() - 1),
                         {{"position", std::to_string(place->position)}});
         recovery_.symbols = restore(bytes);
-        recovery_.checkpoint = recovery_.position = place->position;
+        if (fits) recovery_.checkpoint = recovery_.position = place->position;
+        // What a new log begins with has to be there after a crash too.
+        else journal.begin_with(engine::put_placed({log.id(), 0, place ? place->checkpoint : bytes}));
     }
     try {
         Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
@@ -271,16 +306,17 @@ void Engine::recover() {
     const TimeNs now = core_->clock->now();
     (void)journal.write(record, now == TIME_MIN ? 0 : now);
     const AggregatorOptions& found = core_->now().options;
-    if (recovery_.position == 0 || found.lateness_ns != rules.lateness_ns ||
+    const bool is_empty = is_new && bytes.empty();
+    if (is_empty || found.lateness_ns != rules.lateness_ns ||
         found.amend_horizon_ns != rules.amend_horizon_ns || found.gaps != rules.gaps)
-        begin_rules();
+        begin_rules(is_empty);
     recovery_.took_ns = engine::monotonic_ns() - begin;
 }
 
-void Engine::begin_rules() {
+void Engine::begin_rules(bool is_empty) {
     const AggregatorOptions& rules = core_->options.aggregator;
     const auto gaps = static_cast<std::uint8_t>(rules.gaps);
-    if (recovery_.position != 0) {
+    if (!is_empty) {
         set_rules(rules.lateness_ns, rules.amend_horizon_ns, gaps);
         return;
     }

@@ -165,7 +165,7 @@ void Engine::rebuild(int worker, DurationNs timeout_ns) {
 std::shared_ptr<Worker> Engine::make_worker(std::size_t place) {
     auto worker = std::make_shared<Worker>(*core_, static_cast<std::uint32_t>(place));
     // It stands where the others do: else a snapshot's watermark could go back.
-    worker->begin_at(highest_watermark_);
+    worker->begin_at(core_->journal ? worker->ticked_to() : highest_watermark_);
     return worker;
 }
 

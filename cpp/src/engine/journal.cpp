@@ -54,8 +54,8 @@ wal::Appended Journal::append_tick(const ClockRecord& record, TimeNs now) noexce
                                             JOURNAL_FRAME, now);
     if (done.status == wal::AppendStatus::ok) {
         const std::uint64_t made = ticks_made_.load(std::memory_order_relaxed);
-        ticks_[made % TICKS] = {done.first, record.watermark};
         highest_ = std::max(highest_, record.watermark);
+        ticks_[made % TICKS] = {done.first, highest_};
         ticks_made_.store(made + 1, std::memory_order_release);
     }
     ticking_.store(false, std::memory_order_seq_cst);
@@ -76,7 +76,14 @@ wal::Appended Journal::mark(const ClockRecord& record, TimeNs now) noexcept {
 
 void Journal::follow(Follower& follower) {
     const std::lock_guard lock(mutex_);
-    follower.done.store(ticks_made_.load());
+    // What the log has not accepted yet is still to come.
+    const std::uint64_t made = ticks_made_.load();
+    const Sequence accepted = bound();
+    std::uint64_t done = made;
+    while (done > 0 && made - done < TICKS - 1 && ticks_[(done - 1) % TICKS].sequence > accepted)
+        --done;
+    follower.done.store(done);
+    follower.begin = done == 0 ? begin_ : ticks_[(done - 1) % TICKS].watermark;
     followers_.push_back(&follower);
 }
 

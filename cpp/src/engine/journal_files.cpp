@@ -53,43 +53,54 @@ void Journal::read_committed() {
         // By the file's name: nobody asks for the consumer's here.
         if (placed) committed_[name] = placed->position;
     }
+    set_least();
+}
+
+void Journal::write_file(const std::string& path, const std::vector<std::byte>& placed) {
+    FileSystem& files = *log_->files();
+    const std::string temporary = path + std::string(wal::TEMPORARY_SUFFIX);
+    {
+        const auto file = files.open(temporary, OpenMode::create);
+        file->write(0, placed);
+        file->sync();
+    }
+    files.rename(temporary, path);
+    files.sync_directory(log_->directory());
+}
+
+void Journal::set_least() {
     Sequence least = EVERYTHING;
     for (const auto& [name, position] : committed_) least = std::min(least, position);
     if (least != EVERYTHING) log_->set_committed(least);
 }
 
+void Journal::begin_with(const std::vector<std::byte>& placed) {
+    const std::lock_guard lock(files_);
+    write_file(path_of(""), placed);
+    committed_[file_name("")] = 0;
+}
+
 void Journal::commit(const std::string& consumer, Sequence position,
                      const std::vector<std::byte>& placed) {
     const std::lock_guard lock(files_);
-    FileSystem& files = *log_->files();
-    const std::string path = path_of(consumer);
     try {
-        const std::string temporary = path + std::string(wal::TEMPORARY_SUFFIX);
-        {
-            const auto file = files.open(temporary, OpenMode::create);
-            file->write(0, placed);
-            file->sync();
-        }
-        files.rename(temporary, path);
-        files.sync_directory(log_->directory());
+        write_file(path_of(consumer), placed);
+        committed_[file_name(consumer)] = position;
+        // What the log began with is behind everybody who commits.
+        if (!consumer.empty() && committed_.erase(file_name("")) != 0)
+            log_->files()->remove(path_of(""));
     } catch (const Error&) {
         // Nothing is lost by that: the log keeps what the older file needs.
         failures_.fetch_add(1);
-        return;
     }
-    committed_[file_name(consumer)] = position;
-    Sequence least = EVERYTHING;
-    for (const auto& [name, each] : committed_) least = std::min(least, each);
-    log_->set_committed(least);
+    set_least();
 }
 
 void Journal::forget(const std::string& consumer) {
     const std::lock_guard lock(files_);
     if (committed_.erase(file_name(consumer)) == 0) return;
     log_->files()->remove(path_of(consumer));
-    Sequence least = EVERYTHING;
-    for (const auto& [name, each] : committed_) least = std::min(least, each);
-    if (least != EVERYTHING) log_->set_committed(least);
+    set_least();
 }
 
 std::vector<std::byte> Journal::oldest_checkpoint() {

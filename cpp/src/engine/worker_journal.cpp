@@ -2,6 +2,7 @@
 #include "klineagg/engine/worker_journal.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "klineagg/engine/worker.hpp"
@@ -247,9 +248,12 @@ bool Worker::is_settled(Command& command, bool halted) {
 
 bool Worker::run_journaled(Command& command) {
     WorkerJournal& own = *journal_;
-    if (!is_journal_ready(command)) return true;
     const bool halted = own.journal->is_halted();
-    if (!is_settled(command, halted)) return true;
+    if (!is_journal_ready(command) || !is_settled(command, halted)) {
+        // On a machine with few cores the log's writer needs this one.
+        std::this_thread::yield();
+        return true;
+    }
     const bool refused = command.entry && command.entry->is_refused.load();
     if (halted) {
         command.has_halted.store(true);
@@ -286,6 +290,16 @@ MonotonicNs Worker::journal_deadline(MonotonicNs due) const noexcept {
 }
 
 // --- Without a thread
+
+TimeNs Worker::ticked_to() const noexcept {
+    return journal_ ? journal_->follower.begin : TIME_NONE;
+}
+
+void Worker::retire() noexcept {
+    // Nobody waits for it any more.
+    if (journal_) journal_->journal->unfollow(journal_->follower);
+    retired_.store(true);
+}
 
 void Worker::catch_up_journal() {
     while (apply_accepted() != 0) {}

@@ -203,9 +203,13 @@ std::byte* TradeEncoder::encode_rows(std::span<const LaneRecord> records, std::b
     return to;
 }
 
+void TradeEncoder::reserve(std::size_t records) {
+    if (bytes_.size() < sizeof(BlockHeader) + records * ROW_BYTES_MAX)
+        bytes_.resize(sizeof(BlockHeader) + records * ROW_BYTES_MAX);
+}
+
 Bytes TradeEncoder::encode(std::span<const LaneRecord> records) {
-    if (bytes_.size() < sizeof(BlockHeader) + records.size() * ROW_BYTES_MAX)
-        bytes_.resize(sizeof(BlockHeader) + records.size() * ROW_BYTES_MAX);
+    reserve(records.size());
     if (++block_ == 0) {  // it came round: no symbol may look as if it were in this block
         for (Symbol& each : symbols_) each.block = each.block != 0 ? 1 : 0;
         block_ = 2;

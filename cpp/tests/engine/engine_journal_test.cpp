@@ -54,7 +54,8 @@ Table some_trades(Rng& rng) {
 }
 
 /// One thing that may happen to an engine, done to both.
-void step(Rng& rng, const Table& table, std::size_t& done, TimeNs& clock, Logged& a, Logged& b) {
+void step(Rng& rng, const Table& table, std::size_t& done, TimeNs& clock, std::int32_t& fresh,
+          Logged& a, Logged& b) {
     const std::size_t next = std::min(table.size(), done + 1 + pick(rng, 60));
     for (Logged* const each : {&a, &b}) {
         (void)each->producer->push(table.view(done, next));
@@ -67,13 +68,16 @@ void step(Rng& rng, const Table& table, std::size_t& done, TimeNs& clock, Logged
         for (Logged* const each : {&a, &b}) REQUIRE(each->engine->advance(clock));
     }
     if (chance(rng, 10)) {
-        const auto symbol = static_cast<std::int32_t>(pick(rng, 12));
+        const bool is_fresh = chance(rng, 70);
+        const std::int32_t symbol =
+            is_fresh ? fresh++ : static_cast<std::int32_t>(pick(rng, 12));
         const TimeNs start = clock == TIME_MIN ? table.time.front() : clock;
         REQUIRE(a.engine->add_symbol(symbol, 5.0, start) ==
                 b.engine->add_symbol(symbol, 5.0, start));
     }
     if (chance(rng, 5)) {
-        const auto symbol = static_cast<std::int32_t>(pick(rng, 4));
+        // One that does not come again: a second bar of one span would be another one.
+        const std::int32_t symbol = 2000 + static_cast<std::int32_t>(pick(rng, 4));
         REQUIRE(a.engine->remove_symbol(symbol, true) == b.engine->remove_symbol(symbol, true));
     }
     for (Logged* const each : {&a, &b}) {
@@ -103,8 +107,9 @@ void crash_and_go_on(Rng& rng, std::size_t rounds) {
                                     std::make_shared<FaultyFiles>());
         TimeNs clock = TIME_MIN;
         std::size_t done = 0;
+        std::int32_t fresh = 2000;
         while (done < table.size()) {
-            step(rng, table, done, clock, whole, *other);
+            step(rng, table, done, clock, fresh, whole, *other);
             if (chance(rng, 15)) {
                 // Acknowledged with its checkpoint: the rows come no more after a crash.
                 Snapshot a = whole.take();

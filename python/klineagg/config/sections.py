@@ -33,6 +33,7 @@ __all__ = [
     "RuntimeConfig",
     "SourceConfig",
     "TasksConfig",
+    "WalConfig",
 ]
 
 _DAY_MS: Final = 86_400_000
@@ -175,6 +176,26 @@ class PersistConfig:
 
 
 @dataclass(frozen=True)
+class WalConfig:
+    """The engine's log: what it has accepted is there after a crash."""
+
+    fsync: str = option(
+        "interval",
+        choice("off", "none", "interval", "always"),
+        "off: no log; what a power cut may take: none (anything), interval, always (nothing)",
+    )
+    interval: str = option("100ms", duration, 'of fsync = "interval"')
+    path: Path = option("wal", folder, "its folder")
+    segment_mb: int = option(64, integer(1, 4096), "size of a file, in MiB")
+    size_max_mb: int = option(
+        0, integer(0, 2**30), "of all files: nothing is accepted beyond it; 0: no limit"
+    )
+    age_max: str | None = option(
+        "none", optional(duration), 'older files go, once they are stored; "none": at size_max_mb'
+    )
+
+
+@dataclass(frozen=True)
 class TasksConfig:
     """Work that is done beside, by Huey."""
 
@@ -220,6 +241,7 @@ class Config:
     source: SourceConfig = field(default_factory=SourceConfig)
     lake: LakeConfig = field(default_factory=LakeConfig)
     persist: PersistConfig = field(default_factory=PersistConfig)
+    wal: WalConfig = field(default_factory=WalConfig)
     tasks: TasksConfig = field(default_factory=TasksConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     path: Path | None = field(default=None, compare=False)
@@ -252,6 +274,7 @@ SECTIONS: Final[dict[str, Any]] = {
     "source": SourceConfig,
     "lake": LakeConfig,
     "persist": PersistConfig,
+    "wal": WalConfig,
     "tasks": TasksConfig,
     "logging": LoggingConfig,
 }

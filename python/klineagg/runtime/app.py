@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
@@ -18,7 +19,13 @@ from klineagg.runtime.host import Feeder, Host
 from klineagg.runtime.lending import Lender
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.persist import Persister
-from klineagg.runtime.setup import changes_of_engine, claim, make_engine, open_lake
+from klineagg.runtime.setup import (
+    changes_of_engine,
+    claim,
+    engine_that_goes_on,
+    open_lake,
+    open_wal,
+)
 from klineagg.runtime.timer import Timer
 from klineagg.sources import make
 from klineagg.tasks import Context, load_modules
@@ -67,12 +74,20 @@ class App:
         self.lake = open_lake(config)
         stack.callback(self.lake.close)
         found = claim(self.lake, config)
-        self.source = make(config, None if found is None else found[0])
+        self.wal = open_wal(config)
+        if self.wal is not None:
+            stack.callback(self._close_wal)
+        self.engine, position = engine_that_goes_on(config, self.wal, found)
+        recovery = self.engine.recovery
+        if recovery is not None and recovery.position:
+            _log.info(
+                "read %d trades behind record %d of the log in %.2f s",
+                recovery.trades, recovery.checkpoint, recovery.seconds,
+            )  # fmt: skip
+        if position is not None:
+            _log.info("goes on at %s", position)
+        self.source = make(config, position)
         stack.callback(self.source.close)
-        self.engine = make_engine(config)
-        if found is not None:
-            symbols = self.engine.restore(found[1])
-            _log.info("goes on with %d symbols at %s", symbols, found[0])
         self.engine.start()
         stack.callback(self._stop_engine)
         self.host = Host(self.engine, self.source)
@@ -179,6 +194,11 @@ class App:
             return False
         return True
 
+    def _close_wal(self) -> None:
+        with suppress(errors.WalError):  # its halt was told
+            if self.wal is not None:
+                self.wal.close()
+
     def _stop_engine(self) -> None:
         with suppress(errors.EngineError):
             self.engine.stop()
@@ -254,6 +274,7 @@ class App:
             "rows_read": self.host.rows,
             "accepted": counts.accepted,
             "in_flight": counts.in_flight,
+            "wal": None if self.wal is None else self.wal_status(),
             "source": self.source.describe(),
             "source_ended": self._ended.is_set(),
             "stored_by": self.config.persist.by,
@@ -264,6 +285,11 @@ class App:
             "outstanding": self.lender.outstanding,
             "tasks": [] if self.tasks is None else self.tasks.names(),
         }
+
+    def wal_status(self) -> dict[str, Any]:
+        """How the log is doing, for JSON."""
+        stats = self.engine.stats().wal
+        return {} if stats is None else asdict(stats)
 
     def line(self) -> str:
         """How it is doing, in a line."""

@@ -55,6 +55,9 @@ class Host:
     def __init__(self, engine: Engine, source: Source) -> None:
         self.engine, self.source = engine, source
         self.producer = engine.producer(name="source")
+        if engine.wal is not None and source.position() is not None:
+            # Those behind the last note: the source is read on from there.
+            self.producer.skip_recovered()
         # Not held while a batch goes in, which may wait for room until a snapshot is acknowledged.
         self._gate = threading.Condition()
         self._between = True
@@ -73,6 +76,8 @@ class Host:
         with self._gate:
             self.source.done(batch)
             self.rows += batch.rows
+            if self.engine.wal is not None and self.source.position() is not None:
+                self.engine.note(json.dumps(self.source.position()).encode())
             self._between = True
             self._gate.notify_all()
 

@@ -51,6 +51,7 @@ class Lender:
         file: int | None = None
         try:
             message, files = describe(snapshot)
+            message["position"] = snapshot.position
             if state is not None:
                 file = share_bytes(state)
                 message["checkpoint"] = len(files)

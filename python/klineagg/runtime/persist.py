@@ -68,6 +68,7 @@ class Persister:
             position = None if state is None else unpack_state(state)[0]
             same = position == self._position and not self._stateless
             if not len(snapshot.closed) and not len(snapshot.open) and (state is None or same):
+                snapshot.nack()  # an ack would write a checkpoint for nothing
                 return False
             result = self._lake().commit(snapshot, CONSUMER, state)
             if not result.applied:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg import _core, errors
 from klineagg.bars import Bars
 from klineagg.config.secrets import expand
 from klineagg.runtime.host import unpack_state
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
     from klineagg.config import Config
     from klineagg.engine import Engine
     from klineagg.lake import Lake
+    from klineagg.wal import Wal
 
-__all__ = ["CONSUMER", "changes_of_engine", "claim", "make_engine", "open_lake"]
+__all__ = [
+    "CONSUMER",
+    "changes_of_engine",
+    "claim",
+    "engine_that_goes_on",
+    "make_engine",
+    "open_lake",
+    "open_wal",
+]
 
 CONSUMER: Final = "lake"
 # A full lane waits for the lake; only somebody who stops it ends that.
@@ -25,7 +36,63 @@ _YEAR_NS: Final = 365 * 86_400 * 10**9
 _LIVE: Final = ("policy", "lateness", "gaps", "close_delay", "lease")
 
 
-def make_engine(config: Config) -> Engine:
+def open_wal(config: Config) -> Wal | None:
+    """The log of a configuration; None when it has none.
+
+    Raises:
+        WalError: it cannot be opened.
+    """
+    from klineagg.wal import Wal
+
+    of = config.wal
+    if of.fsync == "off":
+        return None
+    return Wal(
+        config.at(of.path),
+        of.fsync,
+        interval=of.interval,
+        segment_bytes=of.segment_mb << 20,
+        size_max=(of.size_max_mb << 20) or None,
+        age_max=of.age_max,
+    )
+
+
+def engine_that_goes_on(
+    config: Config, wal: Wal | None, found: tuple[dict[str, Any] | None, bytes] | None
+) -> tuple[Engine, dict[str, Any] | None]:
+    """The engine where the last one was, not started, and where its source is to be read on.
+
+    Args:
+        config: of both.
+        wal: the engine's log.
+        found: what the lake has of the last one.
+
+    Raises:
+        ControlError: ``control_refused``: the log is not that of this lake.
+        EngineError, WalError: it cannot go on.
+    """
+    position, state = found if found is not None else (None, None)
+    if wal is None:
+        engine = make_engine(config)
+        if state is not None:
+            engine.restore(state)
+        return engine, position
+    place = None if state is None else _core.checkpoint_place(state)
+    fits = place is not None and place[0] == wal.id
+    is_new = wal.next_sequence == 1
+    engine = make_engine(config, wal, state if fits or is_new else None)
+    recovery = engine.recovery
+    assert recovery is not None
+    if recovery.checkpoint and not fits:
+        text = f"the log in {config.at(config.wal.path)} belongs to another lake"
+        hint = "give both, or neither, of those that belong together; or move the log away"
+        raise errors.make("control_refused", text, hint=hint)
+    if recovery.note is not None:
+        position = json.loads(recovery.note)
+    return engine, position
+
+
+def make_engine(config: Config, wal: Wal | None = None, checkpoint: bytes | None = None) -> Engine:
     """The engine of a configuration, not started."""
     from klineagg.engine import Engine, SimulatedClock, SystemClock
 
@@ -33,6 +100,8 @@ def make_engine(config: Config) -> Engine:
     by_trades = of.clock == "trades"
     return Engine(
         of.intervals,
+        wal=wal,
+        checkpoint=checkpoint,
         workers=of.workers,
         cores=of.cores or None,
         wait=of.wait,

@@ -69,8 +69,6 @@ class MappedSnapshot:
         checkpoint: the engine's state at this moment; None when it was not asked for.
     """
 
-    position: int | None = None
-
     def __init__(
         self,
         consumer: str,
@@ -84,6 +82,7 @@ class MappedSnapshot:
         watermark = message["watermark"]
         self.watermark: Final = None if watermark is None else np.datetime64(watermark, "ns")
         self.rows_lost: Final[int] = message["rows_lost"]
+        self.position: Final[int | None] = message.get("position")
         intervals = parse_intervals(message["intervals"])
         symbols = dict(zip(*message["symbols"], strict=True))
         parts = [_mapped(message[part], files, symbols, intervals) for part in ("closed", "open")]

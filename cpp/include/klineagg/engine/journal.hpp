@@ -37,11 +37,12 @@ public:
 
     struct Tick {
         Sequence sequence = 0;
-        TimeNs watermark = TIME_NONE;
+        TimeNs watermark = TIME_NONE;  // the highest so far
     };
     /// Who follows the ticks; it is told when the log has moved.
     struct Follower {
         std::atomic<std::uint64_t> done{0};  // ticks
+        TimeNs begin = TIME_NONE;            // the watermark after these
         Waiter* waiter = nullptr;
     };
 
@@ -89,7 +90,7 @@ public:
     void follow(Follower& follower);
     void unfollow(Follower& follower) noexcept;
     /// Before any tick: what was recovered.
-    void begin_at(TimeNs watermark) noexcept { highest_ = watermark; }
+    void begin_at(TimeNs watermark) noexcept { highest_ = begin_ = watermark; }
     /// Appends, and waits until it is accepted. Throws what the log has halted for.
     Sequence write(const std::vector<std::byte>& record, TimeNs now);
     Sequence write_mark(const ClockRecord& record, TimeNs now);
@@ -113,6 +114,8 @@ public:
     /// The checkpoint in the folder that is furthest back; empty when there is none.
     [[nodiscard]] std::vector<std::byte> oldest_checkpoint();
     void forget(const std::string& consumer);
+    /// The state that a new log goes on from; until a consumer commits. Throws wal_io.
+    void begin_with(const std::vector<std::byte>& placed);
 
     void log_moved() noexcept override;
 
@@ -122,6 +125,8 @@ private:
 
     wal::Appended append_tick(const ClockRecord& record, TimeNs now) noexcept;
     [[nodiscard]] bool has_room() const noexcept;
+    void write_file(const std::string& path, const std::vector<std::byte>& placed);
+    void set_least();
     [[nodiscard]] std::string path_of(const std::string& consumer) const;
     void read_committed();
 
@@ -130,6 +135,7 @@ private:
     std::vector<Follower*> followers_;
     std::array<Tick, TICKS> ticks_{};
     TimeNs highest_ = TIME_NONE;
+    TimeNs begin_ = TIME_NONE;
     bool replaying_ = false;
     std::mutex files_;
     std::map<std::string, Sequence> committed_;  // by consumer, under files_

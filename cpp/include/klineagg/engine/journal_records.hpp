@@ -24,7 +24,7 @@ struct ClockRecord {
 };
 inline constexpr std::size_t CLOCK_RECORD_BYTES = 16;
 
-enum class JournalKind : std::uint8_t { begin = 1, symbol = 2, removed = 3, hole = 4, rules = 5 };
+enum class JournalKind : std::uint8_t { begin = 1, symbol = 2, removed = 3, hole = 4, rules = 5, note = 6 };
 
 /// An engine begins to write, behind what it has recovered.
 struct BeginRecord {

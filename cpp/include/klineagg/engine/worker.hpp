@@ -55,7 +55,9 @@ public:
     [[nodiscard]] ClosedLog& log() noexcept { return log_; }
     /// It has no symbols and no thread any more; only its log is read.
     [[nodiscard]] bool is_retired() const noexcept { return retired_.load(); }
-    void retire() noexcept { retired_.store(true); }
+    void retire() noexcept;
+    /// With a log: the watermark by the ticks that it has accepted when this worker was made.
+    [[nodiscard]] TimeNs ticked_to() const noexcept;
     [[nodiscard]] Capture& capture() noexcept { return capture_; }
     [[nodiscard]] StateCapture& state_capture() noexcept { return state_capture_; }
     [[nodiscard]] const DirtyTable& dirty() const noexcept { return dirty_; }

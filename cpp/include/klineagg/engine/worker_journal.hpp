@@ -19,6 +19,7 @@ public:
     WorkerJournal(Journal& of, Waiter& waiter, std::size_t block_rows)
         : journal(&of), waiting(BLOCKS, block_rows), slots(block_rows) {
         follower.waiter = &waiter;
+        encoder.reserve(block_rows);
         of.follow(follower);
         names.reserve(std::size_t{1} << 16U);
     }

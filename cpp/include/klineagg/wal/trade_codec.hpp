@@ -25,6 +25,8 @@ inline constexpr std::uint16_t TRADE_SCHEMA = 1;
 class TradeEncoder {
 public:
     TradeEncoder();
+    /// So that blocks of so many records need no memory any more.
+    void reserve(std::size_t records);
 
     /// Any records, at most TRADE_BLOCK_ROWS_MAX; all fields but pushed_tick are kept. The bytes
     /// are valid until the next call.

@@ -1,0 +1,137 @@
+// Calls of the system that fail under an engine with a log.
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "catch.hpp"
+#include "engine/journal_runs.hpp"
+#include "klineagg/wal/segment.hpp"
+
+using namespace klineagg;
+using namespace klineagg::test;
+
+namespace {
+
+const std::vector<Interval> INTERVALS{Interval::parse("1s"), Interval::parse("1m")};
+
+Table some_trades(std::size_t rows) {
+    Rng rng(31);
+    TradeMix mix;
+    mix.ids = true;
+    return random_table(rng, 5, rows, mix);
+}
+
+EngineOptions options_of(int workers) {
+    EngineOptions options;
+    options.workers = workers;
+    options.max_ahead_ns = HORIZON_UNLIMITED;
+    options.block_timeout_ns = NS_PER_SECOND;
+    return options;
+}
+
+/// Pushes everything, with a look at the clock now and then; what fails ends it. Returns the rows
+/// that were accepted for certain.
+std::size_t feed(Logged& live, const Table& table, std::size_t from = 0) {
+    std::size_t accepted = from;
+    try {
+        while (from < table.size()) {
+            const std::size_t to = std::min(table.size(), from + 50);
+            (void)live.producer->push(table.view(from, to));
+            from = to;
+            if (!live.engine->flush()) break;
+            accepted = to;
+            if (to % 400 == 0) (void)live.engine->advance(table.time[to - 1]);
+        }
+    } catch (const Error& error) {
+        const ErrorCode code = error.code();
+        CHECK((code == ErrorCode::wal_halted || code == ErrorCode::wal_full));
+    }
+    return accepted;
+}
+
+std::uint64_t calls_of_a_run(const Table& table, wal::SyncMode sync) {
+    Logged live(INTERVALS, options_of(2), std::make_shared<FaultyFiles>(), log_options(sync));
+    (void)feed(live, table);
+    return live.files->calls();
+}
+
+}  // namespace
+
+TEST_CASE("whichever call fails, acceptance halts once, reads go on, and resume goes on",
+          "[engine][journal]") {
+    const Table table = some_trades(700);
+    for (const wal::SyncMode sync : {wal::SyncMode::interval, wal::SyncMode::always}) {
+        const std::uint64_t calls = calls_of_a_run(table, sync);
+        for (std::uint64_t call = 0; call < calls; call += 1 + calls / 40) {
+            INFO("mode " << static_cast<int>(sync) << ", call " << call);
+            Logged live(INTERVALS, options_of(2), std::make_shared<FaultyFiles>(),
+                        log_options(sync));
+            live.files->fail_at(call, FaultyFiles::Fault::io_error, true);
+            std::size_t accepted = feed(live, table);
+            if (live.files->failed() == 0) continue;
+            // The last sync of "interval" may fail behind everything that was accepted.
+            for (int i = 0; i < 2000 && !live.engine->journal_stats()->halted; ++i)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            const auto stats = live.engine->journal_stats();
+            REQUIRE(stats->halted);
+            CHECK(stats->cause == "wal_io");
+            CHECK_THROWS_AS(live.engine->flush(), Error);
+            CHECK_THROWS_AS(live.producer->push(table.view(0, 1)), Error);
+            (void)live.view();
+            const auto applied = static_cast<std::size_t>(live.engine->counts().applied);
+            CHECK(applied >= accepted);
+            {
+                // Reading disturbs nobody: the rows come again.
+                Snapshot snapshot = live.engine->take("lake");
+                CHECK(snapshot.position() == live.engine->accepted_position());
+            }
+            live.files->heal();
+            live.engine->resume();
+            REQUIRE(live.engine->flush());
+            accepted = static_cast<std::size_t>(live.engine->counts().applied);
+            if (table.size() > accepted) {
+                CHECK(feed(live, table, accepted) == table.size());
+            }
+            const auto state = live.state();
+            Logged after(INTERVALS, options_of(1), live.files->clone(), log_options(sync));
+            CHECK(differs(state, after.state()) == "");
+            CHECK(after.engine->counts().applied == static_cast<std::int64_t>(table.size()));
+        }
+    }
+}
+
+TEST_CASE("a log cut anywhere gives the bars of the trades that are left", "[engine][journal]") {
+    const Table table = some_trades(300);
+    auto files = std::make_shared<FaultyFiles>();
+    {
+        Logged live(INTERVALS, options_of(2), files);
+        CHECK(feed(live, table) == table.size());
+    }
+    const auto segments = wal::list_segments(*files, "log");
+    REQUIRE(segments.size() == 1);
+    const std::string path = segments[0].path;
+    wal::SegmentScanner scanner(files->open(path, OpenMode::read), path, 1);
+    std::vector<std::uint64_t> offsets;
+    wal::FrameView frame;
+    while (scanner.next(frame) == wal::ScanResult::frame) offsets.push_back(frame.offset);
+    offsets.push_back(frame.offset);
+    std::vector<std::byte> whole;  // the state after the last whole frame
+    std::size_t next = 0;
+    std::int64_t trades = -1;
+    for (std::uint64_t size = offsets.front(); size < offsets.back(); size += 1 + size % 41) {
+        while (next < offsets.size() && offsets[next] <= size) {
+            ++next;
+            whole.clear();
+        }
+        const auto cut = files->clone();
+        cut->bytes_of(path).resize(static_cast<std::size_t>(size));
+        INFO("cut at byte " << size);
+        Logged after(INTERVALS, options_of(1 + static_cast<int>(size % 3)), cut);
+        const auto state = after.state();
+        if (whole.empty()) whole = state;
+        CHECK(differs(whole, state) == "");
+        CHECK(after.engine->counts().applied >= trades);
+        trades = after.engine->counts().applied;
+    }
+    CHECK(trades > 200);
+}
