@@ -52,6 +52,7 @@ public:
             if ((frame.view.header.flags & engine::JOURNAL_FRAME) == 0) continue;
             mark_damage(frame.view.header.time);
             position_ = frame.view.header.sequence;
+            time_ = frame.view.header.time;
             try {
                 take(frame, report);
             } catch (const Error& error) {
@@ -201,7 +202,7 @@ private:
                 return;
             }
             case JournalKind::note: take_note(from, report); return;
-            case JournalKind::hole: take_hole(engine::get_hole(from)); return;
+            case JournalKind::hole: take_hole(engine::get_hole(from), time_); return;
             case JournalKind::rules: {
                 // Intervals are those that are wanted now, from the checkpoint on.
                 const engine::RulesRecord record =
@@ -213,13 +214,14 @@ private:
         fail("of an unknown kind");
     }
 
-    void take_hole(const engine::HoleRecord& record) {
+    void take_hole(const engine::HoleRecord& record, TimeNs time) {
         engine::LaneHole hole;
         hole.time_min = record.time_min;
         hole.time_max = record.time_max;
         for (const engine::SymbolName& name : record.symbols) {
             const engine::Route route = engine_->core_->admit(engine::symbol_of(name));
-            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole);
+            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole,
+                                                         time);
         }
     }
 
@@ -234,7 +236,8 @@ private:
         hole.time_min = std::min(last_time_, time);
         hole.time_max = std::max(last_time_, time);
         engine_->core_->routes.each([&](std::int32_t, engine::Route route) {
-            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole);
+            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole,
+                                                         time);
         });
     }
 
@@ -251,6 +254,7 @@ private:
     std::size_t skipped_ = 0;        // of the frame at hand
     std::int32_t source_ = -1;
     TimeNs last_time_ = 0;
+    TimeNs time_ = 0;  // of the frame at hand
     std::uint64_t position_ = 0;
 };
 

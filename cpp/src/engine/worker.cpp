@@ -256,7 +256,11 @@ void Worker::touch(SymbolSlot& slot) {
     if (!slot.dirty) {
         slot.dirty = true;
         dirty_.add(slot.index);
-        if (owned_.insert(slot.index)) take_in(slot);
+        if (owned_.insert(slot.index)) {
+            // At its first trade, and not when it comes from another worker.
+            if (journal_ && slot.joined == TIME_NONE && slot.trades == 0) slot.joined = block_time_;
+            take_in(slot);
+        }
     }
     if (slot.generation != generation_->number) [[unlikely]] follow(slot);
     if (slot.clock_seen < clock_watermark_) {
@@ -268,7 +272,6 @@ void Worker::touch(SymbolSlot& slot) {
 }
 
 void Worker::take_in(SymbolSlot& slot) {
-    if (journal_ && slot.joined == TIME_NONE) slot.joined = block_time_;
     if (slot.index >= owned_limit_) owned_limit_ = slot.index + 1;
     slot.aggregator.set_pool(blocks_);
     if (generation_->options.coverage_start == TIME_NONE)

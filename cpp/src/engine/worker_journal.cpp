@@ -322,6 +322,9 @@ void Worker::replay_clock(TimeNs watermark) {
     while (close_due(CLOSE_TURN)) {}
 }
 
-void Worker::replay_hole(SymbolSlot& slot, const LaneHole& hole) { mark_hole(slot, hole); }
+void Worker::replay_hole(SymbolSlot& slot, const LaneHole& hole, TimeNs time) {
+    block_time_ = time == 0 ? TIME_NONE : time;
+    mark_hole(slot, hole);
+}
 
 }  // namespace klineagg::engine

@@ -98,7 +98,7 @@ public:
     /// of symbols of this worker.
     void replay(std::span<const LaneRecord> records, TimeNs time);
     void replay_clock(TimeNs watermark);
-    void replay_hole(SymbolSlot& slot, const LaneHole& hole);
+    void replay_hole(SymbolSlot& slot, const LaneHole& hole, TimeNs time);
     /// Before start(): takes over a symbol whose state was made elsewhere, with the clock as it
     /// stands here.
     void adopt(SymbolSlot& slot);
