@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,6 +217,7 @@ def test_a_log_that_belongs_to_another_lake_is_refused(tmp_path: Path) -> None:
     ended(command("run", config, cwd=tmp_path))
     (tmp_path / "lake").rename(tmp_path / "elsewhere")
     assert "another lake" in ended(command("run", config, cwd=tmp_path), 3)
+    shutil.rmtree(tmp_path / "lake")
     (tmp_path / "wal").rename(tmp_path / "old-wal")
     (tmp_path / "elsewhere").rename(tmp_path / "lake")
     # A new log begins with what the lake has.
