@@ -70,6 +70,8 @@ WHEN = {
     "loan_outstanding": "something is published, or lent, while a loan is not committed",
     "resume_hole": "a resumed subscriber needs messages that the log no longer has",
     "peer_failed": "iceoryx2 refuses a service",
+    "bridge_refused": "the other side of a bridge has another secret, version or record",
+    "bridge_damaged": "what came over a bridge is not what was sent",
     "config_invalid": "a configuration file has an unknown key or a value that cannot be used",
     "config_restart": "a key was changed while running that only a new start can change",
     "control_unavailable": "no engine listens on the control socket, or it went away",

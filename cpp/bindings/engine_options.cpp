@@ -3,7 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <cstddef>
+#include <memory>
+#include <utility>
 
+#include "klineagg/bus/engine_feed.hpp"
 #include "klineagg/error.hpp"
 
 namespace py = pybind11;
@@ -59,6 +62,9 @@ EngineOptions engine_options_of(const py::dict& given) {
     reader.read("unacknowledged_rows_max", options.unacknowledged_rows_max);
     reader.read("on_bound", options.on_bound);
     reader.read("last_prices", options.last_prices);
+    std::shared_ptr<bus::EngineFeed> feed;
+    reader.read("feed", feed);
+    options.observer = std::move(feed);
     reader.check_all_read();
     return options;
 }

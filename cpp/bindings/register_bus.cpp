@@ -10,6 +10,7 @@
 #include "bus_handles.hpp"
 #include "gil.hpp"
 #include "klineagg/bus/record_type.hpp"
+#include "klineagg/engine/thread.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
 
@@ -23,13 +24,14 @@ using bus::Topic;
 
 bus::PublisherOptions options_of(std::size_t ring_bytes, std::uint64_t first_sequence,
                                  std::int64_t orphan_after, std::size_t publishers_max,
-                                 bool keep_headers) {
+                                 bool keep_headers, std::uint64_t skip_to) {
     bus::PublisherOptions options;
     options.ring_bytes = ring_bytes;
     options.first_sequence = first_sequence;
     options.orphan_after = orphan_after;
     options.publishers_max = publishers_max;
     options.keep_headers = keep_headers;
+    options.skip_to = skip_to;
     return options;
 }
 
@@ -70,6 +72,7 @@ py::dict publisher_info(const Topic& topic, const std::string& name) {
     const bus::RingMemory ring = bus::RingMemory::open(file->data(), file->size());
     const bus::RingHeader& header = ring.header();
     out["name"] = name;
+    out["damaged"] = "";
     out["type"] = ring.type().text();
     out["alive"] = bus::FileLock::is_locked(path);
     out["state"] = header.state.load();
@@ -85,10 +88,29 @@ py::dict publisher_info(const Topic& topic, const std::string& name) {
     return out;
 }
 
+/// Nothing that such a file says is worth anything, but that it is there.
+py::dict damaged_info(const std::string& name, const Error& error) {
+    py::dict out;
+    out["name"] = name;
+    out["damaged"] = error.what();
+    out["type"] = "";
+    out["alive"] = false;
+    for (const char* const key : {"state", "pid", "generation", "next_sequence", "first_sequence",
+                                  "heartbeat_ns", "capacity", "record_bytes", "bytes", "wakes"})
+        out[key] = 0;
+    return out;
+}
+
 py::list publishers_of(const Topic& topic) {
     py::list out;
     for (const std::string& name : topic.publishers()) {
-        py::dict info = publisher_info(topic, name);
+        // One that is damaged must not hide the others.
+        py::dict info;
+        try {
+            info = publisher_info(topic, name);
+        } catch (const Error& error) {
+            info = damaged_info(name, error);
+        }
         if (!info.empty()) out.append(info);
     }
     return out;
@@ -141,6 +163,8 @@ void register_topic(py::module_& module) {
                "(name, version, bytes, hash, fields) of a record type's text.");
     module.def("bus_default_topics", &default_topics, "(topic, record type, ring bytes).");
     module.def("bus_default_path", &bus::Folder::default_path);
+    module.def("pin_thread", &engine::pin_current_thread, py::arg("core"),
+               "Keeps the calling thread on this core.");
     module.def(
         "bus_topics",
         [](const std::string& path, std::int64_t group) {
@@ -166,15 +190,16 @@ void register_bus(py::module_& module) {
                          const std::string& name, const std::string& type,
                          std::size_t ring_bytes, std::uint64_t first_sequence,
                          std::int64_t orphan_after_ns, std::size_t publishers_max,
-                         bool keep_headers) {
+                         bool keep_headers, std::uint64_t skip_to) {
                  return std::make_unique<Publisher>(
                      bus_folder(path, group), topic, name, bus::RecordType::parse(type),
                      options_of(ring_bytes, first_sequence, orphan_after_ns, publishers_max,
-                                keep_headers));
+                                keep_headers, skip_to));
              }),
              py::arg("path"), py::arg("group"), py::arg("topic"), py::arg("name"),
              py::arg("type"), py::arg("ring_bytes"), py::arg("first_sequence"),
-             py::arg("orphan_after_ns"), py::arg("publishers_max"), py::arg("keep_headers"))
+             py::arg("orphan_after_ns"), py::arg("publishers_max"), py::arg("keep_headers"),
+             py::arg("skip_to"))
         .def("publish", &publish, py::arg("records"))
         .def("loan", &loan, py::arg("count"))
         .def("commit_loan", &Publisher::commit_loan, py::arg("count"))

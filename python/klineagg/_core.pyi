@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer, CapsuleType
 
 from klineagg._core_bus import (
+    BusEngineFeed as BusEngineFeed,
+)
+from klineagg._core_bus import (
     BusLoggedPublisher as BusLoggedPublisher,
 )
 from klineagg._core_bus import (
@@ -51,6 +54,12 @@ from klineagg._core_bus import (
 )
 from klineagg._core_bus import (
     bus_topics as bus_topics,
+)
+from klineagg._core_bus import (
+    bus_trade_columns as bus_trade_columns,
+)
+from klineagg._core_bus import (
+    pin_thread as pin_thread,
 )
 from klineagg._core_csv import (
     CsvParser as CsvParser,

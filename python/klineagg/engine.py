@@ -42,6 +42,7 @@ from klineagg.columns import Normaliser
 from klineagg.intervals import IntervalLike, parse_intervals
 
 if TYPE_CHECKING:
+    from klineagg.bus.feed import EngineFeed
     from klineagg.conditions import ConditionTable
     from klineagg.wal import Wal
 
@@ -107,6 +108,7 @@ class Engine(Readers, Changes, States, Workers, Journaled):
             ``"block"`` the workers until somebody acknowledges.
         keep_bars: closed rows of each symbol and interval that are held for :meth:`bars`, beside
             those kept for consumers.
+        bus: publishes trades and bars to other processes, see :class:`klineagg.bus.EngineFeed`.
         shared_snapshots: the columns of snapshots lie in shared memory that is sealed against any
             change, so that :mod:`klineagg.runtime` can hand them to another process.
         wal: a :class:`~klineagg.Wal`, or the path of one that the engine opens and closes with its
@@ -156,6 +158,7 @@ class Engine(Readers, Changes, States, Workers, Journaled):
         on_bound: str = "lose",
         keep_bars: int = 0,
         shared_snapshots: bool = False,
+        bus: EngineFeed | None = None,
     ) -> None:
         self._clock = as_clock(clock)
         self._intervals = parse_intervals(intervals)
@@ -168,6 +171,8 @@ class Engine(Readers, Changes, States, Workers, Journaled):
             coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
             on_bound=on_bound, keep_bars=keep_bars, shared_snapshots=shared_snapshots,
         )  # fmt: skip
+        if bus is not None:
+            options["feed"] = bus._core
         self._nonpositive = bool(allow_nonpositive_prices)
         self._max_ahead_ns = options["max_ahead_ns"]
         self._reach = Reach.of(self._intervals, self._clock)

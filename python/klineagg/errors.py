@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 __all__ = [
+    "BridgeError",
     "BusError",
     "BusNameError",
     "ColumnError",
@@ -174,6 +175,10 @@ class BusError(KlineaggError, RuntimeError):
 
 class BusNameError(BusError, ValueError):
     """A name that a topic, a publisher or a subscriber cannot have."""
+
+
+class BridgeError(BusError):
+    """The other side of a bridge does not let us in, or what it sends is damaged."""
 
 
 class PublisherExistsError(BusError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,29 @@ def test_top_shows_publishers_and_subscribers(bus: Bus, capsys: pytest.CaptureFi
     publisher.close()
     assert main(["bus", "clean", "--older-than", "0", "--json", "--path", bus.path]) == 0
     assert json.loads(capsys.readouterr().out)["removed"] == {"ticks": 1}
+
+
+def test_damaged_segments_are_shown_and_hide_nobody(
+    bus: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = bus.publisher("ticks", "whole", record=CHECKED)
+    whole.publish(checked(1, 3))
+    bus.publisher("ticks", "broken", record=CHECKED).close()
+    ring = Path(bus.path) / "ticks@broken.ring"
+    Path(bus.path, "ticks@empty.ring").touch()
+    for damage in (b"", b"no ring", b"\xff" * ring.stat().st_size):
+        ring.write_bytes(damage)
+        seen = {one.name: one.health for one in bus.monitor().check()}
+        assert seen == {
+            "broken": Health.DAMAGED, "empty": Health.DAMAGED, "whole": Health.HEALTHY,
+        }  # fmt: skip
+        assert main(["bus", "top", "--once", "--path", bus.path]) == 0
+        assert "Damaged" in capsys.readouterr().out
+    assert bus.record_type("ticks") == CHECKED
+    Path(bus.path, "other.topic").write_bytes(b"no topic either")
+    assert main(["bus", "top", "--once", "--json", "--path", bus.path]) == 0
+    values = json.loads(capsys.readouterr().out)
+    found = {(one["topic"], one["name"]): one["health"] for one in values["publishers"]}
+    assert found["other", ""] == "Damaged"
+    assert found["ticks", "whole"] == "Healthy"
+    whole.close()

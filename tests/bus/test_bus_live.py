@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ import pytest
 from bus.records import CHECKED, checked, damaged
 from klineagg.bus import Bus
 from klineagg.bus._waiting import Records
-from klineagg.errors import BusError, BusNameError, OptionError, PublisherExistsError
+from klineagg.errors import (
+    BusError,
+    BusNameError,
+    EngineError,
+    OptionError,
+    PublisherExistsError,
+)
 
 RING = 1024 * CHECKED.dtype.itemsize
 
@@ -267,3 +274,35 @@ def test_a_group_may_read_rings_and_wait(folder: str) -> None:
     assert path.stat().st_gid == os.getgid()
     with pytest.raises(OptionError, match="no group"):
         Bus(path, group="no such group")
+
+
+def test_threads_are_pinned_where_asked(bus: Bus) -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system cannot pin threads")
+    wanted = max(os.sched_getaffinity(0))
+    found: dict[str, set[int]] = {}
+
+    def publish() -> None:
+        with bus.publisher("ticks", "feed", record=CHECKED, core=wanted) as publisher:
+            publisher.publish(checked(1, 1))
+            found["publisher"] = os.sched_getaffinity(0)
+
+    async def receive(subscriber: Any) -> None:
+        assert await subscriber.next_batch(timeout=0.01) is None  # its thread is there now
+        for thread in threading.enumerate():
+            if thread.name.startswith("kla-bus") and thread.native_id is not None:
+                found["asyncio"] = os.sched_getaffinity(thread.native_id)
+
+    def subscribe() -> None:
+        with bus.subscriber("ticks", record=CHECKED, core=wanted) as subscriber:
+            found["subscriber"] = os.sched_getaffinity(0)
+            asyncio.run(receive(subscriber))
+
+    for act in (publish, subscribe):
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join()
+    assert found == {"publisher": {wanted}, "subscriber": {wanted}, "asyncio": {wanted}}
+    assert os.sched_getaffinity(0) >= {wanted}
+    with pytest.raises(EngineError, match="allowed cores"):
+        bus.subscriber("ticks", record=CHECKED, core=4095)

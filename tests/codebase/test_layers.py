@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "parts",
         frozenset(
             {
-                "bus/delayed", "bus/publisher", "bus/subscriber",
+                "bus/delayed", "bus/publisher", "bus/subscriber", "bus/trade_columns",
                 "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
                 "engine/lane", "history", "rollup", "time_bar",
             }
@@ -68,7 +68,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "engine/bar_row", "engine/block_sorter", "engine/capture", "engine/capture_rows",
-                "engine/closed_log", "engine/open_table",
+                "engine/closed_log", "engine/observer", "engine/open_table",
                 "engine/worker_metrics",
                 "engine/command", "engine/core", "engine/cut_board", "engine/dirty_table",
                 "engine/due_heap", "engine/duplicates", "engine/growing_array", "engine/intake",
@@ -88,8 +88,9 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "engine",
         frozenset(
             {
-                "engine", "engine/producer", "engine/snapshotter", "engine/stats", "engine/worker",
-                "engine/worker_journal",
+                "bus/engine_feed",
+                "engine", "engine/producer", "engine/snapshotter", "engine/stats",
+                "engine/worker", "engine/worker_journal",
             }
         ),
     ),

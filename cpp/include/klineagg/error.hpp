@@ -94,6 +94,8 @@ namespace klineagg {
     X(810, loan_outstanding, BusError, "commit or drop the loan first")                            \
     X(811, resume_hole, BusError, "start anew: the log no longer has these messages")              \
     X(812, peer_failed, BusError, "look at the message of the other transport")                    \
+    X(813, bridge_refused, BridgeError, "both sides need the same secret, version and records")    \
+    X(814, bridge_damaged, BridgeError, "the connection is made again by itself")                  \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {

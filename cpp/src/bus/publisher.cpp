@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "heartbeat.hpp"
+#include "klineagg/engine/thread.hpp"
 #include "klineagg/engine/wait.hpp"
 #include "klineagg/error.hpp"
 
@@ -32,6 +33,7 @@ Publisher::Publisher(const Folder& folder, const std::string& topic, const std::
       process_(process_generation()),
       keep_headers_(options.keep_headers) {
     check_name(name_);
+    if (options.core) engine::pin_current_thread(*options.core);
     remove_orphans(topic_, options.orphan_after);
     check_topic_records(options);
     acquire(options);

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -141,7 +142,8 @@ void Publisher::acquire(const PublisherOptions& options) {
         } else if (::access(path.c_str(), F_OK) != 0) {
             const Tombstone last = read_tombstone(topic_.tombstone_path(name_));
             const bool first = last.sequence == 0;
-            if (make(options, first ? options.first_sequence : last.sequence,
+            if (make(options,
+                     std::max(options.skip_to, first ? options.first_sequence : last.sequence),
                      first ? 1 : last.generation + 1, false)) {
                 ::unlink(topic_.tombstone_path(name_).c_str());
                 return;
@@ -160,16 +162,18 @@ bool Publisher::take_over(const PublisherOptions& options) {
     const std::uint64_t generation = header.generation.load(std::memory_order_relaxed) + 1;
     const std::size_t bytes =
         options.ring_bytes != 0 ? options.ring_bytes : default_ring_bytes(topic_.name());
-    if (header.type_hash == type_.hash() && old.capacity() == ring_capacity(bytes, type_.bytes())) {
+    const std::uint64_t tail = header.tail.load(std::memory_order_acquire);
+    if (options.skip_to <= tail && header.type_hash == type_.hash() &&
+        old.capacity() == ring_capacity(bytes, type_.bytes())) {
         // `tail_intent` stays where the dead one left it, see RingWriter::begin.
         header.generation.store(generation, std::memory_order_relaxed);
         file_ = std::move(*file);
         ring_ = old;
         return true;
     }
-    // Another size or record: readers have the old file mapped, so it is neither cut nor reused,
+    // Another size or record, or a hole: readers have the old file mapped, so it is neither cut nor reused,
     // but replaced. They drain it and then go on with the new one.
-    const std::uint64_t next = header.tail.load(std::memory_order_acquire);
+    const std::uint64_t next = std::max(tail, options.skip_to);
     FileLock of_old = std::move(lock_);
     if (!make(options, next, generation, true)) return false;
     header.state.store(static_cast<std::uint32_t>(RingState::replaced), std::memory_order_release);

@@ -119,7 +119,7 @@ Field parse_field(std::string_view text) {
 RecordType trade_event() {
     using T = TradeEvent;
     return {"TradeEvent",
-            1,
+            2,
             sizeof(T),
             {{"trade_id", 'S', 40, 1, KLINEAGG_AT(T, trade_id)},
              {"order_id", 'S', 40, 1, KLINEAGG_AT(T, order_id)},
@@ -127,7 +127,8 @@ RecordType trade_event() {
              {"price", 'f', 8, 1, KLINEAGG_AT(T, price)},
              {"volume", 'f', 8, 1, KLINEAGG_AT(T, volume)},
              {"time", 'M', 8, 1, KLINEAGG_AT(T, time)},
-             {"direction", 'i', 1, 1, KLINEAGG_AT(T, direction)}}};
+             {"direction", 'i', 1, 1, KLINEAGG_AT(T, direction)},
+             {"flags", 'u', 1, 1, KLINEAGG_AT(T, flags)}}};
 }
 
 RecordType account_update() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "klineagg/engine/thread.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg::bus {
@@ -26,6 +27,7 @@ Subscriber::Subscriber(const Folder& folder, const std::string& topic, const Rec
       seat_(std::make_unique<SubscriberSeat>(topic_, options_.name)),
       waiter_(kind_of_spins(options_.wait)),
       process_(process_generation()) {
+    if (options_.core) engine::pin_current_thread(*options_.core);
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
     for (const std::string& name : topic_.publishers()) attach(name, true);
 }

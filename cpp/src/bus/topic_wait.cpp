@@ -1,7 +1,6 @@
 // Sleeping until a publisher of another process calls.
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <thread>
 
 #include "klineagg/bus/topic.hpp"
@@ -20,27 +19,42 @@ namespace {
 
 // Where a wake-up could be missed, nobody sleeps for longer than this.
 constexpr DurationNs NAP_NS = 500'000;
+// A publisher wakes so many readers, each of which wakes others: what it pays does not grow with
+// their number. Two, so that one that is stopped or killed in between does not hold up the rest;
+// whoever is not called all the same looks by himself, see PARK_NS.
+constexpr int PUBLISHER_CALLS = 2;
+constexpr int READER_CALLS = 4;
+constexpr DurationNs PARK_NS = 250'000'000;
 
 #if defined(__linux__)
 bool remote_barrier() noexcept {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
-void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, DurationNs left) noexcept {
+// Sleepers are told apart by their epoch, so that a call reaches those who slept before it and
+// nobody who has fallen asleep since: readers that call each other would keep each other awake.
+std::uint32_t epoch_bit(std::uint32_t value) noexcept { return 1U << ((value >> 1U) & 31U); }
+
+/// True when somebody called.
+bool sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, DurationNs left) noexcept {
+    const engine::MonotonicNs until = engine::monotonic_ns() + left;
     timespec timeout{};
-    timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(left / NS_PER_SECOND);
-    timeout.tv_nsec = static_cast<decltype(timeout.tv_nsec)>(left % NS_PER_SECOND);
+    timeout.tv_sec = static_cast<decltype(timeout.tv_sec)>(until / NS_PER_SECOND);
+    timeout.tv_nsec = static_cast<decltype(timeout.tv_nsec)>(until % NS_PER_SECOND);
     // Not the private kind: the word is shared between processes.
-    syscall(SYS_futex, &word, FUTEX_WAIT, value, &timeout, nullptr, 0);
+    return syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, value, &timeout, nullptr,
+                   epoch_bit(value)) == 0;
 }
-void wake_all(std::atomic<std::uint32_t>& word) noexcept {
-    syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+void call(std::atomic<std::uint32_t>& word, int sleepers) noexcept {
+    const std::uint32_t now = word.load(std::memory_order_relaxed);
+    syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, sleepers, nullptr, nullptr, ~epoch_bit(now));
 }
 #else
 bool remote_barrier() noexcept { return false; }
-void sleep_on(std::atomic<std::uint32_t>&, std::uint32_t, DurationNs left) noexcept {
+bool sleep_on(std::atomic<std::uint32_t>&, std::uint32_t, DurationNs left) noexcept {
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left, NAP_NS)));
+    return false;
 }
-void wake_all(std::atomic<std::uint32_t>&) noexcept {}
+void call(std::atomic<std::uint32_t>&, int) noexcept {}
 #endif
 
 }  // namespace
@@ -61,7 +75,7 @@ void Topic::wake() noexcept {
         // The next epoch, so that who is about to fall asleep on the old one does not.
     } while (!word.compare_exchange_weak(value, value + 1, std::memory_order_acq_rel,
                                          std::memory_order_relaxed));
-    wake_all(word);
+    call(word, PUBLISHER_CALLS);
 }
 
 void Topic::roster_changed() noexcept {
@@ -78,10 +92,10 @@ void Topic::park(const std::function<bool()>& has_work, engine::MonotonicNs dead
     // Publishers that do not take part use a locked instruction of their own instead.
     const bool fenced = remote_barrier();
     if (has_work()) return;
-    DurationNs left = NS_PER_SECOND / 4;
+    DurationNs left = PARK_NS;
     if (deadline != engine::NO_DEADLINE) left = std::min(left, deadline - engine::monotonic_ns());
     if (remote_fence && !fenced) left = std::min(left, NAP_NS);
-    if (left > 0) sleep_on(word, announced, left);
+    if (left > 0 && sleep_on(word, announced, left)) call(word, READER_CALLS);
 }
 
 }  // namespace klineagg::bus

@@ -6,6 +6,7 @@
 
 #include "control.hpp"
 #include "handover.hpp"
+#include "klineagg/engine/observer.hpp"
 #include "option_error.hpp"
 
 namespace klineagg {
@@ -148,6 +149,7 @@ void Engine::join_threads() {
     for (const auto& worker : workers_) worker->notify();
     for (const auto& worker : workers_) worker->join();
     core_->keeper.stop();
+    if (core_->options.observer) core_->options.observer->stopped();
 }
 
 void Engine::check_running() const {

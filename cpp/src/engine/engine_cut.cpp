@@ -38,7 +38,7 @@ void Engine::run_on(const Workers& workers, Command& command) {
             if (core_->journal) worker->catch_up_journal();
             command.run(*worker);
         }
-        for (const auto& worker : workers) worker->log().publish();
+        for (const auto& worker : workers) worker->show_rows();
         return;
     }
     const CutWait waiting(*core_);

@@ -63,7 +63,7 @@ public:
             if (frames % KEEP_FRAMES == 0) (void)engine_->keep();
         }
         report.position = std::max(report.position, reader_.position() - 1);
-        for (const auto& worker : engine_->workers_) worker->log().publish();
+        for (const auto& worker : engine_->workers_) worker->show_rows();
     }
 
 private:

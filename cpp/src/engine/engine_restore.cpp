@@ -84,7 +84,7 @@ void Engine::go_on_from(const Checkpoint& checkpoint, const PlanGeneration& gene
         carry_over(loose.slot(), slot, outputs, generation, worker.blocks());
         worker.adopt(slot);
     }
-    for (const auto& worker : workers_) worker->log().publish();
+    for (const auto& worker : workers_) worker->show_rows();
 }
 
 std::size_t Engine::restore(std::span<const std::byte> given) {

@@ -63,13 +63,13 @@ void name_current(const std::string& name) noexcept {
                 {{"core", std::to_string(core)}, {"allowed", allowed}});
 }
 
-bool pin(std::thread& thread, int core) noexcept {
+bool pin(std::thread::native_handle_type thread, int core) noexcept {
 #if defined(__linux__)
     // The core is one of the allowed ones, so it fits the set.
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<std::size_t>(core), &set);
-    return pthread_setaffinity_np(thread.native_handle(), sizeof set, &set) == 0;
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
 #else
     static_cast<void>(thread);
     static_cast<void>(core);
@@ -98,6 +98,11 @@ void check_core(int core) {
     if (!std::binary_search(allowed.begin(), allowed.end(), core)) refuse_core(core);
 }
 
+void pin_current_thread(int core) {
+    check_core(core);
+    if (!pin(pthread_self(), core)) refuse_core(core);
+}
+
 Thread::Thread(const std::string& name, std::optional<int> core, std::function<void()> body) {
     if (core) check_core(*core);
     const auto start = std::make_shared<std::atomic<int>>(WAITING);
@@ -111,7 +116,7 @@ Thread::Thread(const std::string& name, std::optional<int> core, std::function<v
             });
     }
     // From outside and before its body, so that nothing of it ever ran or allocated elsewhere.
-    const bool placed = !core || pin(thread_, *core);
+    const bool placed = !core || pin(thread_.native_handle(), *core);
     start->store(placed ? GO : CANCELLED);
     start->notify_one();
     if (!placed) {  // the allowed cores have changed just now

@@ -64,6 +64,7 @@ Worker::Worker(Core& core, std::uint32_t id)
       sorter_(BLOCK_ROWS),
       blocks_(&core.blocks.lend()),
       closed_(std::make_unique<ClosedBars<PartialBar>>()),
+      own_observer_(core.options.observer ? core.options.observer->worker(core, id) : nullptr),
       waiter_(core.options.wait) {
     if (core.journal) journal_ = std::make_unique<WorkerJournal>(*core.journal, waiter_, BLOCK_ROWS);
 }
@@ -74,6 +75,8 @@ void Worker::start() {
     const std::vector<int>& cores = core_->options.cores;
     const std::optional<int> core =
         cores.empty() ? std::nullopt : std::optional<int>(cores[id_ % cores.size()]);
+    // Not before: what is recovered from a log was told by those who accepted it.
+    observer_ = own_observer_.get();
     thread_ = Thread(name_, core, [this] { run(); });
 }
 
@@ -93,6 +96,7 @@ void Worker::grow(std::size_t slots) {
     absent_.grow(slots);
     capture_.grow(slots);
     state_capture_.grow(slots);
+    if (own_observer_) own_observer_->grow(slots);
 }
 
 void Worker::run() {
@@ -117,6 +121,7 @@ void Worker::loop() {
         busy |= capture_.advance(core_->slots, CAPTURE_TURN + applied / 8);
         busy |= state_capture_.advance(core_->slots, STATE_TURN + applied / 64);
         busy |= tick();
+        if (observer_) [[unlikely]] busy |= observer_->turn(core_->slots, now_);
         publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
         busy |= run_command();
         if (busy) waiter_.reset();
@@ -154,6 +159,7 @@ MonotonicNs Worker::next_deadline() const noexcept {
     // Without open bars there is nothing that a tick could close.
     if (!core_->clock->simulated() && !due_.empty())
         due = deadline_after(due_.next_due() - core_->clock->now() + core_->close_delay_ns.load());
+    if (observer_) due = std::min(due, observer_->deadline());
     return journal_ ? journal_deadline(due) : due;
 }
 
@@ -282,13 +288,17 @@ void Worker::apply_group(SymbolSlot& slot, const Trade* trade, const Trade* end)
     SymbolAggregator<PartialBar>& aggregator = slot.aggregator;
     slot.count_trades(end - trade);
     const LogSink sink{this, &slot};
+    const Trade* untold = trade;
     while ((trade = aggregator.add_run(trade, end, *closed_, sink)) != end) {
         const Admission admission = aggregator.add_slow(*trade++, sink);
         if (admission == Admission::applied) continue;
+        if (observer_) observer_->trades(slot, untold, trade - 1);
+        untold = trade;
         const bool is_late = admission == Admission::late;
         ++(is_late ? refused_.late : refused_.beyond_horizon);
         add(is_late ? counts_.late : counts_.beyond_horizon, 1);
     }
+    if (observer_) [[unlikely]] observer_->trades(slot, untold, end);
     settle(slot);
 }
 
@@ -304,6 +314,7 @@ void Worker::settle(SymbolSlot& slot) {
     }
     slot.aggregator.close_genesis(LogSink{this, &slot});
     due_.update(slot, OpenBars::next_close(slot.aggregator));
+    if (observer_) [[unlikely]] observer_->changed(slot);
 }
 
 bool Worker::tick() {
@@ -321,11 +332,12 @@ bool Worker::tick() {
     return is_due;
 }
 
-void Worker::show_rows() noexcept {
+void Worker::show_rows() {
+    if (observer_) [[unlikely]] observer_->show(log_, log_.end(), log_.next());
     if (log_.publish()) core_->rows_closed.notify();
 }
 
-void Worker::publish(MonotonicNs now) noexcept {
+void Worker::publish(MonotonicNs now) {
     show_rows();
     if (!metrics_.has_closed()) [[likely]] return;
     // Bars close by trades of any time while the clock is simulated: that is no latency.
@@ -391,17 +403,19 @@ void Worker::adopt(SymbolSlot& slot) {
     settle_plan(slot);
 }
 
-void Worker::detach(SymbolSlot& slot) noexcept {
+void Worker::detach(SymbolSlot& slot) {
     due_.update(slot, TIME_MAX);
     owned_.erase(slot.index);
+    if (observer_) observer_->left(slot);
 }
 
-void Worker::attach(SymbolSlot& slot) noexcept {
+void Worker::attach(SymbolSlot& slot) {
     due_.update(slot, OpenBars::next_close(slot.aggregator));
     (void)owned_.insert(slot.index);
     take_in(slot);
     // It stands in the list of the worker that it came from, which leaves it out from now on.
     if (slot.dirty) dirty_.add(slot.index);
+    if (observer_) observer_->changed(slot);
 }
 
 void Worker::wait_for_room() {

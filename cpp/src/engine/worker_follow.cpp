@@ -25,7 +25,7 @@ bool Worker::advance_follow() {
     for (std::size_t i = 0; i < FOLLOW_TURN; ++i) {
         const std::size_t at = owned_.next(followed_to_, owned_limit_);
         if (at == SlotSet::NONE) {
-            log_.publish();
+            show_rows();
             std::exchange(following_, nullptr)->fetch_sub(1, std::memory_order_acq_rel);
             return true;
         }

@@ -32,6 +32,7 @@ bool Worker::advance_transfer() {
     if (part.given < part.gives.size()) return true;
     if (!part.has_given) {
         part.has_given = true;
+        show_rows();  // before anything that the symbols' next workers show
         transfer_->giving.fetch_sub(1, std::memory_order_acq_rel);
     }
     if (part.taken < part.takes.size()) {
@@ -56,13 +57,13 @@ bool Worker::advance_transfer() {
     Transfer& transfer = *transfer_;
     transfer_ = nullptr;
     part_ = nullptr;
-    log_.publish();
+    show_rows();
     if (stopping_) dirty_.clear();
     transfer.left.fetch_sub(1, std::memory_order_acq_rel);  // from here on it may be gone
     return true;
 }
 
-bool Worker::remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too) noexcept {
+bool Worker::remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too) {
     if (!open_bars_too && OpenBars::next_close(slot.aggregator) != TIME_MAX) return false;
     detach(slot);
     std::swap(slot, fresh);

@@ -37,6 +37,8 @@ _LAZY = {
     "BAR": "records",
     "HEARTBEAT": "records",
     "ACK": "records",
+    "EngineFeed": "feed",
+    "trade_columns": "feed",
     "LogHistory": "logged",
     "LoggedPublisher": "logged",
     "ReliablePublisher": "reliable",
@@ -55,6 +57,7 @@ _LAZY = {
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
     from klineagg.bus.delayed import DelayedSubscriber
+    from klineagg.bus.feed import EngineFeed, trade_columns
     from klineagg.bus.health import Health, Monitor, PublisherHealth
     from klineagg.bus.iceoryx import Iceoryx2Bridge, ctypes_type
     from klineagg.bus.logged import LoggedPublisher, LogHistory
@@ -84,6 +87,7 @@ __all__ = [
     "Bus",
     "Checkpoint",
     "DelayedSubscriber",
+    "EngineFeed",
     "Health",
     "History",
     "Iceoryx2Bridge",
@@ -102,6 +106,7 @@ __all__ = [
     "Subscriber",
     "ctypes_type",
     "record_type",
+    "trade_columns",
 ]
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from klineagg import _core
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -39,6 +41,23 @@ class Receiver(ABC):
     def __init__(self) -> None:
         self._stopped = False
         self._thread: ThreadPoolExecutor | None = None
+        self._core_number: int | None = None
+
+    def _pin(self, core: int | None) -> None:
+        """Keeps the calling thread, and that which waits for asyncio, on one core."""
+        if core is not None:
+            _core.pin_thread(core)
+            self._core_number = core
+
+    def _make_thread(self) -> ThreadPoolExecutor:
+        if self._core_number is None:
+            return ThreadPoolExecutor(1, thread_name_prefix="kla-bus")
+        return ThreadPoolExecutor(
+            1,
+            thread_name_prefix="kla-bus",
+            initializer=_core.pin_thread,
+            initargs=(self._core_number,),
+        )
 
     @abstractmethod
     def _next_batch(self, timeout: float | None) -> Records | None:
@@ -86,7 +105,7 @@ class Receiver(ABC):
         if ready is not None:
             return ready
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="kla-bus")
+            self._thread = self._make_thread()
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._stopped:

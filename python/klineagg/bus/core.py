@@ -56,7 +56,10 @@ class Bus:
         return _core.bus_topics(self._path, self._group)
 
     def inspect(self, topic: str) -> dict[str, list[dict[str, Any]]]:
-        """Publishers and subscribers of a topic, as its segments have them, by name of the role."""
+        """Publishers and subscribers of a topic, as its segments have them, by name of the role.
+
+        Of a publisher whose segment is damaged there is only that, as ``damaged``.
+        """
         control = _core.BusTopic(self._path, self._group, topic)
         return {"publishers": control.publishers(), "subscribers": control.subscribers()}
 
@@ -72,7 +75,8 @@ class Bus:
         if topic in DEFAULT_TOPICS:
             return builtin_type(DEFAULT_TOPICS[topic][0])
         publishers = self.inspect(topic)["publishers"]
-        for info in sorted(publishers, key=lambda info: not info["alive"]):
+        whole = [info for info in publishers if not info["damaged"]]
+        for info in sorted(whole, key=lambda info: not info["alive"]):
             return RecordType.parse(info["type"])
         raise errors.make(
             "record_mismatch",
@@ -93,6 +97,7 @@ class Bus:
         publishers_max: int = 10,
         wal: str | os.PathLike[str] | None = None,
         sync: Literal["none", "interval", "always"] = "interval",
+        core: int | None = None,
     ) -> Publisher:
         """A publisher; it takes over from a dead one of its name, whose sequence goes on.
 
@@ -107,12 +112,16 @@ class Bus:
             wal: a folder for logs; records are in the log of this topic and publisher before they
                 are shown, and its numbers are their sequence.
             sync: of the log: what a power cut may take. ``always`` waits for the disk.
+            core: the calling thread, which is to publish, stays on this core from now on.
 
         Raises:
+            EngineError: ``core_unavailable``.
             PublisherExistsError: one of this name lives.
             RecordTypeError: living publishers of the topic send other records.
             BusError: no room in the shared memory, or too many publishers.
         """
+        if core is not None:
+            _core.pin_thread(core)
         if wal is not None:
             from klineagg.bus.logged import LoggedPublisher
 
@@ -147,6 +156,7 @@ class Bus:
         wait: Wait = "park",
         start: Start = "latest",
         positions: Mapping[str, int] | None = None,
+        core: int | None = None,
     ) -> Subscriber:
         """A real-time subscriber to all publishers of a topic.
 
@@ -158,11 +168,14 @@ class Bus:
                 to half a millisecond, ``park`` sleeps until it is called.
             start: ``latest``: what is published from now on; ``oldest``: with what is still there.
             positions: publisher -> next sequence wanted, see :attr:`Subscriber.positions`.
+            core: the calling thread, which is to receive, stays on this core from now on, and so
+                does the one that waits for asyncio.
 
         Raises:
+            EngineError: ``core_unavailable``.
             RecordTypeError: the publishers send other records.
         """
-        return Subscriber(
+        subscriber = Subscriber(
             (self._path, self._group),
             topic,
             name,
@@ -171,6 +184,8 @@ class Bus:
             start=start,
             positions=dict(positions or {}),
         )
+        subscriber._pin(core)
+        return subscriber
 
     def delayed(
         self,

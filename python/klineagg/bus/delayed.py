@@ -22,6 +22,7 @@ class DelayedSubscriber(Receiver):
         super().__init__()
         self.subscriber = subscriber
         self._returned: list[Records] = []
+        self._core_number = subscriber._core_number
         subscriber._core.delay(batch_size, round(interval * 1e9), conflate or "")
 
     def collect(self, timeout: float | None = None) -> Records | None:

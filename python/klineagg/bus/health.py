@@ -28,6 +28,8 @@ class Health(Enum):
     FAILED = "Failed"
     #: It was closed by its program.
     CLOSED = "Closed"
+    #: Its segment, or that of the whole topic (then it has no name), is no segment any more.
+    DAMAGED = "Damaged"
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,25 @@ _CLOSED_STATE = 2
 
 def health_of(info: dict[str, Any], timeout: float, now_ns: int) -> tuple[Health, float]:
     """Health and age of the heartbeat, from what :meth:`Bus.inspect` says of a publisher."""
+    if info["damaged"]:
+        return Health.DAMAGED, 0.0
     age = max((now_ns - info["heartbeat_ns"]) / 1e9, 0.0)
     if not info["alive"]:
         return (Health.CLOSED if info["state"] == _CLOSED_STATE else Health.FAILED), age
     if age > 2 * timeout:
         return Health.FAILED, age
     return (Health.DEGRADED if age > timeout else Health.HEALTHY), age
+
+
+def publishers_of(bus: Bus, topic: str) -> list[dict[str, Any]]:
+    """As :meth:`Bus.inspect` has them; one without a name when the topic's segment is damaged."""
+    try:
+        return bus.inspect(topic)["publishers"]
+    except errors.BusError as error:
+        if error.name != "segment_damaged":
+            raise
+        return [{"name": "", "damaged": error.message, "generation": 0, "pid": 0,
+                 "next_sequence": 1}]  # fmt: skip
 
 
 class Monitor:
@@ -115,7 +130,7 @@ class Monitor:
             self._looked = now
             seen = {}
             for topic in self._bus.topics() if self._topics is None else self._topics:
-                for info in self._bus.inspect(topic)["publishers"]:
+                for info in publishers_of(self._bus, topic):
                     one = self._look(topic, info, elapsed)
                     seen[topic, one.name] = one
             before, self._known = self._known, seen
@@ -133,7 +148,7 @@ class Monitor:
 
     def _look(self, topic: str, info: dict[str, Any], elapsed: float) -> PublisherHealth:
         health, age = health_of(info, self._timeout, time.time_ns())
-        last = info["next_sequence"] - 1
+        last = max(info["next_sequence"] - 1, 0)
         old = self._known.get((topic, info["name"]))
         rate = 0.0
         if old is not None and elapsed > 0:

@@ -42,6 +42,7 @@ class Publisher:
         orphan_after: float = 60.0,
         publishers_max: int = 10,
         keep_headers: bool = False,
+        skip_to: int = 0,
     ) -> None:
         self.topic = topic
         self.name = name
@@ -57,6 +58,7 @@ class Publisher:
             round(orphan_after * 1e9),
             publishers_max,
             keep_headers,
+            skip_to,
         )
 
     @property

@@ -50,7 +50,9 @@ def _dtype(fields: list[tuple[Any, ...]], padding: int = 0) -> DType:
     )
 
 
-#: A trade. ``direction``: 1 the taker bought, -1 sold, 0 not known.
+#: A trade. ``direction``: 1 the taker bought, -1 sold, 0 not known; ``flags``: what it does not
+#: count for (1 open and close, 2 high and low, 4 volume); ``trade_id`` of an aggregated trade:
+#: its first and last id, ``17-21``.
 TRADE_EVENT: Final[DType] = _dtype(
     [
         ("trade_id", "S40"),
@@ -60,8 +62,9 @@ TRADE_EVENT: Final[DType] = _dtype(
         ("volume", "<f8"),
         ("time", "<M8[ns]"),
         ("direction", "i1"),
+        ("flags", "u1"),
     ],
-    padding=7,
+    padding=6,
 )
 #: Balance, available amount and margin of a user.
 ACCOUNT_UPDATE: Final[DType] = _dtype(
@@ -222,7 +225,10 @@ def _builtin_types() -> dict[str, RecordType]:
         parsed = RecordType.parse(text)
         dtype = _BUILTIN[parsed.name]
         # Two tables, made apart: a mistake in one of them must not become the format.
-        if parsed.dtype != dtype or record_type(parsed.name, dtype).text != text:
+        if (
+            parsed.dtype != dtype
+            or record_type(parsed.name, dtype, version=parsed.version).text != text
+        ):
             raise errors.make("internal", f"{parsed.name} has another layout in C++: {text}")
         types[parsed.name] = parsed
     return types

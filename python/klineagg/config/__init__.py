@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from klineagg.config.reading import load, loads
 from klineagg.config.sections import (
+    BusConfig,
     Config,
     EngineConfig,
     LakeConfig,
@@ -22,6 +23,7 @@ from klineagg.config.watching import Change, Watcher
 from klineagg.config.writing import default_text, text_of
 
 __all__ = [
+    "BusConfig",
     "Change",
     "Config",
     "EngineConfig",

@@ -25,6 +25,7 @@ from klineagg.config.options import (
 
 __all__ = [
     "SECTIONS",
+    "BusConfig",
     "Config",
     "EngineConfig",
     "LakeConfig",
@@ -113,8 +114,8 @@ class SourceConfig:
 
     kind: str = option(
         "directory",
-        choice("file", "directory", "stdin"),
-        "file, directory (followed: new files, growing CSV files) or stdin",
+        choice("file", "directory", "stdin", "bus"),
+        "file, directory (followed: new files, growing CSV files), stdin, or bus (a topic)",
     )
     paths: tuple[str, ...] = option(
         ["trades"], globs, "file: files in the order of their trades; directory: the folder"
@@ -136,6 +137,10 @@ class SourceConfig:
     unit: str | None = option(
         "none", optional(choice("s", "ms", "us", "ns")), 'of integer stamps; "none": by their size'
     )
+    topic: str = option("trade_events", text, "bus: the topic to take trades from")
+    wal: str | None = option(
+        "none", optional(text), 'bus: folder of its publishers\' logs, for what was missed; "none"'
+    )
     poll_ms: int = option(
         200, integer(1, 60_000), "directory: how often it is looked at", live=True
     )
@@ -145,6 +150,25 @@ class SourceConfig:
         "directory: a packed file or Parquet is read when it has not changed for this long",
         live=True,
     )
+
+
+@dataclass(frozen=True)
+class BusConfig:
+    """What the engine publishes to other processes, as records in shared memory."""
+
+    folder: str = option("", text, "of the segments; empty: this user's own, in shared memory")
+    name: str = option("engine", name, "of the publisher; of several engine-0 and so on")
+    trades: str | None = option(
+        "none", optional(text), 'topic of accepted trades, such as "trade_events"; "none"'
+    )
+    bars: str | None = option(
+        "none", optional(text), 'topic of closed bars, such as "bars"; "none": not published'
+    )
+    open_bars: str | None = option(
+        "none", optional(text), 'topic of open bars, the last state of each; "none"'
+    )
+    open_interval: str = option("100ms", duration, "an open bar is sent at most so often")
+    publishers: int = option(1, integer(1, 10), "of each topic, which symbols are spread over")
 
 
 @dataclass(frozen=True)
@@ -239,6 +263,7 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     source: SourceConfig = field(default_factory=SourceConfig)
+    bus: BusConfig = field(default_factory=BusConfig)
     lake: LakeConfig = field(default_factory=LakeConfig)
     persist: PersistConfig = field(default_factory=PersistConfig)
     wal: WalConfig = field(default_factory=WalConfig)
@@ -272,6 +297,7 @@ SECTIONS: Final[dict[str, Any]] = {
     "runtime": RuntimeConfig,
     "engine": EngineConfig,
     "source": SourceConfig,
+    "bus": BusConfig,
     "lake": LakeConfig,
     "persist": PersistConfig,
     "wal": WalConfig,

@@ -15,6 +15,7 @@ from klineagg.runtime.host import unpack_state
 if TYPE_CHECKING:
     import numpy as np
 
+    from klineagg.bus import EngineFeed
     from klineagg.config import Config
     from klineagg.engine import Engine
     from klineagg.lake import Lake
@@ -121,6 +122,24 @@ def make_engine(config: Config, wal: Wal | None = None, checkpoint: bytes | None
         on_bound=of.on_bound,
         allow_nonpositive_prices=of.allow_nonpositive_prices,
         shared_snapshots=config.persist.by == "worker",
+        bus=_feed(config),
+    )
+
+
+def _feed(config: Config) -> EngineFeed | None:
+    of = config.bus
+    if not (of.trades or of.bars or of.open_bars):
+        return None
+    from klineagg.bus import Bus, EngineFeed
+
+    return EngineFeed(
+        Bus(config.at(of.folder) if of.folder else None),
+        of.name,
+        trades=of.trades,
+        bars=of.bars,
+        open_bars=of.open_bars,
+        open_interval=of.open_interval,
+        publishers=of.publishers,
     )
 
 

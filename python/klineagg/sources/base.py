@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from klineagg import errors
 from klineagg.io.roles import Wanted
 
 if TYPE_CHECKING:
@@ -107,6 +108,20 @@ def make(config: Config, position: dict[str, Any] | None = None) -> Source:
         SourceError: ``source_failed`` when the position is of another source.
         FileError: ``file_not_found``.
     """
+    if config.source.kind == "bus":
+        from klineagg.bus import Bus
+        from klineagg.sources.topic import TopicSource
+
+        if config.source.topic == config.bus.trades:
+            text = (
+                f"source.topic: the engine publishes to {config.bus.trades} itself ([bus] trades)"
+            )
+            raise errors.make("config_invalid", text, key="source.topic", reason="a circle")
+        wal = None if config.source.wal is None else config.at(config.source.wal)
+        bus = Bus(config.at(config.bus.folder) if config.bus.folder else None)
+        return TopicSource(
+            bus, config.source.topic, wal=wal, name=config.bus.name, position=position
+        )
     wanted = wanted_of(config)
     if config.source.kind == "stdin":
         from klineagg.sources.stdin import StdinSource

@@ -22,11 +22,16 @@ struct PublisherOptions {
     /// Where the sequence begins when nobody of this name was here before; that of the log behind
     /// it, where there is one. A predecessor's sequence goes on whatever this says.
     std::uint64_t first_sequence = 1;
+    /// The sequence goes on here at the least, also behind a predecessor: what lies between is
+    /// lost, and readers count it.
+    std::uint64_t skip_to = 0;
     /// Segments of dead publishers of other names are removed at start after so long.
     DurationNs orphan_after = 60 * NS_PER_SECOND;
     std::size_t publishers_max = PUBLISHERS_MAX;
     /// Records keep the header that they come with: repeats of another publisher's messages.
     bool keep_headers = false;
+    /// The thread that makes it, and is to publish, stays on this core.
+    std::optional<int> core;
 };
 
 /// Lets several threads take turns; uncontended, it costs one locked instruction.

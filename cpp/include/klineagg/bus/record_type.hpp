@@ -70,6 +70,7 @@ inline constexpr DefaultTopic DEFAULT_TOPICS[] = {
     {"account_events", "AccountUpdate", 10 * MIB},
     {"market_l2", "MarketL2", 50 * MIB},
     {"bars", "Bar", 10 * MIB},
+    {"open_bars", "Bar", 10 * MIB},
 };
 inline constexpr std::size_t RING_BYTES_DEFAULT = 10 * MIB;
 

@@ -25,14 +25,15 @@ struct MessageHeader {
 
 struct TradeEvent {
     MessageHeader header;
-    char trade_id[40] = {};
+    char trade_id[40] = {};  // of aggregated trades the first and the last: "17-21"
     char order_id[40] = {};
     char instrument[NAME_BYTES] = {};
     double price = 0.0;
     double volume = 0.0;
     TimeNs time = 0;
     std::int8_t direction = 0;  // 1 the taker bought, -1 sold, 0 not known
-    std::uint8_t reserved[7] = {};
+    std::uint8_t flags = 0;     // TradeFlag
+    std::uint8_t reserved[6] = {};
 };
 
 struct AccountUpdate {
@@ -125,7 +126,7 @@ static_assert(offsetof(MessageHeader, publisher) == 16);
 static_assert(IsRecord<TradeEvent> && sizeof(TradeEvent) == 160);
 static_assert(offsetof(TradeEvent, order_id) == 72 && offsetof(TradeEvent, instrument) == 112);
 static_assert(offsetof(TradeEvent, price) == 128 && offsetof(TradeEvent, time) == 144);
-static_assert(offsetof(TradeEvent, direction) == 152);
+static_assert(offsetof(TradeEvent, direction) == 152 && offsetof(TradeEvent, flags) == 153);
 static_assert(IsRecord<AccountUpdate> && sizeof(AccountUpdate) == 96);
 static_assert(offsetof(AccountUpdate, balance) == 64 && offsetof(AccountUpdate, time) == 88);
 static_assert(IsRecord<MarketL2> && sizeof(MarketL2) == 376);

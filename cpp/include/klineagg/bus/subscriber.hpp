@@ -31,6 +31,8 @@ struct SubscriberOptions {
     Start start = Start::latest;
     /// The next sequence wanted of a publisher: before `start`, for those who resume.
     std::map<std::string, std::uint64_t> from;
+    /// The thread that makes it, and is to receive, stays on this core.
+    std::optional<int> core;
 };
 
 /// A publisher as a subscriber sees it.

@@ -17,6 +17,10 @@
 
 namespace klineagg {
 
+namespace engine {
+class Observer;
+}
+
 /// What happens when consumers leave more rows unacknowledged than the bound allows.
 enum class BoundPolicy : std::uint8_t {
     lose,   // the oldest go; the consumer's next snapshot says how many it lost
@@ -57,6 +61,7 @@ struct EngineOptions {
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
     std::shared_ptr<engine::Clock> clock;        // none: the system's
     JournalOptions journal;
+    std::shared_ptr<engine::Observer> observer;  // is told what the workers do; none: nobody
 };
 
 }  // namespace klineagg

@@ -19,6 +19,9 @@ inline constexpr std::size_t THREAD_NAME_MAX = 15;
 /// `core` is one of them. Systems that cannot pin a thread refuse every core.
 void check_core(int core);
 
+/// Keeps the caller's thread on that core from now on. Throws core_unavailable.
+void pin_current_thread(int core);
+
 /// Starts when it is made and is joined when it is destroyed.
 class Thread {
 public:

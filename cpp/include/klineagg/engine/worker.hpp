@@ -16,6 +16,7 @@
 #include "klineagg/engine/dirty_table.hpp"
 #include "klineagg/engine/due_heap.hpp"
 #include "klineagg/engine/intake.hpp"
+#include "klineagg/engine/observer.hpp"
 #include "klineagg/engine/state_capture.hpp"
 #include "klineagg/engine/thread.hpp"
 #include "klineagg/engine/transfer.hpp"
@@ -104,12 +105,14 @@ public:
     void adopt(SymbolSlot& slot);
     /// For what its symbols keep.
     [[nodiscard]] BlockPool* blocks() noexcept { return blocks_; }
+    /// Makes the rows that were appended to be seen.
+    void show_rows();
     /// Tells a symbol of the clock, before it is looked at.
     void catch_up(SymbolSlot& slot) { touch(slot); }
     void stop() noexcept { stopping_ = true; }
     /// Exchanges the slot for `fresh`; false, with nothing changed, while it has open bars and
     /// these may not go.
-    bool remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too) noexcept;
+    bool remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too);
     /// Begins this worker's part, which it does between its blocks from here on.
     void begin_transfer(Transfer& transfer) noexcept;
     /// Goes on with it; false when there is none. Of the loop, and of who runs a worker that has
@@ -140,8 +143,8 @@ private:
     /// A symbol that is this worker's from now on.
     void take_in(SymbolSlot& slot);
     /// Gives a symbol away, and takes one over that was given away.
-    void detach(SymbolSlot& slot) noexcept;
-    void attach(SymbolSlot& slot) noexcept;
+    void detach(SymbolSlot& slot);
+    void attach(SymbolSlot& slot);
     [[nodiscard]] bool can_park() const noexcept;
     /// Puts records of symbols aside that have not come yet; returns the others.
     std::span<const LaneRecord> park(std::span<const LaneRecord> records) noexcept;
@@ -168,8 +171,7 @@ private:
     [[nodiscard]] bool has_journal_work() const noexcept;
     [[nodiscard]] MonotonicNs journal_deadline(MonotonicNs due) const noexcept;
     bool finish(Command& command, bool runs);
-    void show_rows() noexcept;
-    void publish(MonotonicNs now) noexcept;
+    void publish(MonotonicNs now);
     bool close_due(std::size_t count);
     void wait_for_room();
 
@@ -196,6 +198,8 @@ private:
     TimeNs block_time_ = TIME_NONE;           // of the log's frame that is applied
     SpareBlocks* blocks_;  // for what its symbols keep
     std::unique_ptr<ClosedBars<PartialBar>> closed_;  // room to work in
+    std::unique_ptr<WorkerObserver> own_observer_;
+    WorkerObserver* observer_ = nullptr;  // from start() on; none: nobody is told
     Waiter waiter_;
     WorkerCounts counts_;
     WorkerMetrics metrics_;
