@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg.cli import bus_bridge
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import OK, Output
 
@@ -21,8 +22,15 @@ examples:
   klineagg bus top                      (a live table; Ctrl-C ends it)
   klineagg bus top --once --json        (one look, for programs)
   klineagg bus clean --older-than 60    (removes what dead publishers left)
+  klineagg bus bridge --help            (topics to and from another machine)
 """
-_COLORS: Final = {"Healthy": "32", "Degraded": "33", "Failed": "31", "Closed": "90"}
+_COLORS: Final = {
+    "Healthy": "32",
+    "Degraded": "33",
+    "Failed": "31",
+    "Closed": "90",
+    "Damaged": "31",
+}
 
 
 def add_parser(commands: Any) -> None:
@@ -48,6 +56,7 @@ def add_parser(commands: Any) -> None:
         "--older-than", type=float, default=60.0, metavar="S", help="seconds (default: 60)"
     )
     clean.set_defaults(run=run_clean)
+    bus_bridge.add_actions(actions)
     for action in (top, clean):
         action.add_argument("--path", metavar="FOLDER", help="of the bus (default: the user's)")
         add_common(action)
@@ -98,9 +107,11 @@ def _look(bus: Bus, monitor: Monitor, topics: list[str] | None) -> dict[str, Any
         }
         for one in monitor.check()
     ]
+    damaged = {each["topic"] for each in publishers if not each["name"]}
     subscribers = [
         {"topic": topic, **info}
         for topic in topics or bus.topics()
+        if topic not in damaged
         for info in bus.inspect(topic)["subscribers"]
     ]
     return {"path": bus.path, "publishers": publishers, "subscribers": subscribers}
