@@ -6,15 +6,18 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
+#include "gil.hpp"
 #include "klineagg/bus/delayed.hpp"
 #include "klineagg/bus/publisher.hpp"
 #include "klineagg/bus/subscriber.hpp"
 #include "klineagg/engine/clock.hpp"
+#include "klineagg/error.hpp"
 
 namespace klineagg {
 
@@ -39,6 +42,37 @@ inline bus::Folder bus_folder(const std::string& path, std::int64_t group) {
     bus::Access access;
     access.group = group;
     return bus::Folder(path, access);
+}
+
+/// Takes the mutex with the GIL let go of meanwhile: its owner may be waiting for the GIL.
+inline std::unique_lock<std::mutex> bus_turn(std::mutex& mutex) {
+    std::unique_lock lock(mutex, std::try_to_lock);
+    if (!lock.owns_lock()) {
+        const GilReleased released;
+        lock.lock();
+    }
+    return lock;
+}
+
+/// Throws invalid_option.
+inline bus::SubscriberOptions bus_subscriber_options(
+    const std::string& name, const std::string& wait, const std::string& start,
+    const std::map<std::string, std::uint64_t>& from) {
+    bus::SubscriberOptions options;
+    options.name = name;
+    if (wait != "spin" && wait != "backoff" && wait != "park") {
+        throw Error(ErrorCode::invalid_option,
+                    "wait is 'spin', 'backoff' or 'park', not '" + wait + "'", {{"wait", wait}});
+    }
+    if (wait != "park")
+        options.wait = wait == "spin" ? engine::WaitKind::spin : engine::WaitKind::backoff;
+    if (start != "latest" && start != "oldest") {
+        throw Error(ErrorCode::invalid_option,
+                    "start is 'latest' or 'oldest', not '" + start + "'", {{"start", start}});
+    }
+    options.start = start == "oldest" ? bus::Start::oldest : bus::Start::latest;
+    options.from = from;
+    return options;
 }
 
 inline engine::MonotonicNs bus_deadline(std::optional<double> timeout_s) {

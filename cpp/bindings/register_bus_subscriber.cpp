@@ -23,39 +23,14 @@ namespace {
 
 using Handle = BusSubscriberHandle;
 
-engine::WaitKind wait_kind(const std::string& name) {
-    if (name == "spin") return engine::WaitKind::spin;
-    if (name == "backoff") return engine::WaitKind::backoff;
-    if (name == "park") return engine::WaitKind::park;
-    throw Error(ErrorCode::invalid_option, "wait is 'spin', 'backoff' or 'park', not '" + name + "'",
-                {{"wait", name}});
-}
-
-/// Takes the mutex with the GIL let go of meanwhile: its owner may be waiting for the GIL.
-std::unique_lock<std::mutex> turn_of(Handle& self) {
-    std::unique_lock lock(self.mutex, std::try_to_lock);
-    if (!lock.owns_lock()) {
-        const GilReleased released;
-        lock.lock();
-    }
-    return lock;
-}
+std::unique_lock<std::mutex> turn_of(Handle& self) { return bus_turn(self.mutex); }
 
 std::unique_ptr<Handle> make(const std::string& path, std::int64_t group, const std::string& topic,
                              const std::string& type, const std::string& name,
                              const std::string& wait, const std::string& start,
                              const std::map<std::string, std::uint64_t>& from) {
-    bus::SubscriberOptions options;
-    options.name = name;
-    options.wait = wait_kind(wait);
-    if (start != "latest" && start != "oldest") {
-        throw Error(ErrorCode::invalid_option,
-                    "start is 'latest' or 'oldest', not '" + start + "'", {{"start", start}});
-    }
-    options.start = start == "oldest" ? bus::Start::oldest : bus::Start::latest;
-    options.from = from;
     return std::make_unique<Handle>(bus_folder(path, group), topic, bus::RecordType::parse(type),
-                                    options);
+                                    bus_subscriber_options(name, wait, start, from));
 }
 
 py::array receive(Handle& self, const py::dtype& dtype, std::size_t count_max) {

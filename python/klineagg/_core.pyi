@@ -32,10 +32,19 @@ from klineagg._core_bus import (
     BusPublisher as BusPublisher,
 )
 from klineagg._core_bus import (
+    BusReliablePublisher as BusReliablePublisher,
+)
+from klineagg._core_bus import (
+    BusReliableSubscriber as BusReliableSubscriber,
+)
+from klineagg._core_bus import (
     BusSubscriber as BusSubscriber,
 )
 from klineagg._core_bus import (
     BusTopic as BusTopic,
+)
+from klineagg._core_bus import (
+    BusTracker as BusTracker,
 )
 from klineagg._core_bus import (
     bus_default_path as bus_default_path,

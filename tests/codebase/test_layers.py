@@ -34,7 +34,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "parts",
         frozenset(
             {
-                "bus/delayed", "bus/publisher", "bus/subscriber", "bus/trade_columns",
+                "bus/delayed", "bus/publisher", "bus/subscriber", "bus/tracker",
+                "bus/trade_columns",
                 "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
                 "engine/lane", "history", "rollup", "time_bar",
             }
@@ -57,7 +58,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "log",
         frozenset(
             {
-                "bus/logged",
+                "bus/logged", "bus/reliable",
                 "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
                 "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
             }

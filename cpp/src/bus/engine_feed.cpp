@@ -19,9 +19,7 @@ using engine::SlotSet;
 using engine::SymbolSlot;
 
 std::size_t publisher_of(std::string_view symbol, std::size_t publishers) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-    for (const char letter : symbol)
-        hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3u;
+    const std::uint64_t hash = hash_of(symbol);
     return static_cast<std::size_t>((hash ^ (hash >> 32U)) % publishers);
 }
 

@@ -74,16 +74,6 @@ std::string text_of(const std::string& name, std::uint32_t version, std::size_t 
     return text;
 }
 
-/// FNV-1a, 64 bits.
-std::uint64_t hash_of(std::string_view text) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325u;
-    for (const char c : text) {
-        hash ^= static_cast<unsigned char>(c);
-        hash *= 0x100000001b3u;
-    }
-    return hash;
-}
-
 /// Takes what is before the next `separator` off the front; all when there is none.
 std::string_view cut(std::string_view& text, char separator) {
     const std::size_t at = text.find(separator);
@@ -114,21 +104,26 @@ Field parse_field(std::string_view text) {
     return field;
 }
 
-#define KLINEAGG_AT(type, member) static_cast<std::uint32_t>(offsetof(type, member))
+// A field as it is called in T, of one item or an array of `count`.
+#define KLINEAGG_FIELD(member, kind, bytes, count) \
+    Field { #member, kind, bytes, count, static_cast<std::uint32_t>(offsetof(T, member)) }
+// One that is called something else, because the header has taken the plain name.
+#define KLINEAGG_NAMED(name, member, kind, bytes) \
+    Field { name, kind, bytes, 1, static_cast<std::uint32_t>(offsetof(T, member)) }
 
 RecordType trade_event() {
     using T = TradeEvent;
     return {"TradeEvent",
             2,
             sizeof(T),
-            {{"trade_id", 'S', 40, 1, KLINEAGG_AT(T, trade_id)},
-             {"order_id", 'S', 40, 1, KLINEAGG_AT(T, order_id)},
-             {"instrument", 'S', 16, 1, KLINEAGG_AT(T, instrument)},
-             {"price", 'f', 8, 1, KLINEAGG_AT(T, price)},
-             {"volume", 'f', 8, 1, KLINEAGG_AT(T, volume)},
-             {"time", 'M', 8, 1, KLINEAGG_AT(T, time)},
-             {"direction", 'i', 1, 1, KLINEAGG_AT(T, direction)},
-             {"flags", 'u', 1, 1, KLINEAGG_AT(T, flags)}}};
+            {KLINEAGG_FIELD(trade_id, 'S', 40, 1),
+             KLINEAGG_FIELD(order_id, 'S', 40, 1),
+             KLINEAGG_FIELD(instrument, 'S', 16, 1),
+             KLINEAGG_FIELD(price, 'f', 8, 1),
+             KLINEAGG_FIELD(volume, 'f', 8, 1),
+             KLINEAGG_FIELD(time, 'M', 8, 1),
+             KLINEAGG_FIELD(direction, 'i', 1, 1),
+             KLINEAGG_FIELD(flags, 'u', 1, 1)}};
 }
 
 RecordType account_update() {
@@ -136,11 +131,11 @@ RecordType account_update() {
     return {"AccountUpdate",
             1,
             sizeof(T),
-            {{"user", 'S', 32, 1, KLINEAGG_AT(T, user)},
-             {"balance", 'f', 8, 1, KLINEAGG_AT(T, balance)},
-             {"available", 'f', 8, 1, KLINEAGG_AT(T, available)},
-             {"margin", 'f', 8, 1, KLINEAGG_AT(T, margin)},
-             {"time", 'M', 8, 1, KLINEAGG_AT(T, time)}}};
+            {KLINEAGG_FIELD(user, 'S', 32, 1),
+             KLINEAGG_FIELD(balance, 'f', 8, 1),
+             KLINEAGG_FIELD(available, 'f', 8, 1),
+             KLINEAGG_FIELD(margin, 'f', 8, 1),
+             KLINEAGG_FIELD(time, 'M', 8, 1)}};
 }
 
 RecordType market_l2() {
@@ -149,12 +144,12 @@ RecordType market_l2() {
     return {"MarketL2",
             1,
             sizeof(T),
-            {{"instrument", 'S', 16, 1, KLINEAGG_AT(T, instrument)},
-             {"time", 'M', 8, 1, KLINEAGG_AT(T, time)},
-             {"bid_price", 'f', 8, levels, KLINEAGG_AT(T, bid_price)},
-             {"bid_volume", 'f', 8, levels, KLINEAGG_AT(T, bid_volume)},
-             {"ask_price", 'f', 8, levels, KLINEAGG_AT(T, ask_price)},
-             {"ask_volume", 'f', 8, levels, KLINEAGG_AT(T, ask_volume)}}};
+            {KLINEAGG_FIELD(instrument, 'S', 16, 1),
+             KLINEAGG_FIELD(time, 'M', 8, 1),
+             KLINEAGG_FIELD(bid_price, 'f', 8, levels),
+             KLINEAGG_FIELD(bid_volume, 'f', 8, levels),
+             KLINEAGG_FIELD(ask_price, 'f', 8, levels),
+             KLINEAGG_FIELD(ask_volume, 'f', 8, levels)}};
 }
 
 RecordType bar() {
@@ -162,26 +157,26 @@ RecordType bar() {
     return {"Bar",
             1,
             sizeof(T),
-            {{"instrument", 'S', 16, 1, KLINEAGG_AT(T, instrument)},
-             {"interval", 'S', 24, 1, KLINEAGG_AT(T, interval)},
-             {"open_time", 'M', 8, 1, KLINEAGG_AT(T, open_time)},
-             {"close_time", 'M', 8, 1, KLINEAGG_AT(T, close_time)},
-             {"open", 'f', 8, 1, KLINEAGG_AT(T, open)},
-             {"high", 'f', 8, 1, KLINEAGG_AT(T, high)},
-             {"low", 'f', 8, 1, KLINEAGG_AT(T, low)},
-             {"close", 'f', 8, 1, KLINEAGG_AT(T, close)},
-             {"volume", 'f', 8, 1, KLINEAGG_AT(T, volume)},
-             {"quote_volume", 'f', 8, 1, KLINEAGG_AT(T, quote_volume)},
-             {"trade_count", 'i', 8, 1, KLINEAGG_AT(T, trade_count)},
-             {"taker_buy_volume", 'f', 8, 1, KLINEAGG_AT(T, taker_buy_volume)},
-             {"taker_buy_quote_volume", 'f', 8, 1, KLINEAGG_AT(T, taker_buy_quote_volume)},
-             {"first_trade_id", 'i', 8, 1, KLINEAGG_AT(T, first_trade_id)},
-             {"last_trade_id", 'i', 8, 1, KLINEAGG_AT(T, last_trade_id)},
-             {"first_trade_time", 'M', 8, 1, KLINEAGG_AT(T, first_trade_time)},
-             {"last_trade_time", 'M', 8, 1, KLINEAGG_AT(T, last_trade_time)},
-             {"run_length", 'i', 4, 1, KLINEAGG_AT(T, run_length)},
-             {"revision", 'i', 4, 1, KLINEAGG_AT(T, revision)},
-             {"flags", 'u', 2, 1, KLINEAGG_AT(T, flags)}}};
+            {KLINEAGG_FIELD(instrument, 'S', 16, 1),
+             KLINEAGG_FIELD(interval, 'S', 24, 1),
+             KLINEAGG_FIELD(open_time, 'M', 8, 1),
+             KLINEAGG_FIELD(close_time, 'M', 8, 1),
+             KLINEAGG_FIELD(open, 'f', 8, 1),
+             KLINEAGG_FIELD(high, 'f', 8, 1),
+             KLINEAGG_FIELD(low, 'f', 8, 1),
+             KLINEAGG_FIELD(close, 'f', 8, 1),
+             KLINEAGG_FIELD(volume, 'f', 8, 1),
+             KLINEAGG_FIELD(quote_volume, 'f', 8, 1),
+             KLINEAGG_FIELD(trade_count, 'i', 8, 1),
+             KLINEAGG_FIELD(taker_buy_volume, 'f', 8, 1),
+             KLINEAGG_FIELD(taker_buy_quote_volume, 'f', 8, 1),
+             KLINEAGG_FIELD(first_trade_id, 'i', 8, 1),
+             KLINEAGG_FIELD(last_trade_id, 'i', 8, 1),
+             KLINEAGG_FIELD(first_trade_time, 'M', 8, 1),
+             KLINEAGG_FIELD(last_trade_time, 'M', 8, 1),
+             KLINEAGG_FIELD(run_length, 'i', 4, 1),
+             KLINEAGG_FIELD(revision, 'i', 4, 1),
+             KLINEAGG_FIELD(flags, 'u', 2, 1)}};
 }
 
 // The header's own publisher, sequence and time have taken the plain names.
@@ -190,9 +185,9 @@ RecordType heartbeat() {
     return {"Heartbeat",
             1,
             sizeof(T),
-            {{"of", 'S', 16, 1, KLINEAGG_AT(T, publisher)},
-             {"last_sequence", 'u', 8, 1, KLINEAGG_AT(T, sequence)},
-             {"time", 'M', 8, 1, KLINEAGG_AT(T, time)}}};
+            {KLINEAGG_NAMED("of", publisher, 'S', 16),
+             KLINEAGG_NAMED("last_sequence", sequence, 'u', 8),
+             KLINEAGG_FIELD(time, 'M', 8, 1)}};
 }
 
 RecordType ack() {
@@ -200,15 +195,25 @@ RecordType ack() {
     return {"Ack",
             1,
             sizeof(T),
-            {{"subscriber", 'S', 16, 1, KLINEAGG_AT(T, subscriber)},
-             {"of", 'S', 16, 1, KLINEAGG_AT(T, publisher)},
-             {"acknowledged", 'u', 8, 1, KLINEAGG_AT(T, sequence)},
-             {"time", 'M', 8, 1, KLINEAGG_AT(T, time)}}};
+            {KLINEAGG_FIELD(subscriber, 'S', 16, 1),
+             KLINEAGG_NAMED("of", publisher, 'S', 16),
+             KLINEAGG_NAMED("acknowledged", sequence, 'u', 8),
+             KLINEAGG_FIELD(time, 'M', 8, 1)}};
 }
 
-#undef KLINEAGG_AT
+#undef KLINEAGG_FIELD
+#undef KLINEAGG_NAMED
 
 }  // namespace
+
+std::uint64_t hash_of(std::string_view text) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325u;
+    for (const char c : text) {
+        hash ^= static_cast<unsigned char>(c);
+        hash *= 0x100000001b3u;
+    }
+    return hash;
+}
 
 RecordType::RecordType(std::string name, std::uint32_t version, std::size_t bytes,
                        std::vector<Field> fields)

@@ -159,18 +159,19 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
         }
         const bool changed =
             topic_.header().roster.load(std::memory_order_relaxed) != roster_;
-        // The clock is asked now and then only: asking costs as much as a message.
-        if (changed || round % 32 == 0) {
+        // The clock is asked now and then only, and not at first: it costs as much as a message.
+        if (changed || round % 32 == 31) {
             const engine::MonotonicNs now = engine::monotonic_ns();
             if (changed || (next_refresh != 0 && now >= next_refresh)) refresh();
             if (next_refresh == 0 || now >= next_refresh) next_refresh = now + REFRESH_NS;
             if (changed) continue;
             if (now >= deadline) return false;
         }
-        if (options_.wait != engine::WaitKind::park) {
-            waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));
-        } else if (round < PARK_SPINS) {
+        if (options_.wait == engine::WaitKind::spin || round < PARK_SPINS) {
             engine::spin_pause();
+        } else if (options_.wait == engine::WaitKind::backoff) {
+            waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));
+            round = (round | 31) - 1;
         } else {
             topic_.park(
                 [this] {
@@ -178,7 +179,7 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
                            topic_.header().roster.load(std::memory_order_relaxed) != roster_;
                 },
                 std::min(deadline, next_refresh), needs_remote_fence());
-            round |= 31;  // the clock is asked at once: sleeping took longer than asking
+            round = (round | 31) - 1;  // the clock is next: sleeping took longer than asking
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "klineagg/bus/record_type.hpp"
 #include "klineagg/bus/topic.hpp"
 
 namespace klineagg::bus::test {

@@ -7,15 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from klineagg import _core
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from klineagg.bus._closing import Closing
 
 __all__ = ["Receiver", "Records", "joined"]
 
@@ -35,7 +32,7 @@ def joined(parts: list[Records]) -> Records:
     return out
 
 
-class Receiver(ABC):
+class Receiver(Closing, ABC):
     """A source of batches: iterators, callbacks and ``async for`` over them."""
 
     def __init__(self) -> None:
@@ -148,13 +145,5 @@ class Receiver(ABC):
             self._thread.shutdown(wait=True)
             self._thread = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self.close()

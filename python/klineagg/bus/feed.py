@@ -8,7 +8,8 @@ import numpy as np
 
 from klineagg import _core
 from klineagg._options import duration_ns, invalid
-from klineagg.bus.records import TRADE_EVENT
+from klineagg.bus.publisher import converted
+from klineagg.bus.records import builtin_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,8 +102,5 @@ def trade_columns(events: NDArray[np.void]) -> dict[str, Any]:
     Raises:
         RecordTypeError: the array has other records.
     """
-    if events.dtype != TRADE_EVENT and events.dtype.names == TRADE_EVENT.names:
-        padded = np.empty(events.shape, TRADE_EVENT)  # np.concatenate drops the padding
-        padded[:] = events
-        events = padded
-    return dict(_core.bus_trade_columns(np.ascontiguousarray(events)))
+    whole = converted(events, builtin_type("TradeEvent"))
+    return dict(_core.bus_trade_columns(np.ascontiguousarray(whole)))

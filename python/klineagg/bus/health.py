@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from klineagg import errors
+from klineagg.bus._closing import Closing
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
@@ -83,7 +83,7 @@ def publishers_of(bus: Bus, topic: str) -> list[dict[str, Any]]:
                  "next_sequence": 1}]  # fmt: skip
 
 
-class Monitor:
+class Monitor(Closing):
     """Watches the publishers of a bus.
 
     Publishers write a heartbeat every 0.2 s, from a thread of their own, and hold a lock that the
@@ -179,10 +179,5 @@ class Monitor:
     def __enter__(self) -> Monitor:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self.stop()

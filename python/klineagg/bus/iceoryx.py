@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from klineagg import errors
+from klineagg.bus._closing import Closing
 from klineagg.bus._waiting import Records
 from klineagg.bus.records import RecordType
 
@@ -94,7 +94,7 @@ def _iceoryx2() -> Any:
     return iceoryx2
 
 
-class Iceoryx2Bridge:
+class Iceoryx2Bridge(Closing):
     """Carries one topic between the bus and an iceoryx2 service ``klineagg/<topic>``.
 
     Records travel in slices of the record type, whose type name is the record's name. What comes
@@ -240,12 +240,7 @@ class Iceoryx2Bridge:
     def __enter__(self) -> Iceoryx2Bridge:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self.close()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg.bus._closing import Closing
 from klineagg.bus.records import RecordType
 
 __all__ = ["Loan", "Publisher"]
@@ -23,7 +23,23 @@ def _is_packed(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
     return one.names == other.names and all(a[name][0] == b[name][0] for name in a)
 
 
-class Publisher:
+def converted(records: Any, record: RecordType) -> Records:
+    """As an array of the topic's records, shape ``(n,)``.
+
+    Raises:
+        RecordTypeError: they are others.
+    """
+    array = np.asarray(records)
+    if _is_packed(array.dtype, record.dtype):
+        # NumPy drops padding when it concatenates or sorts.
+        array = array.astype(record.dtype)
+    if array.dtype != record.dtype:
+        text = f"the topic has records {record.text}, not {array.dtype}"
+        raise errors.make("record_mismatch", text)
+    return np.atleast_1d(array)
+
+
+class Publisher(Closing):
     """Sends records of one topic under one name; see :meth:`klineagg.bus.Bus.publisher`.
 
     Any thread may publish. Nothing ever waits for a reader: who is too slow loses the oldest
@@ -105,23 +121,10 @@ class Publisher:
             BusError: the publisher is closed, or a loan is not committed.
         """
         if type(records) is not np.ndarray or records.dtype != self.record.dtype:
-            records = self._converted(records)
+            records = converted(records, self.record)
         if records.ndim != 1 or not records.flags.c_contiguous:
             records = np.ascontiguousarray(records).reshape(-1)
         return self._core.publish(records)
-
-    def _converted(self, records: Any) -> Records:
-        array = np.asarray(records)
-        if _is_packed(array.dtype, self.record.dtype):
-            # NumPy drops padding when it concatenates or sorts.
-            array = array.astype(self.record.dtype)
-        if array.dtype != self.record.dtype:
-            raise errors.make(
-                "record_mismatch",
-                f"the topic {self.topic} has records {self.record.text}, not {array.dtype}",
-                topic=self.topic,
-            )
-        return np.atleast_1d(array)
 
     def loan(self, count: int) -> Loan:
         """Places for ``count`` records in the ring, to be written in place.
@@ -141,22 +144,14 @@ class Publisher:
         """Ends the publisher; readers drain what there is, a successor may follow at once."""
         self._core.close()
 
-    def __enter__(self) -> Publisher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"<Publisher {self.name!r} of {self.topic!r}, next {self.next_sequence}>"
 
 
-class Loan:
+class Loan(Closing):
     """Records of the ring, to be written in place: nothing is copied.
 
     As a context manager it is committed at the end, and dropped by an exception. The message
@@ -191,14 +186,6 @@ class Loan:
         self.arrays = []
         return last
 
-    def __enter__(self) -> Loan:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         if self._open:
-            self.commit(0 if kind is not None else None)
+            self.commit(None if error is None else 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from klineagg import _core, errors
+from klineagg.bus._closing import Closing
 from klineagg.bus._waiting import Receiver, Records
 from klineagg.bus.records import RecordType
 
@@ -119,7 +119,7 @@ class Subscriber(Receiver):
         return f"<Subscriber {self.name!r} of {self.topic!r}, received {self.received}>"
 
 
-class Peek:
+class Peek(Closing):
     """Records lent by a ring: read them, then ask whether they were still there.
 
     The publisher does not wait for anybody. After working with the arrays, leave the context (or
@@ -149,13 +149,5 @@ class Peek:
             self.valid = self._subscriber._core.release_peek(self._peek)
         return self.valid
 
-    def __enter__(self) -> Peek:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self.release()

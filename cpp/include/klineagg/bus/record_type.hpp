@@ -13,6 +13,9 @@ namespace klineagg::bus {
 inline constexpr std::size_t TYPE_TEXT_BYTES_MAX = 3072;
 inline constexpr std::size_t RECORD_BYTES_MAX = 65'536;
 
+/// FNV-1a, 64 bits: the same in every process and version.
+[[nodiscard]] std::uint64_t hash_of(std::string_view text) noexcept;
+
 struct Field {
     std::string name;
     char kind = 'u';            // NumPy's: i u f b S M m

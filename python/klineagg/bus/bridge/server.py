@@ -226,8 +226,8 @@ class BridgeServer:
             if batch is None:
                 continue
             for run in _runs(batch):
+                self._totals.records += len(run)
                 await link.send_records(number, run)
-            self._totals.records += len(batch)
             now = int(getattr(receiver, "replayed", 0))
             self._totals.replayed += now - replayed
             replayed = now
