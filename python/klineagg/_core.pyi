@@ -1,4 +1,5 @@
 # The C++ core. Errors are those of klineagg.errors; docstrings are in the module itself.
+# ruff: isort: skip_file
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import (
     Any,
@@ -18,56 +19,22 @@ from typing_extensions import Buffer, CapsuleType
 
 from klineagg._core_bus import (
     BusEngineFeed as BusEngineFeed,
-)
-from klineagg._core_bus import (
     BusLoggedPublisher as BusLoggedPublisher,
-)
-from klineagg._core_bus import (
     BusLogReplay as BusLogReplay,
-)
-from klineagg._core_bus import (
     BusPeek as BusPeek,
-)
-from klineagg._core_bus import (
     BusPublisher as BusPublisher,
-)
-from klineagg._core_bus import (
     BusReliablePublisher as BusReliablePublisher,
-)
-from klineagg._core_bus import (
     BusReliableSubscriber as BusReliableSubscriber,
-)
-from klineagg._core_bus import (
     BusSubscriber as BusSubscriber,
-)
-from klineagg._core_bus import (
     BusTopic as BusTopic,
-)
-from klineagg._core_bus import (
     BusTracker as BusTracker,
-)
-from klineagg._core_bus import (
     bus_default_path as bus_default_path,
-)
-from klineagg._core_bus import (
     bus_default_topics as bus_default_topics,
-)
-from klineagg._core_bus import (
     bus_logged_publishers as bus_logged_publishers,
-)
-from klineagg._core_bus import (
     bus_parse_type as bus_parse_type,
-)
-from klineagg._core_bus import (
     bus_record_types as bus_record_types,
-)
-from klineagg._core_bus import (
     bus_topics as bus_topics,
-)
-from klineagg._core_bus import (
     bus_trade_columns as bus_trade_columns,
-)
-from klineagg._core_bus import (
     pin_thread as pin_thread,
 )
 from klineagg._core_csv import (
@@ -78,11 +45,7 @@ from klineagg._core_csv import (
 )
 from klineagg._core_wal import (
     Wal as Wal,
-)
-from klineagg._core_wal import (
     WalReader as WalReader,
-)
-from klineagg._core_wal import (
     wal_segments as wal_segments,
 )
 
