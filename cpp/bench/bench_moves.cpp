@@ -1,6 +1,7 @@
-// What moves of symbols cost the others: trade-to-applied of symbols that stay, with moves going
-// on and without. One producer pushes a row and waits until it is applied, another keeps the
-// workers busy with the symbols that move.
+// What moves of symbols, snapshots and changes of the configuration cost the others: trade-to-applied
+// of a symbol that is not touched, with them going on and without. One producer pushes a row and waits
+// until it is applied, another keeps the workers busy with the symbols that move. Beside it what the
+// machine does by itself: the same, with a bare thread in the place of the worker.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -18,7 +19,7 @@ namespace {
 constexpr TimeNs START = 19'781 * NS_PER_DAY;
 constexpr std::int32_t STAYS = 1;
 constexpr std::int32_t MOVING = 400;
-constexpr DurationNs LENGTH_NS = 4 * NS_PER_SECOND;
+constexpr DurationNs LENGTH_NS = 3 * NS_PER_SECOND;
 
 struct Rows {
     std::vector<std::int32_t> symbol;
@@ -43,7 +44,41 @@ struct Rows {
     }
 };
 
-enum class Disturbance { none, move, rebuild, reconfigure };
+enum class Disturbance { none, move, rebuild, reconfigure, take };
+
+void print(const char* name, std::vector<DurationNs>& latencies, int times) {
+    std::sort(latencies.begin(), latencies.end());
+    const auto at = [&](double share) {
+        return static_cast<double>(latencies[static_cast<std::size_t>(
+                   share * static_cast<double>(latencies.size() - 1))]) / 1e3;
+    };
+    std::printf("%-12s %8zu %8d %10.1f %10.1f %10.1f %10.1f\n", name, latencies.size(), times,
+                at(0.5), at(0.99), at(0.999), at(1.0));
+}
+
+/// A number that a thread gives back.
+void measure_machine() {
+    std::atomic<std::int64_t> sent{0};
+    std::atomic<std::int64_t> seen{0};
+    std::thread echo([&] {
+        for (std::int64_t now = 0; now >= 0; now = sent.load(std::memory_order_acquire)) {
+            seen.store(now, std::memory_order_release);
+            engine::spin_pause();
+        }
+    });
+    std::vector<DurationNs> latencies;
+    const engine::MonotonicNs end = engine::deadline_after(LENGTH_NS);
+    for (std::int64_t number = 1; engine::monotonic_ns() < end; ++number) {
+        const engine::MonotonicNs begin = engine::monotonic_ns();
+        sent.store(number, std::memory_order_release);
+        while (seen.load(std::memory_order_acquire) < number) engine::spin_pause();
+        latencies.push_back(engine::monotonic_ns() - begin);
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+    sent.store(-1);
+    echo.join();
+    print("the machine", latencies, 0);
+}
 
 void measure(const char* name, Disturbance disturbance) {
     EngineOptions options;
@@ -60,7 +95,7 @@ void measure(const char* name, Disturbance disturbance) {
         const Rows rows(10, 10 + MOVING);
         while (!done.load()) {
             (void)producer->push(rows.view());
-            std::this_thread::sleep_for(std::chrono::microseconds(500));
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
         }
     });
     int moves = 0;
@@ -71,6 +106,7 @@ void measure(const char* name, Disturbance disturbance) {
                 list.emplace_back(i, static_cast<std::uint32_t>((i + moves) % 2));
             if (disturbance == Disturbance::move) (void)engine.move(list);
             if (disturbance == Disturbance::rebuild) engine.rebuild(0);
+            if (disturbance == Disturbance::take) engine.take("lake").ack();
             if (disturbance == Disturbance::reconfigure) {
                 ConfigChange change;
                 change.intervals = {Interval::parse("1s"), Interval::parse("1m")};
@@ -97,13 +133,7 @@ void measure(const char* name, Disturbance disturbance) {
     done.store(true);
     busy.join();
     control.join();
-    std::sort(latencies.begin(), latencies.end());
-    const auto at = [&](double share) {
-        return static_cast<double>(latencies[static_cast<std::size_t>(
-                   share * static_cast<double>(latencies.size() - 1))]) / 1e3;
-    };
-    std::printf("%-12s %8zu %8d %10.1f %10.1f %10.1f %10.1f\n", name, latencies.size(), moves,
-                at(0.5), at(0.99), at(0.999), at(1.0));
+    print(name, latencies, moves);
 }
 
 }  // namespace
@@ -112,9 +142,11 @@ int main() {
     std::printf("%-12s %8s %8s %10s %10s %10s %10s\n", "", "rows", "times", "p50 us", "p99 us",
                 "p99.9 us", "max us");
     for (int round = 0; round < 2; ++round) {
+        measure_machine();
         measure("undisturbed", Disturbance::none);
         measure("moves", Disturbance::move);
         measure("rebuilds", Disturbance::rebuild);
         measure("reconfigures", Disturbance::reconfigure);
+        measure("takes", Disturbance::take);
     }
 }

@@ -1,18 +1,12 @@
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
 
-EngineOptions live_options(std::size_t keep_bars, LatePolicy late = LatePolicy::drop) {
-    EngineOptions options;
-    options.workers = 2;
-    options.aggregator.late = late;
-    options.clock = std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
+EngineOptions keeping(std::size_t keep_bars, LatePolicy late = LatePolicy::drop) {
+    EngineOptions options = live_options(2, late);
     options.keep_bars = keep_bars;
     return options;
 }
@@ -23,14 +17,6 @@ Rows rows_of(const BarTable& table) {
     return series.empty() ? Rows{} : series.begin()->second;
 }
 
-Trade trade_at(TimeNs time, double price) {
-    Trade trade;
-    trade.time = time;
-    trade.price = price;
-    trade.quantity = 1.0;
-    return trade;
-}
-
 }  // namespace
 
 TEST_CASE("the last closed bars of each series are held, the open one behind them", "[engine]") {
@@ -38,7 +24,7 @@ TEST_CASE("the last closed bars of each series are held, the open one behind the
     const std::vector<Interval> intervals{Interval::parse("1s"), Interval::parse("1m"),
                                           Interval::parse("1h")};
     constexpr std::size_t KEPT = 7;
-    EngineOptions options = live_options(KEPT);
+    EngineOptions options = keeping(KEPT);
     Engine engine{RollupPlan(intervals), options};
     engine.start();
     const auto producer = engine.producer("feed");
@@ -67,7 +53,7 @@ TEST_CASE("the last closed bars of each series are held, the open one behind the
 }
 
 TEST_CASE("amendments replace what is held of their range", "[engine]") {
-    EngineOptions options = live_options(4, LatePolicy::amend);
+    EngineOptions options = keeping(4, LatePolicy::amend);
     Engine engine{RollupPlan({Interval::parse("1m")}), options};
     engine.start();
     const auto producer = engine.producer("feed");
@@ -106,14 +92,14 @@ TEST_CASE("an engine begins where bars end", "[engine]") {
             table.add(1, trade_at(time, price));
             (void)engine.producer("feed")->push(table.view());
         };
-        Engine before{RollupPlan(intervals), live_options(10, late)};
+        Engine before{RollupPlan(intervals), keeping(10, late)};
         before.start();
         push(before, WEDNESDAY, 100.0);
         push(before, WEDNESDAY + 62 * NS_PER_MINUTE, 101.0);
         before.advance(end);
         const Snapshot snapshot = before.take("lake");
 
-        Engine after{RollupPlan(intervals), live_options(10, late)};
+        Engine after{RollupPlan(intervals), keeping(10, late)};
         REQUIRE(after.warm_start(snapshot.closed()) == 1);
         after.start();
         REQUIRE(error_of([&] { (void)after.warm_start(snapshot.closed()); }).code() ==

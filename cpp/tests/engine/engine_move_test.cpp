@@ -1,9 +1,7 @@
-#include <atomic>
-#include <thread>
+#include <algorithm>
+#include <cmath>
 
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
@@ -14,11 +12,7 @@ TEST_CASE("symbols move between workers while trades flow, and nothing else chan
     for (std::size_t round = 0; round < 6; ++round) {
         const auto& intervals = sets[round % sets.size()];
         constexpr std::uint32_t WORKERS = 3;
-        EngineOptions options;
-        options.workers = static_cast<int>(WORKERS);
-        options.aggregator.late = LatePolicy::drop;
-        options.clock = std::make_shared<engine::SimulatedClock>();
-        options.max_ahead_ns = HORIZON_UNLIMITED;
+        EngineOptions options = live_options(static_cast<int>(WORKERS));
         options.lane_capacity = 64;  // full most of the time
         Engine engine(RollupPlan(intervals), options);
         engine.start();
@@ -27,25 +21,10 @@ TEST_CASE("symbols move between workers while trades flow, and nothing else chan
         mix.aggregated = chance(rng, 40);
         const Table table = random_table(rng, 20, 3'000, mix);
         const auto idle = engine.producer("idle");
-        std::atomic<int> at_work{2};
-        std::vector<std::thread> threads;
-        for (std::int32_t part = 0; part < 2; ++part) {  // a symbol's trades come from one of them
-            threads.emplace_back([&, part, seed = rng()] {
-                Rng own(seed);
-                const auto producer = engine.producer("feed");
-                const Table mine = table.filtered(
-                    [&](std::size_t row) { return table.symbol[row] % 2 == part; });
-                for (std::size_t from = 0; from < mine.size();) {
-                    const std::size_t to = std::min(mine.size(), from + 1 + pick(own, 300));
-                    (void)producer->push(mine.view(from, to));
-                    from = to;
-                }
-                at_work.fetch_sub(1);
-            });
-        }
+        Feeds feeds(engine, table, rng);
         Series closed;
         std::size_t moved = 0;
-        while (at_work.load() != 0) {
+        while (feeds.at_work()) {
             std::vector<std::pair<std::int32_t, std::uint32_t>> moves;
             for (std::int32_t symbol = 0; symbol < 70; ++symbol)
                 if (chance(rng, 30))
@@ -57,7 +36,7 @@ TEST_CASE("symbols move between workers while trades flow, and nothing else chan
             collect(snapshot.closed(), closed);
             snapshot.ack();
         }
-        for (std::thread& thread : threads) thread.join();
+        feeds.join();
         Snapshot snapshot = engine.take("lake");
         collect(snapshot.closed(), closed);
         BatchOptions batch_options;
@@ -78,34 +57,59 @@ TEST_CASE("symbols move between workers while trades flow, and nothing else chan
     }
 }
 
-TEST_CASE("a rebalance evens out the workers' loads", "[engine]") {
-    EngineOptions options;
-    options.workers = 4;
-    options.aggregator.late = LatePolicy::drop;
-    options.clock = std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
-    Engine engine(RollupPlan({Interval::parse("1m")}), options);
-    engine.start();
-    const auto producer = engine.producer("feed");
+namespace {
+
+/// Trades of symbols whose numbers follow Zipf's law, mixed.
+Table zipf_table(std::int32_t symbols, std::int32_t rows) {
+    std::vector<double> weights;
+    double total = 0.0;
+    for (std::int32_t i = 0; i < symbols; ++i) {
+        weights.push_back(std::pow(i + 1, -1.05));
+        total += weights.back();
+    }
+    std::vector<std::int32_t> order;
+    for (std::int32_t i = 0; i < symbols; ++i)
+        order.insert(order.end(),
+                     static_cast<std::size_t>(weights[static_cast<std::size_t>(i)] / total * rows) + 1,
+                     i);
+    Rng rng(433);
+    std::shuffle(order.begin(), order.end(), rng);
     Table table;
-    for (std::int32_t i = 0; i < 30'000; ++i) {
-        Trade trade;
-        trade.time = WEDNESDAY + i;
-        trade.price = trade.quantity = 1.0;
-        table.add((i % 9 < 5) ? 4 * (i % 5) : i % 100, trade);  // some are busy on one worker
+    for (const std::int32_t symbol : order) table.add(symbol, trade_at(WEDNESDAY));
+    return table;
+}
+
+}  // namespace
+
+TEST_CASE("a rebalance evens out the workers' loads as far as single symbols allow", "[engine]") {
+    for (const int workers : {2, 4, 8}) {
+        for (const std::int32_t symbols : {20, 400, 2'000}) {
+            const Table table = zipf_table(symbols, 30'000);
+            const auto top = std::count(table.symbol.begin(), table.symbol.end(), 0);
+            Engine engine(plan_of({"1m"}), live_options(workers));
+            engine.start();
+            const auto producer = engine.producer("feed");
+            (void)producer->push(table.view());
+            if (symbols == 400) {  // all of them on one worker
+                std::vector<std::pair<std::int32_t, std::uint32_t>> moves;
+                for (std::int32_t i = 0; i < symbols; ++i) moves.emplace_back(i, 0U);
+                (void)engine.move(moves);
+            }
+            (void)engine.rebalance();
+            const auto before = engine.worker_loads();
+            (void)producer->push(table.view());
+            engine.flush();
+            const auto loads = engine.worker_loads();
+            std::int64_t total = 0;
+            std::int64_t most = 0;
+            for (std::size_t i = 0; i < loads.size(); ++i) {
+                total += loads[i] - before[i];
+                most = std::max(most, loads[i] - before[i]);
+            }
+            INFO(workers << " workers, " << symbols << " symbols: " << most << " of " << total);
+            REQUIRE(total == static_cast<std::int64_t>(table.size()));
+            const double even = 1.2 * static_cast<double>(total) / workers;
+            REQUIRE(static_cast<double>(most) <= std::max(even, static_cast<double>(top)));
+        }
     }
-    (void)producer->push(table.view());
-    REQUIRE(engine.rebalance() > 0);
-    const auto before = engine.worker_loads();
-    (void)producer->push(table.view());
-    engine.flush();
-    auto loads = engine.worker_loads();
-    std::int64_t total = 0;
-    std::int64_t most = 0;
-    for (std::size_t i = 0; i < loads.size(); ++i) {
-        total += loads[i] - before[i];
-        most = std::max(most, loads[i] - before[i]);
-    }
-    REQUIRE(total == 30'000);
-    REQUIRE(static_cast<double>(most) * 4.0 <= 1.2 * static_cast<double>(total));
 }

@@ -3,37 +3,12 @@
 #include <thread>
 #include <tuple>
 
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
-
-EngineOptions live_options(LatePolicy late) {
-    EngineOptions options;
-    options.workers = 2;
-    options.aggregator.late = late;
-    options.clock = std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
-    return options;
-}
-
-std::vector<Interval> parse_all(std::initializer_list<const char*> names) {
-    std::vector<Interval> intervals;
-    for (const char* name : names) intervals.push_back(Interval::parse(name));
-    return intervals;
-}
-
-Trade trade_at(TimeNs time) {
-    Trade trade;
-    trade.time = time;
-    trade.price = 100.0;
-    trade.quantity = 1.0;
-    return trade;
-}
 
 using Key = std::tuple<std::string, std::int32_t, TimeNs, TimeNs>;
 
@@ -77,13 +52,6 @@ std::string first_difference(const std::map<Key, Row>& a, const std::map<Key, Ro
     return "";
 }
 
-void take_into(Engine& engine, Series& closed) {
-    Snapshot snapshot = engine.take("lake");
-    REQUIRE(snapshot.rows_lost() == 0);
-    collect(snapshot.closed(), closed);
-    snapshot.ack();
-}
-
 /// What an engine says that had these intervals and rules from the start.
 Series from_start(const std::vector<Interval>& intervals, EngineOptions options,
                   const Table& table, std::size_t rows, TimeNs end) {
@@ -116,7 +84,7 @@ TEST_CASE("intervals come and go, and bars that begin later are as if they alway
             return chosen;
         };
         std::vector<Interval> intervals = choose();
-        EngineOptions options = live_options(chance(rng, 50) ? LatePolicy::drop : LatePolicy::amend);
+        EngineOptions options = live_options(2, chance(rng, 50) ? LatePolicy::drop : LatePolicy::amend);
         options.aggregator.gaps = chance(rng, 50) ? GapMode::none : GapMode::runs;
         const DurationNs lateness[] = {0, 0, 90 * NS_PER_SECOND, NS_PER_HOUR};
         options.aggregator.lateness_ns = lateness[pick(rng, 4)];
@@ -173,7 +141,7 @@ TEST_CASE("intervals come and go, and bars that begin later are as if they alway
 
 TEST_CASE("a new interval is made from the bars that are held", "[engine]") {
     for (const bool amends : {true, false}) {
-        EngineOptions options = live_options(amends ? LatePolicy::amend : LatePolicy::drop);
+        EngineOptions options = live_options(2, amends ? LatePolicy::amend : LatePolicy::drop);
         options.aggregator.gaps = GapMode::none;
         Engine engine{RollupPlan(parse_all({"1m"})), options};
         engine.start();
@@ -200,7 +168,7 @@ TEST_CASE("a new interval is made from the bars that are held", "[engine]") {
 }
 
 TEST_CASE("a finer base is put below", "[engine]") {
-    EngineOptions options = live_options(LatePolicy::amend);
+    EngineOptions options = live_options(2, LatePolicy::amend);
     options.aggregator.gaps = GapMode::none;
     Engine engine{RollupPlan(parse_all({"1m", "1h"})), options};
     engine.start();
@@ -238,7 +206,7 @@ TEST_CASE("a finer base is put below", "[engine]") {
 TEST_CASE("rules change, and bars that begin later are made by the new ones", "[engine]") {
     Rng rng(463);
     for (int round = 0; round < 20; ++round) {
-        EngineOptions options = live_options(LatePolicy::drop);
+        EngineOptions options = live_options(2, LatePolicy::drop);
         options.aggregator.gaps = chance(rng, 50) ? GapMode::none : GapMode::runs;
         options.aggregator.lateness_ns = chance(rng, 50) ? 0 : 90 * NS_PER_SECOND;
         const auto intervals = parse_all({"1s", "1m", "1h"});
@@ -270,7 +238,7 @@ TEST_CASE("rules change, and bars that begin later are made by the new ones", "[
 }
 
 TEST_CASE("a change is all or nothing, and says what it did", "[engine]") {
-    Engine engine{RollupPlan(parse_all({"1m", "1h"})), live_options(LatePolicy::amend)};
+    Engine engine{RollupPlan(parse_all({"1m", "1h"})), live_options(2, LatePolicy::amend)};
     engine.start();
     const auto producer = engine.producer("feed");
     const auto refused = [&](auto&& set) {
@@ -315,7 +283,7 @@ TEST_CASE("a change is all or nothing, and says what it did", "[engine]") {
 TEST_CASE("everything changes while trades flow, and bars with trades stay whole", "[engine]") {
     Rng rng(467);
     const auto kept = parse_all({"1s", "1m"});
-    EngineOptions options = live_options(LatePolicy::drop);
+    EngineOptions options = live_options(2, LatePolicy::drop);
     options.lane_capacity = 1024;
     Engine engine{RollupPlan(kept), options};
     engine.start();

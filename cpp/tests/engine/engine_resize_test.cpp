@@ -4,37 +4,12 @@
 #include <pthread.h>
 #include <thread>
 
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
-
-EngineOptions live_options(int workers) {
-    EngineOptions options;
-    options.workers = workers;
-    options.aggregator.late = LatePolicy::drop;
-    options.clock = std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
-    return options;
-}
-
-Trade trade_at(TimeNs time) {
-    Trade trade;
-    trade.time = time;
-    trade.price = 100.0;
-    trade.quantity = 1.0;
-    return trade;
-}
-
-Table one_trade(std::int32_t symbol, TimeNs time) {
-    Table table;
-    table.add(symbol, trade_at(time));
-    return table;
-}
 
 Series batch_series(const std::vector<Interval>& intervals, const EngineOptions& options,
                     const Table& table) {
@@ -43,13 +18,6 @@ Series batch_series(const std::vector<Interval>& intervals, const EngineOptions&
     BatchRun batch(intervals, batch_options);
     batch.add({table.view()});
     return batch.series;
-}
-
-void take_into(Engine& engine, Series& closed) {
-    Snapshot snapshot = engine.take("lake");
-    REQUIRE(snapshot.rows_lost() == 0);
-    collect(snapshot.closed(), closed);
-    snapshot.ack();
 }
 
 /// One of everything that moves symbols.
@@ -94,25 +62,10 @@ TEST_CASE("workers come, go and are rebuilt while trades flow, and nothing else 
         mix.aggregated = chance(rng, 40);
         const Table table = random_table(rng, 20, 3'000, mix);
         const auto idle = engine.producer("idle");
-        std::atomic<int> at_work{2};
-        std::vector<std::thread> threads;
-        for (std::int32_t part = 0; part < 2; ++part) {  // a symbol's trades come from one of them
-            threads.emplace_back([&, part, seed = rng()] {
-                Rng own(seed);
-                const auto producer = engine.producer("feed");
-                const Table mine = table.filtered(
-                    [&](std::size_t row) { return table.symbol[row] % 2 == part; });
-                for (std::size_t from = 0; from < mine.size();) {
-                    const std::size_t to = std::min(mine.size(), from + 1 + pick(own, 300));
-                    (void)producer->push(mine.view(from, to));
-                    from = to;
-                }
-                at_work.fetch_sub(1);
-            });
-        }
+        Feeds feeds(engine, table, rng);
         Series closed;
         int disturbed = 0;
-        while (at_work.load() != 0) {
+        while (feeds.at_work()) {
             disturb(engine, rng);
             ++disturbed;
             if (!chance(rng, 30)) continue;
@@ -121,7 +74,7 @@ TEST_CASE("workers come, go and are rebuilt while trades flow, and nothing else 
             collect(snapshot.closed(), closed);
             snapshot.ack();
         }
-        for (std::thread& thread : threads) thread.join();
+        feeds.join();
         for (int i = 0; i < 3; ++i) disturb(engine, rng);
         take_into(engine, closed);
         INFO("round " << round << ", " << intervals[0].name() << " ..., " << disturbed << " times");

@@ -1,9 +1,7 @@
 #include <atomic>
 #include <thread>
 
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
@@ -11,32 +9,9 @@ using namespace klineagg::test;
 namespace {
 
 EngineOptions options_of(int workers, std::shared_ptr<engine::SimulatedClock> clock = {}) {
-    EngineOptions options;
-    options.workers = workers;
-    options.aggregator.late = LatePolicy::drop;
-    options.clock = clock ? std::move(clock) : std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
+    EngineOptions options = live_options(workers);
+    if (clock) options.clock = std::move(clock);
     return options;
-}
-
-Trade trade_at(TimeNs time, double price = 100.0) {
-    Trade trade;
-    trade.time = time;
-    trade.price = price;
-    trade.quantity = 1.0;
-    return trade;
-}
-
-Table one_trade(std::int32_t symbol, const Trade& trade) {
-    Table table;
-    table.add(symbol, trade);
-    return table;
-}
-
-RollupPlan plan_of(std::initializer_list<const char*> names) {
-    std::vector<Interval> intervals;
-    for (const char* name : names) intervals.push_back(Interval::parse(name));
-    return RollupPlan(intervals);
 }
 
 std::int64_t trades_in(const BarTable& table, std::int32_t symbol) {

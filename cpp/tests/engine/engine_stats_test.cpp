@@ -3,9 +3,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "batch_run.hpp"
-#include "catch.hpp"
-#include "klineagg/engine.hpp"
+#include "engines.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
@@ -13,28 +11,10 @@ using engine::LanePolicy;
 
 namespace {
 
-RollupPlan plan_of(std::initializer_list<const char*> names) {
-    std::vector<Interval> intervals;
-    for (const char* name : names) intervals.push_back(Interval::parse(name));
-    return RollupPlan(intervals);
-}
-
 EngineOptions options_of(int workers, LanePolicy policy) {
-    EngineOptions options;
-    options.workers = workers;
+    EngineOptions options = live_options(workers);
     options.policy = policy;
-    options.aggregator.late = LatePolicy::drop;
-    options.clock = std::make_shared<engine::SimulatedClock>();
-    options.max_ahead_ns = HORIZON_UNLIMITED;
     return options;
-}
-
-Trade trade_at(TimeNs time) {
-    Trade trade;
-    trade.time = time;
-    trade.price = 100.0;
-    trade.quantity = 1.0;
-    return trade;
 }
 
 /// Trades of a few symbols, some of them late, some of them no trades at all.

@@ -48,6 +48,10 @@ inline Table one_trade(std::int32_t symbol, const Trade& trade) {
     return table;
 }
 
+inline Table one_trade(std::int32_t symbol, TimeNs time) {
+    return one_trade(symbol, trade_at(time));
+}
+
 /// Appends what consumer "lake" has not had, and acknowledges it.
 inline void take_into(Engine& engine, Series& closed) {
     Snapshot snapshot = engine.take("lake");
