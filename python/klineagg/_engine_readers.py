@@ -12,6 +12,7 @@ from klineagg._core_tables import bars_of
 from klineagg._engine_options import name_of, span_ns, symbol_id
 from klineagg._engine_snapshot import ClosedBars, PendingSnapshot, Snapshot, View, watermark_of
 from klineagg._engine_stats import ConsumerStats, consumer_stats
+from klineagg._engine_wait import BesideWork, wait_for
 from klineagg.bars import Bars
 from klineagg.intervals import Interval
 from klineagg.symbols import symbol_names
@@ -32,6 +33,7 @@ class Readers:
     _intervals: tuple[Interval, ...]
     _outputs: list[Any]  # intervals by the number that rows bear, or names of them
     _changing: threading.Lock
+    _left_takes: dict[str, threading.Event]  # that Ctrl-C has left, by consumer
     _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watch]
 
     @property
@@ -52,12 +54,29 @@ class Readers:
 
         Returns:
             A snapshot at one moment for all symbols. Acknowledge it, or use it with ``with``.
+            Ctrl-C ends the call; the next one has the same rows.
 
         Raises:
             SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
             EngineError: ``worker_failed``, ``forked``.
         """
-        return self._taker(consumer, lease, checkpoint)()
+        take = self._taker(consumer, lease, checkpoint)
+        if threading.current_thread() is not threading.main_thread():
+            return take()
+        left = self._left_takes.pop(consumer, None)
+        if left is not None:
+            try:
+                wait_for(left)  # until it has given its rows back
+            except BaseException:
+                self._left_takes[consumer] = left
+                raise
+        work = BesideWork(take)
+        try:
+            return work.result()
+        except BaseException:
+            if not work.ended.is_set():
+                self._left_takes[consumer] = work.ended
+            raise
 
     def take_async(
         self, consumer: str, *, lease: Any = None, checkpoint: bool = False

@@ -205,6 +205,7 @@ class Engine(Readers, Changes, States, Workers, Journaled):
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._changing = threading.Lock()
+        self._left_takes = {}
         self._watches = weakref.WeakKeyDictionary()
         self._close = weakref.finalize(
             self, _close_both, self._core, self._wal if self._owns_wal else None

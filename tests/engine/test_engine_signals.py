@@ -130,3 +130,35 @@ def test_a_worker_that_waits_for_a_consumer_holds_nobody_else_up() -> None:
         assert engine.remove_consumer("slow") is True
         assert engine.remove_consumer("slow") is False
         assert engine.consumers() == ()
+
+
+def test_ctrl_c_leaves_a_take_that_has_begun_and_no_row_is_lost() -> None:
+    ids = klineagg.intern([f"LEFT-{number}" for number in range(20_000)]).astype(np.int32)
+    main = threading.main_thread().ident
+    assert main is not None
+    rows = len(ids)
+    with Engine("1s,1m,1h", clock=SimulatedClock(), late="drop", gaps="none") as engine:
+        producer = engine.producer()
+        for second in range(4):
+            producer.push(
+                {"symbol": ids, "time": np.full(rows, T0 + second * np.timedelta64(1, "s")),
+                 "price": np.ones(rows), "quantity": np.ones(rows)}
+            )  # fmt: skip
+        engine.flush()
+        left = 0
+        for delay in (0.0, 0.001, 0.003, 0.006, 0.01):
+            timer = threading.Timer(delay, signal.pthread_kill, (main, signal.SIGINT))
+            try:
+                timer.start()
+                engine.take("lake")  # dropped at once: its rows go back
+                timer.join()
+                while True:  # the signal comes now if it has not come yet
+                    time.sleep(0.01)
+            except KeyboardInterrupt:
+                left += 1
+        assert left == 5
+        with engine.take("lake") as whole:
+            assert len(whole.closed) == 3 * rows
+            assert len(whole.open) == 3 * rows
+        with engine.take("lake") as empty:
+            assert len(empty.closed) == len(empty.open) == 0
