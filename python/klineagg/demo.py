@@ -134,7 +134,7 @@ def _run(folder: Path, style: Style, say: Callable[[str], None]) -> int:
         say(f"cannot write to {folder}: {problem.strerror or problem}")
         return 1
 
-    say(_heading("5. Live engine, lake, second process", style))
+    say(_heading("5. klineagg run: file, engine, log, Huey, lake; and a second process", style))
     same = show_live(trades, bars, folder, say)
     if same is not None:
         say(f"{'ok  ' if same else 'FAIL'}  the lake holds the {_TABLE} bars from above")

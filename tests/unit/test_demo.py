@@ -90,11 +90,16 @@ def test_the_picture_is_a_png_with_candles_in_both_colours(shown: tuple[str, Pat
 
 def test_a_second_process_reads_the_lake(shown: tuple[str, Path]) -> None:
     pytest.importorskip("duckdb_extension_ducklake")
+    pytest.importorskip("huey")
     text, folder = shown
     assert re.search(r"2018-01-01 10:00 +13605.5 +13617.0 +13455.5 +13579.5 +9644750 ", text)
-    with klineagg.Lake(folder / "lake", read_only=True) as lake:
-        found = lake.bars("XBTUSD", "1h")
+    lake = folder / "live" / "lake"
+    with klineagg.Lake(lake / "catalog.sqlite", lake / "data", read_only=True) as stored:
+        found = stored.bars("XBTUSD", "1h")
     assert found.trade_count.sum() == 89_728
+    # And they had gone through the log.
+    with klineagg.Wal(folder / "live" / "wal") as log:
+        assert sum(len(batch) for batch in log.trades()) == 89_728
 
 
 def test_it_says_which_extras_are_missing(tmp_path: Path) -> None:
