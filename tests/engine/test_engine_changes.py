@@ -180,3 +180,28 @@ def test_a_warm_start_of_bars_from_elsewhere() -> None:
         with engine.take("lake") as snapshot:
             (gap, _) = snapshot.closed
     assert (gap.close, gap.run_length) == (100.0, 12)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [["1h"], ["1h", klineagg.sessions("second", [T0], [T0 + SECOND])]],
+    ids=["finer than all", "on a hidden base"],
+)
+def test_an_interval_that_comes_goes_on_from_the_last_price(others: list[Any]) -> None:
+    # Of a bar whose trades do not count for open and close nothing else says what it costs.
+    silent = {"flags": np.array([1], np.uint8)}
+    options: dict[str, Any] = {"late": "drop", "lateness": 0, "gaps": "none", "max_ahead": None}
+    with Engine(others, clock=SimulatedClock(), **options) as engine:
+        producer = engine.producer()
+        producer.push(trades(1, price=5.0))
+        if len(others) > 1:
+            producer.push({**trades(3600.5, price=7.0), **silent})
+        engine.flush()
+        engine.reconfigure(add="30m")
+        producer.push({**trades(3601, price=7.0), **silent})
+        producer.push(trades(7200))
+        engine.flush()
+        with engine.take("lake") as snapshot:
+            bars = snapshot.closed["BTC", "30m"]
+            assert bars.open_time[-1] == T0 + 3600 * SECOND
+            assert (bars.open[-1], bars.close[-1], bars.high[-1]) == (5.0, 5.0, 7.0)

@@ -291,6 +291,8 @@ private:
     void roll_into(int level, const Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
     void emit(int level, Bar* bars, std::size_t count, const Sink& sink);
+    /// The last price of bars that were closed.
+    static void keep_close(Level& state, const Bar* bars, std::size_t count) noexcept;
     template <class Sink>
     void emit_kept(int level, Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>

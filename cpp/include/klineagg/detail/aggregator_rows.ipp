@@ -15,8 +15,12 @@ template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const Sink& sink) {
     const int output = plan_[level].output;
-    if (output == HIDDEN_LEVEL) return;
     Level& state = at(level);
+    if (output == HIDDEN_LEVEL) {
+        // Nobody reads its rows, but an interval that comes later goes on from its last price.
+        keep_close(state, bars, count);
+        return;
+    }
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY && emits_at_once<Sink>) {
         if (amends() && history(level).news() == nullptr &&
             (missing_.empty() || !misses_before(level, bars[count - 1].open_time))) [[likely]] {
@@ -34,10 +38,15 @@ void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const 
     }
     sink.bars(output, bars, count, state.last_close);
     state.covered_to = bars[count - 1].close_time;
+    keep_close(state, bars, count);
+}
+
+template <class Bar>
+void SymbolAggregator<Bar>::keep_close(Level& state, const Bar* bars, std::size_t count) noexcept {
     for (std::size_t i = count; i-- > 0;) {
         if (!BarTraits<Bar>::has_close(bars[i])) continue;
         state.last_close = BarTraits<Bar>::close_of(bars[i]);
-        break;
+        return;
     }
 }
 

@@ -140,7 +140,7 @@ private:
         const int source = level == 0 ? 1 : next.sources[at];     // a base alone has no other
         Aggregator::Level& state = to.at(level);
         state.covered_to = TIME_NONE;
-        state.last_close = last_close(to, source);
+        state.last_close = close_before(to, next, level, source);
         begins[output] = TIME_NONE;
         if (to.newest_ == TIME_NONE) {  // nobody has traded yet
             if (to.genesis_ != TIME_NONE && to.amends()) seed(to, level, state.last_close);
@@ -153,6 +153,20 @@ private:
         // Bars of the old base come before it still.
         const bool is_behind = next.has_new_base && to.base_.active && (level == 0 || source == 0);
         if (!is_behind) remember_last(to, level, mark);
+    }
+
+    /// What the first bar of a new level would keep.
+    static double close_before(const Aggregator& to, const engine::PlanGeneration& next, int level,
+                               int source) {
+        if (next.has_new_base && (level == 0 || source == 0)) {
+            // The trades up to now lie in the bar that was the open one of the old base.
+            for (std::size_t i = 1; i < next.levels_before.size(); ++i) {
+                if (next.levels_before[i] != 0) continue;
+                const Aggregator::Level& demoted = to.coarser_[i - 1];
+                if (demoted.active && demoted.bar.has_close()) return demoted.bar.close;
+            }
+        }
+        return last_close(to, source);
     }
 
     static double last_close(const Aggregator& to, int level) {
