@@ -129,3 +129,26 @@ def test_a_catalog_that_is_busy_for_a_moment_is_waited_for(lake: Lake, tmp_path:
         assert lake.commit(delivery(2, [{"at": 1}])).applied
         assert holder.wait(timeout=60) == 0
     assert len(lake.bars()) == 2
+
+
+def test_a_catalog_that_is_busy_behind_a_commit_does_not_deliver_it_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    files = lake._session.files
+    newest, looks = files.newest, 0
+
+    def busy(cursor: Any) -> Listing:
+        nonlocal looks
+        looks += 1
+        if looks in (2, 3):  # the first is that of the transaction
+            raise duckdb.TransactionException("database is locked")
+        return newest(cursor)
+
+    lake.commit(delivery(1, [{"at": 0}]))
+    monkeypatch.setattr(files, "newest", busy)
+    result = lake.commit(delivery(2, [{"at": 1}]))
+    assert looks == 4
+    assert result.applied
+    assert result.fence.id == (1, 2)
+    assert len(lake.bars(interval="1m")) == 2

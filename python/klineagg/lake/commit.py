@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.bars import Bars
-from klineagg.lake.duck import literal
-from klineagg.lake.files import Files
+from klineagg.lake.duck import is_contention, literal
+from klineagg.lake.files import Files, Listing
+from klineagg.lake.lock import nap
 from klineagg.lake.resolve import change_of
 from klineagg.lake.rows import Boundaries, table_of, units_of
 from klineagg.lake.schema import BAR_COLUMNS, CLOSED_COLUMNS, OPEN_COLUMNS, open_sql
@@ -23,6 +25,8 @@ __all__ = ["commit_once"]
 
 # The log of open bars is rewritten after as many commits, so that it stays a few small files.
 OPEN_COMMITS_MAX: Final = 16
+# After a commit, at the catalog: some ten seconds.
+LOOKS_MAX: Final = 500
 
 
 def commit_once(
@@ -68,10 +72,28 @@ def commit_once(
     except BaseException:
         rollback(cursor)
         raise
-    listing = files.newest(cursor)
+    listing = _newest(cursor, files)
     files.remember(listing, known, commits + 1)
     took = time.perf_counter() - began
     return CommitResult(True, added, replaced, opened, listing.snapshot, fence, took)
+
+
+def _newest(cursor: Any, files: Files) -> Listing:
+    """The files behind a commit, however often others are in the way of reading them.
+
+    An error here would have the committed snapshot delivered once more, and that one would be
+    refused as belated, though nobody else has written.
+    """
+    duckdb = require("duckdb", "lake", "a lake")
+    for attempt in range(LOOKS_MAX):
+        try:
+            return files.newest(cursor)
+        except duckdb.Error as error:
+            if not is_contention(error):
+                raise
+        nap(attempt)
+    text = "the snapshot is committed, but its catalog stayed busy behind that"
+    raise errors.make("lake_busy", text)
 
 
 def rollback(cursor: Any) -> None:
