@@ -224,6 +224,22 @@ def test_a_log_that_belongs_to_another_lake_is_refused(tmp_path: Path) -> None:
     assert "ended; 0 rows read" in ended(command("run", config, cwd=tmp_path))
 
 
+def test_an_engine_whose_lake_another_one_takes_ends_and_says_so(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "trades", 4_000, 5.0)
+    config = write_config(tmp_path, **FOLLOWED)
+    writer.start()
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["persist"]["commits"] > 0)
+        with open_lake(load(config)) as lake:
+            claim(lake, load(config))
+        writer.join()
+        assert process.stdout is not None
+        out = process.stdout.read()
+        assert process.wait() != 0
+        assert "newer snapshot" in out
+        assert "all bars stored" not in out
+
+
 def test_an_engine_that_is_gone_cannot_commit_behind_its_successor(tmp_path: Path) -> None:
     (tmp_path / "trades").mkdir()
     config = load(write_config(tmp_path))

@@ -130,7 +130,7 @@ class App:
         """A look at everything, to be taken now and then; False when it is time to end."""
         self.lender.expire()
         self._look_at_config()
-        if self.persister.fenced or self.engine.state == "failed":
+        if self.persister.refusal is not None or self.engine.state == "failed":
             return False
         if not self._ended.is_set():
             return True
@@ -176,6 +176,8 @@ class App:
                 return
 
     def _store_the_rest(self) -> None:
+        if self.persister.refusal is not None:  # what is left belongs to whoever has the lake now
+            raise self.persister.refusal
         patience = seconds(self.config.runtime.shutdown_timeout)
         begin = time.monotonic()
         while not self._is_stored(time.monotonic() - begin, patience):
@@ -186,7 +188,7 @@ class App:
             while self.persister.persist():
                 pass
         except errors.KlineaggError as error:
-            if self.persister.fenced or waited > patience:
+            if self.persister.refusal is not None or waited > patience:
                 raise
             if error.name == "snapshot_outstanding" and waited > patience / 2:
                 self.lender.close()  # whoever has it has had the time to store it

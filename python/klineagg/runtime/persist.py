@@ -44,7 +44,7 @@ class Persister:
         self._stateless = True
         self.commits = self.rows = self.failures = self.rows_lost = 0
         self.error: str | None = None
-        self.fenced = False
+        self.refusal: errors.KlineaggError | None = None  # another engine has the lake
 
     def persist(self) -> bool:
         """Stores what there is; says whether there was anything.
@@ -72,10 +72,10 @@ class Persister:
                 return False
             result = self._lake().commit(snapshot, CONSUMER, state)
             if not result.applied:
-                self.fenced = True
                 text = f"the lake has a newer snapshot than {tuple(snapshot.id)}"
                 hint = "another engine writes to it, or the system's clock was set back"
-                raise errors.make("control_refused", text, hint=hint)
+                self.refusal = errors.make("control_refused", text, hint=hint)
+                raise self.refusal
         self._position, self._stateless = position, state is None
         self.commits += 1
         self.rows += result.rows

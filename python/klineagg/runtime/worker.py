@@ -72,7 +72,7 @@ class Worker:
     def step(self) -> bool:
         """A look at the configuration; False never: a worker is ended from outside."""
         # A newer engine has the lake now, and the next snapshot will be one of its.
-        self.persister.fenced = False
+        self.persister.refusal = None
         if self._watcher is None:
             return True
         try:
