@@ -135,8 +135,9 @@ public:
 
     /// Whether sums of `count` trades, added blindly to the first of them, are exact, when the
     /// smallest amounts were `least`. They are if the least are above zero and the sums not so
-    /// much larger: all amounts, sums and errors are multiples of u = 2^(e - 52) where 2^e <= least, no
-    /// error exceeds half an ulp of the last sum, so lo stays below 2^53 u, where it cannot round.
+    /// much larger: all amounts, sums and errors are multiples of u = 2^(e - 52) where
+    /// 2^e <= least, no error exceeds half an ulp of the last sum, so lo stays below 2^53 u, where
+    /// it cannot round. A least below zero says no: the sum is at most `count` times as large.
     [[nodiscard]] bool stays_exact(std::int64_t count, Double2 least) const noexcept {
         const Double2 bound = least * 0x1p50;  // 2^53 would do
         const double n = static_cast<double>(count);

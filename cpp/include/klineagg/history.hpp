@@ -60,19 +60,9 @@ private:
     Block* first_ = nullptr;
 };
 
-/// As an assignment, which compilers make a string instruction of that takes longer to start than
-/// all of it.
-inline void copy_lines(PartialBar& to, const PartialBar& from) noexcept {
-    using Piece = long long __attribute__((vector_size(16), may_alias));
-    static_assert(std::is_trivially_copyable_v<PartialBar> && sizeof to % sizeof(Piece) == 0);
-    auto* const pieces = reinterpret_cast<Piece*>(&to);
-    const auto* const read = reinterpret_cast<const Piece*>(&from);
-    for (std::size_t i = 0; i < sizeof to / sizeof(Piece); ++i) pieces[i] = read[i];
-}
-
 struct KeptBar {
     explicit KeptBar(const PartialBar& from) noexcept : flat_given_to(from.close_time) {
-        copy_lines(bar, from);
+        copy_bar(bar, from);
     }
     KeptBar(Span span, std::uint16_t flags) noexcept : flat_given_to(span.close) {
         start_bar(bar, span.open, span.close);
