@@ -83,14 +83,12 @@ def running(*arguments: Any, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     process = command(*arguments, cwd=cwd)
     try:
         yield process
-    except BaseException:
-        process.kill()
-        # What it said tells why.
-        print(process.communicate()[0])
-        raise
     finally:
         process.kill()
-        process.communicate()
+        if process.stdout is not None and not process.stdout.closed:
+            # What it said, and nobody has read yet, tells why a test failed.
+            print(process.communicate()[0])
+        process.wait()
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:

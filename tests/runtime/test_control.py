@@ -43,6 +43,12 @@ class Lent:
         self.lender = Lender(self.host, lease_s)
         self.server = Server(folder / "run" / "e.sock", self.answer, self.lender.left)
         self.server.start()
+        self._remote: list[RemoteHost] = []
+
+    def remote(self) -> RemoteHost:
+        """As a worker has it; closed with this."""
+        self._remote.append(RemoteHost(self.server.path))
+        return self._remote[-1]
 
     def answer(self, connection: int, request: dict[str, Any]) -> Any:
         if request["op"] == "take":
@@ -57,6 +63,8 @@ class Lent:
         self.engine.flush()
 
     def close(self) -> None:
+        for each in self._remote:
+            each.close()
         self.lender.close()
         self.server.close()
         self.engine.stop()
@@ -191,7 +199,7 @@ def test_another_process_maps_the_very_memory(lent: Lent) -> None:
 
 def test_a_mapped_snapshot_outlives_everything(lent: Lent) -> None:
     lent.push(0, 20_000)
-    host = RemoteHost(lent.server.path)
+    host = lent.remote()
     snapshot, _ = host.freeze("lake", checkpoint=False)
     before = snapshot.closed.quote_volume.copy()
     assert len(before) > 100
@@ -207,13 +215,16 @@ def test_a_mapped_snapshot_outlives_everything(lent: Lent) -> None:
 
 
 def test_the_lease_brings_the_rows_back(tmp_path: Path) -> None:
-    lent = Lent(tmp_path, lease_s=0.2)
+    lent = Lent(tmp_path, lease_s=3_600)
     lent.push(0, 20_000)
-    host = RemoteHost(lent.server.path)
-    first, _ = host.freeze("lake", checkpoint=False)
+    host = lent.remote()
+    held, _ = host.freeze("other", checkpoint=False)
     with pytest.raises(errors.SnapshotError):
-        host.freeze("lake", checkpoint=False)
-    time.sleep(0.3)
+        host.freeze("other", checkpoint=False)
+    lent.lender.lease_s = 0.05
+    first, _ = host.freeze("lake", checkpoint=False)
+    lent.lender.lease_s = 3_600
+    time.sleep(0.1)
     second, _ = host.freeze("lake", checkpoint=False)  # a take looks at what is overdue
     assert second.id > first.id
     assert same(first.closed, second.closed)
@@ -224,25 +235,26 @@ def test_the_lease_brings_the_rows_back(tmp_path: Path) -> None:
     assert lent.lender.expired == 1
     third, _ = host.freeze("lake", checkpoint=False)
     assert len(third.closed) == 0
+    assert held.state == "outstanding"
     lent.close()
 
 
 def test_a_connection_that_ends_brings_the_rows_back_at_once(lent: Lent) -> None:
     lent.push(0, 20_000)
-    gone = RemoteHost(lent.server.path)
+    gone = lent.remote()
     first, _ = gone.freeze("lake", checkpoint=False)
     gone.close()
     deadline = time.monotonic() + 10
     while lent.lender.outstanding and time.monotonic() < deadline:
         time.sleep(0.01)
     assert lent.lender.abandoned == 1
-    second, _ = RemoteHost(lent.server.path).freeze("lake", checkpoint=False)
+    second, _ = lent.remote().freeze("lake", checkpoint=False)
     assert same(first.closed, second.closed)
 
 
 def test_a_block_that_raises_gives_the_rows_back(lent: Lent) -> None:
     lent.push(0, 20_000)
-    host = RemoteHost(lent.server.path)
+    host = lent.remote()
     with pytest.raises(OSError, match="full"), host.freeze("lake", checkpoint=False)[0] as lost:
         raise OSError("the disk is full")
     assert lost.state == "returned"

@@ -139,8 +139,22 @@ def test_bad_rows_are_counted_by_reason(tmp_path: Path) -> None:
 # -- a directory ---------------------------------------------------------------------------------
 
 
+_followed: list[DirectorySource] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """What a test followed is closed behind it: a file left open would be blamed on another one."""
+    yield
+    while _followed:
+        _followed.pop().close()
+
+
 def follow(folder: Path, **options: Any) -> DirectorySource:
-    return DirectorySource(folder, Wanted(), settle_s=options.pop("settle_s", 0.0), **options)
+    settle_s = options.pop("settle_s", 0.0)
+    source = DirectorySource(folder, Wanted(), settle_s=settle_s, **options)
+    _followed.append(source)
+    return source
 
 
 def append(path: Path, text: str) -> None:

@@ -82,14 +82,15 @@ class Server:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        # First nobody comes any more: one who did behind the list would be served on.
+        if self._accepter.ident is not None:
+            self._accepter.join(5)
         with self._guard:
             connections = list(self._connections.values())
             threads = list(self._threads)
         for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        if self._accepter.ident is not None:
-            self._accepter.join(5)
         for thread in threads:
             thread.join(5)
         self.path.unlink(missing_ok=True)
@@ -211,6 +212,7 @@ class Client:
                 text = f"the engine on {self.path} does not answer: {error}"
                 raise errors.make("control_unavailable", text, file=str(self.path)) from error
         if found is None:
+            self.close()
             text = f"the engine on {self.path} has ended"
             raise errors.make("control_unavailable", text, file=str(self.path))
         message, files = found
