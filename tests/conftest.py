@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from watchdog import (  # noqa: F401  hooks of pytest
+    pytest_configure,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+    pytest_unconfigure,
+)
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Without deadlines: a slow machine is no defect. The default profile tries the same examples on
