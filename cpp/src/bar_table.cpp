@@ -60,6 +60,20 @@ struct LineStore {
     }
 };
 
+/// As std::fill, past the caches where it fills whole lines.
+template <class Value>
+void stream_fill(Value* to, Value* const end, Value value) noexcept {
+#ifdef __SSE2__
+    for (; to != end && reinterpret_cast<std::uintptr_t>(to) % sizeof(__m128i) != 0; ++to) *to = value;
+    constexpr std::ptrdiff_t step = sizeof(__m128i) / sizeof(Value);
+    __m128i pattern;
+    if constexpr (sizeof(Value) == 4) pattern = _mm_set1_epi32(value);
+    else pattern = _mm_set1_epi16(value);
+    for (; end - to >= step; to += step) _mm_stream_si128(reinterpret_cast<__m128i*>(to), pattern);
+#endif
+    std::fill(to, end, value);
+}
+
 /// The rows of bars whose prices are all there and inside [low, high], with pair sums only.
 template <class Store>
 void write_plain(unsigned char* place, std::size_t distance, const PartialBar* bars, Store store) {
@@ -175,12 +189,18 @@ BarTable::BarTable(std::int64_t rows, bool with_partials, ArenaKind kind) : rows
     place_all();
 }
 
-void BarTable::add_series(const BarSeries& series) {
-    series_.push_back(series);
-    std::fill(columns_.symbol + series.begin, columns_.symbol + series.end, series.symbol);
-    std::fill(columns_.interval + series.begin, columns_.interval + series.end, series.interval);
-    std::fill(columns_.run_length + series.begin, columns_.run_length + series.end, 1);
-    std::fill(columns_.revision + series.begin, columns_.revision + series.end, 0);
+void BarTable::fill_series(std::int64_t begin, std::int64_t end) const noexcept {
+    auto each = std::partition_point(series_.begin(), series_.end(), [&](const BarSeries& series) {
+        return series.end <= begin;
+    });
+    for (; each != series_.end() && each->begin < end; ++each) {
+        const std::int64_t from = std::max(begin, each->begin);
+        const std::int64_t to = std::min(end, each->end);
+        stream_fill(columns_.symbol + from, columns_.symbol + to, each->symbol);
+        stream_fill(columns_.interval + from, columns_.interval + to, each->interval);
+    }
+    stream_fill(columns_.run_length + begin, columns_.run_length + end, 1);
+    stream_fill(columns_.revision + begin, columns_.revision + end, 0);
 }
 
 PartialBar flat_bar(Span range, std::int64_t bars, std::uint16_t flags) noexcept {

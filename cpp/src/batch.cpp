@@ -272,6 +272,15 @@ BarTable BatchAggregator::run_in_place(Update& update, bool finish) {
             }
         }
     }
+    // First of all rows what is not the trades', as the rare rows that differ in it come behind.
+    (void)update.in_parallel([&](std::size_t k) {
+        const auto part = [&](std::size_t i) {
+            return table.rows() * static_cast<std::int64_t>(i) /
+                   static_cast<std::int64_t>(slices.size());
+        };
+        table.fill_series(part(k), part(k + 1));
+        publish_rows();
+    });
     for (const std::exception_ptr& error : update.in_parallel([&](std::size_t k) {
              (void)slices[k].fill(bars[k], table.columns(), cursors[k], outside[k]);
          })) {
@@ -323,6 +332,7 @@ BarTable BatchAggregator::run_amending(Update& update, bool finish) {
         layouts.push_back(std::move(layout));
     }
     BarTable table = place_rows(layouts, outputs, options_.with_partials);
+    table.fill_series(0, table.rows());
     finished_ = finish;
     table.outside_trades = outside;
     for (Layout& layout : layouts) {

@@ -141,7 +141,7 @@ BarTable place_rows(std::vector<Layout>& layouts, std::size_t outputs, bool with
             const std::int64_t begin = layout.base[output];
             const std::int64_t end = begin + layout.rows[output];
             if (begin == end) continue;
-            table.add_series({layout.symbol, static_cast<std::int16_t>(output), begin, end});
+            table.name_series({layout.symbol, static_cast<std::int16_t>(output), begin, end});
         }
     }
     return table;

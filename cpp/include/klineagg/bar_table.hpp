@@ -54,8 +54,16 @@ public:
     /// No row changes any more; see Arena::freeze.
     bool freeze() noexcept { return arena_.freeze(); }
 
-    /// Names the rows [begin, end) and fills what is the same in all of them; before write_row.
-    void add_series(const BarSeries& series);
+    /// Names the rows [begin, end), which follow those of the series before.
+    void name_series(const BarSeries& series) { series_.push_back(series); }
+    /// Fills what is the same in all rows of a series, for rows [begin, end) of any; before
+    /// write_row. Several threads may fill rows of their own at once.
+    void fill_series(std::int64_t begin, std::int64_t end) const noexcept;
+    /// Both.
+    void add_series(const BarSeries& series) {
+        name_series(series);
+        fill_series(series.begin, series.end);
+    }
     /// Names all rows at once, for a writer that fills every column itself.
     void set_series(std::vector<BarSeries> series) noexcept { series_ = std::move(series); }
 
