@@ -7,6 +7,7 @@ KILLS ?= 1000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LIVE_ARGS ?= --write
+BUS_ARGS ?=
 # What scripts/bootstrap has to find or bring before anything else.
 TIER ?= build
 
@@ -26,7 +27,7 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sc
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all kills bench lint tidy format clean distclean bootstrap package \
+.PHONY: help demo test test-all kills endurance bench lint tidy format clean distclean bootstrap package \
 	test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
 
 help: ## this list
@@ -50,9 +51,19 @@ kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of engines, workers 
 	@KLINEAGG_KILLS=$(KILLS) $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
 		-o faulthandler_timeout=86400 tests/runtime tests/lake $(PYTEST_ARGS)
 
-bench: package $(STAMPS)/group-bench ## speed beside the peers, and of the live engine
+endurance: TIER = test
+endurance: bootstrap package $(STAMPS)/group-build $(STAMPS)/group-test ## the bus's long runs: kills, 10^9 messages, 1,000 subscribers
+	@echo "== the bus's long runs: C++ (1,000 kills each, 10^9 messages, 1,000 subscribers)"
+	@$(CONFIGURE) --preset dev
+	@$(BUILD) --preset dev --target klineagg_tests
+	@$(RUN) build/dev/klineagg_tests '[bus-endurance]' --durations yes
+	@echo "== the bus's long runs: Python (1,000 kills each, 1,000 processes, 200 resumed)"
+	@$(RUN) $(CURDIR)/$(PY) -m pytest -v -s -m slow -o faulthandler_timeout=7200 tests/bus $(PYTEST_ARGS)
+
+bench: package $(STAMPS)/group-bench ## speed beside the peers, of the live engine, and of the bus
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.live $(LIVE_ARGS)
+	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.bus $(BUS_ARGS)
 
 lint: TIER = test
 lint: package $(STAMPS)/group-lint $(STAMPS)/group-test ## ruff, mypy, and g++ with warnings as errors

@@ -2,7 +2,8 @@
 
 A message has 128 bytes. Latency is half of a round trip between two processes; a rate is what one
 subscriber has received, batch by batch, until it has all. The native figures (and those for many
-subscribers, with memory) come from ``bench_bus``, where it is built.
+subscribers, with memory) come from ``bench_bus``, where it is built. First comes what publishing
+costs an engine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.feed import feeds
 from benchmarks.machine import facts, load_average
 
 BATCHES: Final = (1, 16, 64, 256)
@@ -262,6 +264,8 @@ def main() -> None:
     parser.add_argument("--transports", default="klineagg,iceoryx2,zmq,queue")
     arguments = parser.parse_args()
     print(json.dumps({"machine": facts(), "load": load_average()}, default=str))
+    for feed, found in feeds().items():
+        print(json.dumps({"engine with feed": feed, "million_trades_per_s": found}), flush=True)
     if arguments.program.exists():
         for line in native(arguments.program, arguments.seconds, arguments.subscribers):
             print(json.dumps({"transport": "klineagg (native)", **line}), flush=True)

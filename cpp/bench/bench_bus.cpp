@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -121,12 +122,21 @@ std::int64_t pss_kb(pid_t pid) {
     return 0;
 }
 
-void rate(const Folder& folder, std::size_t subscribers, double seconds) {
+/// Of the calling thread: what others do to its core meanwhile does not count.
+std::int64_t processor_ns() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time.tv_sec * NS_PER_SECOND + time.tv_nsec;
+}
+
+/// Of readers that sleep for up to half a millisecond (backoff) or until they are called (park).
+void rate(const Folder& folder, std::size_t subscribers, engine::WaitKind kind, const char* wait,
+          double seconds) {
     std::vector<pid_t> readers;
     for (std::size_t i = 0; i < subscribers; ++i) {
         readers.push_back(child([&] {
             Subscriber subscriber(folder, "rate", message_type(),
-                                  waiting(engine::WaitKind::backoff));
+                                  waiting(kind));
             std::vector<Message> messages(256);
             while (true) {
                 subscriber.wait(engine::NO_DEADLINE);
@@ -143,22 +153,27 @@ void rate(const Folder& folder, std::size_t subscribers, double seconds) {
         const std::int64_t start = monotonic_ns();
         const std::int64_t end = start + static_cast<std::int64_t>(seconds * 1e9);
         std::int64_t now = start;
+        const std::int64_t processor = processor_ns();
         while (now < end) {
             for (int i = 0; i < 256; ++i)
                 publisher.publish(std::span<const Message>(messages.data(), batch));
             sent += 256 * batch;
             now = monotonic_ns();
         }
+        const std::int64_t used = processor_ns() - processor;
         std::uint64_t lost = 0;
         std::uint64_t received = 0;
         for (const SubscriberInfo& each : publisher.topic().subscribers()) {
             lost += each.lost;
             received += each.received;
         }
-        std::printf("{\"what\": \"rate\", \"subscribers\": %zu, \"batch\": %zu, "
-                    "\"sent_per_s\": %.0f, \"received_all\": %llu, \"lost_all\": %llu}\n",
-                    subscribers, batch, static_cast<double>(sent) * 1e9 /
-                        static_cast<double>(now - start),
+        std::printf("{\"what\": \"rate\", \"subscribers\": %zu, \"wait\": \"%s\", "
+                    "\"batch\": %zu, \"sent_per_s\": %.0f, \"processor_ns\": %.1f, "
+                    "\"calls\": %llu, \"received_all\": %llu, \"lost_all\": %llu}\n",
+                    subscribers, wait, batch,
+                    static_cast<double>(sent) * 1e9 / static_cast<double>(now - start),
+                    static_cast<double>(used) / static_cast<double>(sent),
+                    static_cast<unsigned long long>(publisher.wake_count()),
                     static_cast<unsigned long long>(received),
                     static_cast<unsigned long long>(lost));
         std::fflush(stdout);
@@ -191,7 +206,10 @@ int main(int count, char** arguments) {
         jitter(seconds);
         latency(folder, engine::WaitKind::spin, "spin", seconds);
         latency(folder, engine::WaitKind::park, "park", seconds);
-        for (const std::size_t number : subscribers) rate(folder, number, seconds);
+        for (const std::size_t number : subscribers) {
+            rate(folder, number, engine::WaitKind::backoff, "backoff", seconds);
+            if (number != 0) rate(folder, number, engine::WaitKind::park, "park", seconds);
+        }
     }
     std::filesystem::remove_all(path);
     return 0;

@@ -69,6 +69,12 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def progress(what: str, done: int, of: int) -> None:
+    """A line now and then, of runs that take long (to be seen with ``pytest -s``)."""
+    if of >= 100 and done % (of // 20) == 0:
+        print(f"{what}: {done:,} of {of:,}", flush=True)
+
+
 def kill(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> None:
     process.send_signal(number)
     process.wait()

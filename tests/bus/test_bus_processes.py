@@ -43,6 +43,7 @@ def kill_publishers(bus: Bus, cycles: int, seed: int) -> list[float]:
                 fresh = True
                 recoveries.append(time.monotonic() - started)
         programs.kill(process)
+        programs.progress("publishers killed", cycle + 1, cycles)
         (source,) = subscriber.publishers()
         assert not source["alive"]
         assert source["generation"] == cycle + 1
@@ -75,11 +76,12 @@ def kill_subscribers(bus: Bus, cycles: int, seed: int) -> None:
     programs.first_line(publisher)
     survivor = programs.start(programs.SUBSCRIBE, bus.path, "survivor", 2 + cycles * 0.5)
     assert programs.first_line(survivor) == "ready"
-    for _ in range(cycles):
+    for cycle in range(cycles):
         victim = programs.start(programs.SUBSCRIBE, bus.path, "victim", 60)
         assert programs.first_line(victim) == "ready"
         time.sleep(chance.uniform(0.001, 0.1))
         programs.kill(victim)
+        programs.progress("subscribers killed", cycle + 1, cycles)
         names = [info["name"] for info in bus.inspect("ticks")["subscribers"]]
         assert "victim" not in names
     wrong, received, _ = map(int, programs.first_line(survivor).split())

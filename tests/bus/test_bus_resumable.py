@@ -184,6 +184,7 @@ def exactly_once(bus: Bus, folder: Path, cycles: int, total: int) -> None:
         assert programs.first_line(victim) == "ready"
         time.sleep(chance.uniform(0.001, 0.06))
         programs.kill(victim)
+        programs.progress("resumed subscribers killed", cycle + 1, cycles)
     last = programs.start(TO_SQLITE, bus.path, folder, total)
     assert programs.first_line(last) == "ready"
     assert programs.first_line(last) == "done"

@@ -46,6 +46,12 @@ std::int64_t from_environment(const char* name, std::int64_t otherwise) {
     return text == nullptr ? otherwise : std::strtoll(text, nullptr, 10);
 }
 
+void progress(const char* what, std::uint64_t done, std::uint64_t of) {
+    std::printf("%s: %llu of %llu\n", what, static_cast<unsigned long long>(done),
+                static_cast<unsigned long long>(of));
+    std::fflush(stdout);
+}
+
 /// At full rate, in batches of any size, by copy and in place, until it is killed.
 void publish_for_ever(const TestFolder& place, std::uint64_t seed) {
     PublisherOptions options;
@@ -121,6 +127,7 @@ TEST_CASE("publishers and subscribers killed a thousand times each", "[.slow][bu
         kill_now(reader);
         kill_now(publisher);
         REQUIRE(checker.wrong == 0);
+        if ((cycle + 1) % 100 == 0) progress("killed of each", cycle + 1, cycles);
     }
     while (checker.receive(survivor) != 0) {}
     const SourceInfo source = survivor.sources().front();
@@ -200,6 +207,8 @@ TEST_CASE("readers that keep up lose nothing in 10^9 messages", "[.slow][bus-end
         for (std::size_t i = 0; i < count; ++i)
             batch[i].value = (next + i) * 0x9e3779b97f4a7c15u;
         publisher.publish(std::span<const Small>(batch.data(), count));
+        constexpr std::uint64_t STEP = 100'000'000 / BATCH * BATCH;
+        if ((next - 1) % STEP == 0) progress("messages", next - 1, total);
     }
     for (const pid_t reader : readers) {
         int status = 0;
