@@ -15,6 +15,7 @@
 #include "klineagg/bus/trade_columns.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
+#include "wal_options.hpp"
 
 namespace py = pybind11;
 
@@ -25,7 +26,8 @@ std::shared_ptr<bus::EngineFeed> make_feed(const std::string& path, std::int64_t
                                            const std::string& name, const std::string& trades,
                                            const std::string& bars, const std::string& open_bars,
                                            DurationNs open_interval_ns, int publishers,
-                                           std::size_t ring_bytes) {
+                                           std::size_t ring_bytes, const std::string& log_root,
+                                           const std::string& sync, std::uint64_t log_bytes_max) {
     bus::EngineFeedOptions options;
     options.name = name;
     options.trades = trades;
@@ -34,6 +36,12 @@ std::shared_ptr<bus::EngineFeed> make_feed(const std::string& path, std::int64_t
     options.open_interval_ns = open_interval_ns;
     options.publishers = publishers;
     options.ring_bytes = ring_bytes;
+    options.log_root = log_root;
+    options.log.sync = sync_mode(sync, "sync");
+    options.log.size_max = log_bytes_max;
+    // They are there for who reads the topics: the engine's own log is what it goes on from.
+    options.log.keep_uncommitted = false;
+    const GilReleased released;
     return std::make_shared<bus::EngineFeed>(bus_folder(path, group), std::move(options));
 }
 
@@ -85,11 +93,12 @@ void register_bus_engine(py::module_& module) {
                                                                   "See klineagg.bus.EngineFeed.")
         .def(py::init(&make_feed), py::arg("path"), py::arg("group"), py::arg("name"),
              py::arg("trades"), py::arg("bars"), py::arg("open_bars"),
-             py::arg("open_interval_ns"), py::arg("publishers"), py::arg("ring_bytes"))
+             py::arg("open_interval_ns"), py::arg("publishers"), py::arg("ring_bytes"),
+             py::arg("log_root"), py::arg("sync"), py::arg("log_bytes_max"))
         .def("counts", &counts_of)
         .def("next_sequences", &bus::EngineFeed::next_sequences,
              "(topic, publisher) by the next sequence, the two as 'topic@publisher'.")
-        .def("stopped", &bus::EngineFeed::stopped);
+        .def("stopped", &bus::EngineFeed::stopped, py::call_guard<GilReleased>());
     module.def("bus_trade_columns", &trade_columns, py::arg("events"),
                "Columns of an array of TradeEvent, as an engine takes them.");
 }

@@ -28,6 +28,9 @@ class BusEngineFeed:
         open_interval_ns: SupportsInt,
         publishers: SupportsInt,
         ring_bytes: SupportsInt,
+        log_root: str,
+        sync: str,
+        log_bytes_max: SupportsInt,
     ) -> None: ...
     def counts(self) -> dict[str, int]: ...
     def next_sequences(self) -> dict[str, int]: ...

@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "log",
         frozenset(
             {
-                "bus/logged", "bus/reliable",
+                "bus/feed_outlet", "bus/logged", "bus/posted", "bus/reliable",
                 "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
                 "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
             }
@@ -69,6 +69,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "engine/bar_row", "engine/block_sorter", "engine/capture", "engine/capture_rows",
+                "bus/published",
                 "engine/closed_log", "engine/observer", "engine/open_table",
                 "engine/worker_metrics",
                 "engine/command", "engine/core", "engine/cut_board", "engine/dirty_table",

@@ -202,6 +202,7 @@ private:
     friend class Replay;
     void recover();
     void begin_rules(bool is_empty);
+    void replay_told(wal::Log& log);
     void set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps);
     void write_entry(engine::Command& command);
     void enter(engine::Command& command, TimeNs watermark) const;

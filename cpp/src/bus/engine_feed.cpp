@@ -88,6 +88,7 @@ public:
         --changed_count_;
     }
     bool turn(const engine::SlotTable& slots, MonotonicNs now) override;
+    void at(std::uint64_t position) override { position_ = position; }
     [[nodiscard]] MonotonicNs deadline() const noexcept override {
         return changed_count_ == 0 ? engine::NO_DEADLINE : next_open_;
     }
@@ -117,6 +118,7 @@ private:
     std::vector<IntervalName> intervals_;
     std::vector<std::vector<TradeEvent>> trades_;  // by publisher
     std::vector<std::vector<Bar>> bars_;           // by publisher, of one kind at a time
+    std::uint64_t position_ = 0;                   // in the engine's log
     SlotSet changed_;                              // symbols whose open bars are to be told
     std::size_t changed_count_ = 0;
     std::size_t limit_ = 0;
@@ -153,6 +155,10 @@ void EngineFeedWorker::trades(const SymbolSlot& slot, const Trade* first, const 
         add(feed_->unnamed_, last - first);
         return;
     }
+    if (feed_->published_) [[unlikely]] {
+        first += feed_->published_->skip_trades(name_of(named.instrument), position_,
+                                                static_cast<std::size_t>(last - first));
+    }
     std::vector<TradeEvent>& staged = trades_[named.publisher];
     for (const Trade* trade = first; trade != last; ++trade) {
         TradeEvent& event = staged.emplace_back();
@@ -163,6 +169,7 @@ void EngineFeedWorker::trades(const SymbolSlot& slot, const Trade* first, const 
         event.time = trade->time;
         event.direction = trade->taker_buy ? 1 : -1;
         event.flags = trade->flags;
+        set_origin(event.origin, position_);
         if (staged.size() == STAGED_RECORDS) publish_trades(named.publisher);
     }
 }
@@ -181,9 +188,12 @@ void EngineFeedWorker::stage(const BarRow& row, EngineFeed::Kind kind) {
         add(feed_->unnamed_, 1);
         return;
     }
-    Bar& bar = bars_[named.publisher].emplace_back(to_bar(row));
+    Bar bar = to_bar(row);
     std::memcpy(bar.instrument, named.instrument, NAME_BYTES);
     std::memcpy(bar.interval, interval.text, sizeof bar.interval);
+    if (feed_->published_ && kind == EngineFeed::BARS && feed_->published_->has(bar)) return;
+    set_origin(bar.origin, position_);
+    bars_[named.publisher].push_back(bar);
     if (bars_[named.publisher].size() == STAGED_RECORDS) publish_bars(named.publisher, kind);
 }
 
@@ -265,15 +275,18 @@ EngineFeed::Publishers* EngineFeed::publishers_of(const Folder& folder, const st
                                                   const char* type) {
     if (topic.empty()) return nullptr;
     const auto [place, is_new] = topics_.try_emplace(topic);
-    if (!is_new && place->second.front()->type().name() != type)
+    if (!is_new && place->second.front()->publisher().type().name() != type)
         throw Error(ErrorCode::invalid_option, "trades and bars cannot share the topic " + topic);
     PublisherOptions options;
     options.ring_bytes = options_.ring_bytes;
+    // Open bars are states: who comes again asks for the next one, not for those that were.
+    const bool is_logged = topic == options_.trades || topic == options_.bars;
+    const std::string root = is_logged ? options_.log_root : std::string();
     for (int i = 0; is_new && i < options_.publishers; ++i) {
         const std::string name =
             options_.publishers == 1 ? options_.name : options_.name + "-" + std::to_string(i);
-        place->second.push_back(
-            std::make_unique<Publisher>(folder, topic, name, builtin_type(type), options));
+        place->second.push_back(std::make_unique<FeedOutlet>(
+            folder, topic, name, builtin_type(type), options, root, options_.log));
     }
     return &place->second;
 }
@@ -291,8 +304,11 @@ EngineFeedCounts EngineFeed::counts() const noexcept {
 std::map<std::string, std::uint64_t> EngineFeed::next_sequences() const {
     std::map<std::string, std::uint64_t> next;
     for (const auto& [topic, publishers] : topics_) {
-        for (const auto& each : publishers)
-            next[std::string(topic).append("@").append(each->name())] = each->next_sequence();
+        for (const auto& each : publishers) {
+            const Publisher& publisher = each->publisher();
+            next[std::string(topic).append("@").append(publisher.name())] =
+                publisher.next_sequence();
+        }
     }
     return next;
 }

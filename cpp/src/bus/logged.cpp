@@ -90,6 +90,7 @@ LoggedPublisher::LoggedPublisher(const Folder& folder, const std::string& topic,
     // First the log, whose lock tells of another publisher; then the ring, from its number on.
     log_ = std::make_unique<wal::Log>(real_files(), directory, std::move(log_options));
     options.first_sequence = log_->next_sequence();
+    options.keep_headers = true;  // they have them since they were logged
     publisher_ = std::make_unique<Publisher>(folder, topic, name, type, options);
     catch_up(directory);
 }
@@ -113,30 +114,44 @@ void LoggedPublisher::catch_up(const std::string& directory) {
     }
 }
 
+std::size_t LoggedPublisher::batch_max() const noexcept {
+    return std::max<std::size_t>(1,
+                                 std::min(FRAME_BYTES, log_->payload_bytes_max()) / type_.bytes());
+}
+
+void LoggedPublisher::stamp(std::vector<std::byte>& to, const std::byte* records,
+                            std::size_t count, std::uint64_t first) const {
+    const std::size_t bytes = type_.bytes();
+    to.assign(records, records + count * bytes);
+    MessageHeader header;
+    set_name(header.publisher, publisher_->name());
+    header.publish_time = utc_now();
+    for (std::size_t i = 0; i < count; ++i) {
+        header.sequence = first + i;
+        std::memcpy(to.data() + i * bytes, &header, sizeof header);
+    }
+}
+
+void LoggedPublisher::append(const std::vector<std::byte>& stamped, std::size_t count,
+                             std::uint64_t first, engine::MonotonicNs deadline) {
+    const wal::Appended appended =
+        log_->append_wait(wal::Topic::application, stamped, static_cast<std::uint32_t>(count),
+                          deadline, schema_of(type_));
+    if (appended.first != first)
+        throw Error(ErrorCode::internal, "log and ring do not count alike");
+}
+
 std::uint64_t LoggedPublisher::publish(const std::byte* records, std::size_t count) {
     const std::size_t bytes = type_.bytes();
-    const std::size_t most = std::max<std::size_t>(
-        1, std::min(FRAME_BYTES, log_->payload_bytes_max()) / bytes);
     std::uint64_t last = publisher_->next_sequence() - 1;
-    MessageHeader stamp;
-    set_name(stamp.publisher, publisher_->name());
     while (count > 0) {
-        const std::size_t batch = std::min(count, most);
-        stamped_.assign(records, records + batch * bytes);
-        stamp.publish_time = utc_now();
-        for (std::size_t i = 0; i < batch; ++i) {
-            stamp.sequence = last + 1 + i;
-            std::memcpy(stamped_.data() + i * bytes, &stamp, sizeof stamp);
-        }
+        const std::size_t batch = std::min(count, batch_max());
+        stamp(stamped_, records, batch, last + 1);
         const engine::MonotonicNs deadline = engine::deadline_after(ACCEPT_NS);
-        const wal::Appended appended =
-            log_->append_wait(wal::Topic::application, stamped_,
-                              static_cast<std::uint32_t>(batch), deadline, schema_of(type_));
-        if (appended.first != last + 1)
-            throw Error(ErrorCode::internal, "log and ring do not count alike");
+        append(stamped_, batch, last + 1, deadline);
         const bool accepted = log_->sync_mode() == wal::SyncMode::always
-                                  ? log_->wait_durable(appended.last, deadline)
-                                  : log_->wait_written(appended.last, deadline);
+                                  ? log_->wait_durable(last + batch, deadline)
+                                  : log_->wait_written(last + batch, deadline);
         if (!accepted) {
             // It is in the log's queue and may still be written: going on would count it twice.
             publisher_->close();

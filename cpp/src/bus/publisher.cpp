@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -13,13 +14,25 @@
 
 namespace klineagg::bus {
 
+namespace {
+
+constexpr int TURN_SPINS = 64;
+constexpr int TURN_YIELDS = 16;
+constexpr std::chrono::microseconds TURN_SLEEP{20};
+
+}  // namespace
+
 void TurnLock::lock() noexcept {
-    for (int round = 0; taken_.exchange(true, std::memory_order_acquire); ++round) {
+    for (int round = 0; taken_.exchange(true, std::memory_order_acquire);) {
         while (taken_.load(std::memory_order_relaxed)) {
-            if (++round < 64) {
+            ++round;
+            if (round < TURN_SPINS) {
                 engine::spin_pause();
-            } else {
+            } else if (round < TURN_SPINS + TURN_YIELDS) {
                 std::this_thread::yield();  // who has the turn may not have a core
+            } else {
+                // Those that yield get the core again and again in place of who has the turn.
+                std::this_thread::sleep_for(TURN_SLEEP);
             }
         }
     }
@@ -156,6 +169,20 @@ std::uint64_t Publisher::commit_loan(std::size_t count) {
     writer_.commit(count);
     notify();
     return first + count - 1;
+}
+
+void Publisher::stage(const std::byte* records, std::uint64_t first, std::size_t count) {
+    check_open();
+    writer_.begin_behind(first, count);
+    const std::size_t bytes = type_.bytes();
+    for (std::size_t i = 0; i < count; ++i)
+        writer_.store_raw(first + i, records + i * bytes);
+}
+
+void Publisher::reveal(std::uint64_t next) noexcept {
+    if (next <= writer_.next_sequence()) return;
+    writer_.commit(next - writer_.next_sequence());
+    notify();
 }
 
 std::uint64_t Publisher::generation() const noexcept {

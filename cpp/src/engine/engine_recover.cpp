@@ -52,6 +52,7 @@ public:
             if ((frame.view.header.flags & engine::JOURNAL_FRAME) == 0) continue;
             mark_damage(frame.view.header.time);
             position_ = frame.view.header.sequence;
+            for (const auto& worker : engine_->workers_) worker->replay_at(position_);
             time_ = frame.view.header.time;
             try {
                 take(frame, report);
@@ -294,7 +295,7 @@ void Engine::recover() {
         else journal.begin_with(engine::put_placed({log.id(), 0, place ? place->checkpoint : bytes}));
     }
     try {
-        Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
+        replay_told(log);
     } catch (const Error& error) {
         if (error.code() != ErrorCode::wal_range) throw;
         throw Error(ErrorCode::recovery_hole,
@@ -315,6 +316,18 @@ void Engine::recover() {
         found.amend_horizon_ns != rules.amend_horizon_ns || found.gaps != rules.gaps)
         begin_rules(is_empty);
     recovery_.took_ns = engine::monotonic_ns() - begin;
+}
+
+/// The observer publishes what those before it accepted and could not publish any more.
+void Engine::replay_told(wal::Log& log) {
+    engine::Observer* const observer = core_->options.observer.get();
+    const bool told = observer != nullptr &&
+                      observer->replaying({wal::to_text(log.id()), recovery_.checkpoint,
+                                           log.next_sequence()});
+    for (const auto& worker : workers_) worker->observe_replay(told);
+    Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
+    for (const auto& worker : workers_) worker->observe_replay(false);
+    if (told) observer->replayed();
 }
 
 void Engine::begin_rules(bool is_empty) {

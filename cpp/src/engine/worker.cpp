@@ -75,7 +75,7 @@ void Worker::start() {
     const std::vector<int>& cores = core_->options.cores;
     const std::optional<int> core =
         cores.empty() ? std::nullopt : std::optional<int>(cores[id_ % cores.size()]);
-    // Not before: what is recovered from a log was told by those who accepted it.
+    // Not before: what is recovered from a log is told if the observer asks for it.
     observer_ = own_observer_.get();
     thread_ = Thread(name_, core, [this] { run(); });
 }

@@ -145,6 +145,7 @@ std::size_t Worker::apply_accepted() {
             if (tick.sequence > bound || tick.sequence > own.ticks_to) break;
             clock_watermark_ = std::max(clock_watermark_, tick.watermark);
             own.follower.done.fetch_add(1, std::memory_order_release);
+            if (observer_) [[unlikely]] observer_->at(tick.sequence);
             ++done;
             continue;
         }
@@ -159,6 +160,7 @@ void Worker::apply_front() {
     WorkerJournal& own = *journal_;
     const WaitingBlocks::Block& block = own.waiting.front();
     block_time_ = block.time == 0 ? TIME_NONE : block.time;
+    if (observer_) [[unlikely]] observer_->at(block.first);
     if (block.rows == 0) {
         mark_holes_of(block.hole);
     } else {
@@ -263,6 +265,8 @@ bool Worker::run_journaled(Command& command) {
             return true;
         }
     }
+    if (observer_ && command.entry && !refused) [[unlikely]]
+        observer_->at(command.entry->position.load());
     own.has_arrived = false;
     own.ticks_to = Journal::EVERYTHING;
     return finish(command, command.runs_halted || !refused);

@@ -66,7 +66,6 @@ TEST_CASE("what is published is in the log, with the same bytes and numbers", "[
         CHECK(logged[i].header.sequence == i + 1);
         CHECK(logged[i].is_own());
     }
-    live[0].header.publish_time = logged[0].header.publish_time;
     CHECK(std::memcmp(live.data(), logged.data(), sizeof(Checked)) == 0);
     CHECK(replay(root.path(), 10, 20).size() == 10);
     CHECK(replay(root.path(), 10, 20).front().header.sequence == 10);

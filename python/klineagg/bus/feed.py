@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -40,9 +41,16 @@ class EngineFeed:
         open_interval: an open bar is sent at most so often (``"100ms"``, timedelta, ns).
         publishers: of each topic, 1 to 10, which symbols are spread over.
         ring_bytes: at most so much for the records of each ring; None: the topic's default.
+        wal: a folder for logs; accepted trades and closed bars are in the log of their topic and
+            publisher before they are shown, and its numbers are their sequence. An engine that goes
+            on from its own log publishes what the one before it could not any more, and nothing
+            twice. Topics of open bars alone have none. None: no logs.
+        sync: of the logs: what a power cut may take, as of :meth:`klineagg.bus.Bus.publisher`.
+        wal_size_max: bytes of each log, of which the oldest records go; None: no limit.
 
     Raises:
         OptionError: ``invalid_option``.
+        WalError: a log cannot be opened.
         PublisherExistsError: one of that name lives.
         BusError: no room in the shared memory, or too many publishers.
     """
@@ -58,6 +66,9 @@ class EngineFeed:
         open_interval: Any = "100ms",
         publishers: int = 1,
         ring_bytes: int | None = None,
+        wal: str | os.PathLike[str] | None = None,
+        sync: Literal["none", "interval", "always"] = "interval",
+        wal_size_max: int | None = None,
     ) -> None:
         interval_ns = duration_ns(open_interval, "open_interval")
         if not 1 <= publishers <= _PUBLISHERS_MAX:
@@ -67,7 +78,8 @@ class EngineFeed:
         self.bus, self.name = bus, name
         self._core = _core.BusEngineFeed(
             bus.path, bus._group, name, trades or "", bars or "", open_bars or "", interval_ns,
-            publishers, ring_bytes or 0,
+            publishers, ring_bytes or 0, "" if wal is None else os.fspath(wal), sync,
+            wal_size_max or 0,
         )  # fmt: skip
 
     @property

@@ -169,6 +169,15 @@ class BusConfig:
     )
     open_interval: str = option("100ms", duration, "an open bar is sent at most so often")
     publishers: int = option(1, integer(1, 10), "of each topic, which symbols are spread over")
+    wal: str | None = option(
+        "bus-log",
+        optional(text),
+        "folder of the topics' own logs, where the engine has one: trades and closed bars are in "
+        'them before they are shown, and their numbers are the sequences; "none": no logs',
+    )
+    wal_size_max_mb: int = option(
+        1024, integer(0, 1 << 30), "of each of these logs, the oldest records go; 0: no limit"
+    )
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ def _feed(config: Config) -> EngineFeed | None:
         return None
     from klineagg.bus import Bus, EngineFeed
 
+    fsync: Any = config.wal.fsync
     return EngineFeed(
         Bus(config.at(of.folder) if of.folder else None),
         of.name,
@@ -140,6 +141,9 @@ def _feed(config: Config) -> EngineFeed | None:
         open_bars=of.open_bars,
         open_interval=of.open_interval,
         publishers=of.publishers,
+        wal=None if of.wal is None or fsync == "off" else config.at(of.wal),
+        sync="none" if fsync == "off" else fsync,
+        wal_size_max=(of.wal_size_max_mb << 20) or None,
     )
 
 

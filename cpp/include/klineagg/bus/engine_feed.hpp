@@ -11,7 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "klineagg/bus/publisher.hpp"
+#include "klineagg/bus/feed_outlet.hpp"
+#include "klineagg/bus/published.hpp"
 #include "klineagg/bus/topic.hpp"
 #include "klineagg/engine/observer.hpp"
 
@@ -26,6 +27,10 @@ struct EngineFeedOptions {
     DurationNs open_interval_ns = 100'000'000;  // an open bar at most so often
     int publishers = 1;                         // of each topic, up to PUBLISHERS_MAX
     std::size_t ring_bytes = 0;                 // of each; 0: the topic's default
+    /// Folder of the logs of the topics, whose numbers are the sequences; empty: none. The topic of
+    /// open bars has one only where closed bars are in it, too.
+    std::string log_root;
+    wal::LogOptions log;
 };
 
 struct EngineFeedCounts {
@@ -39,7 +44,7 @@ struct EngineFeedCounts {
 /// by its name: whatever worker it moves to, its records stay in one ring, in their order.
 class EngineFeed final : public engine::Observer {
 public:
-    /// Throws what Publisher throws, and invalid_option.
+    /// Throws what Publisher and LoggedPublisher throw, and invalid_option.
     EngineFeed(const Folder& folder, EngineFeedOptions options);
     ~EngineFeed() override;
 
@@ -49,12 +54,16 @@ public:
     [[nodiscard]] const EngineFeedOptions& options() const noexcept { return options_; }
     /// The next sequence of each publisher, as "topic@name". Any thread.
     [[nodiscard]] std::map<std::string, std::uint64_t> next_sequences() const;
+    /// With logs: an engine that goes on from its own log publishes what the one before it had
+    /// accepted and not published, each record once.
+    bool replaying(const engine::ReplayRange& range) override;
+    void replayed() override;
     /// Readers are told that nothing more comes.
     void stopped() noexcept override;
 
 private:
     friend class EngineFeedWorker;
-    using Publishers = std::vector<std::unique_ptr<Publisher>>;
+    using Publishers = std::vector<std::unique_ptr<FeedOutlet>>;
     enum Kind : std::size_t { TRADES, BARS, OPEN_BARS, KINDS };
 
     Publishers* publishers_of(const Folder& folder, const std::string& topic, const char* type);
@@ -64,6 +73,7 @@ private:
     std::array<Publishers*, KINDS> of_{};  // nullptr: not published
     std::array<std::atomic<std::uint64_t>, KINDS> sent_{};
     std::atomic<std::uint64_t> unnamed_{0};
+    std::unique_ptr<Published> published_;  // while an engine replays its log
 };
 
 /// Which of so many publishers a symbol has: of its name alone, so that it keeps it for ever.

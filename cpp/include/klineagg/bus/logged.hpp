@@ -59,6 +59,15 @@ public:
     std::uint64_t publish(const std::byte* records, std::size_t count);
     void close();
 
+    // The steps of publish(), for those who show their records later.
+    /// Copies `count` records to `to`, with the headers of sequences from `first` on.
+    void stamp(std::vector<std::byte>& to, const std::byte* records, std::size_t count,
+               std::uint64_t first) const;
+    /// At most batch_max() records; waits for room in the log. Throws wal_timeout and its kin.
+    void append(const std::vector<std::byte>& stamped, std::size_t count, std::uint64_t first,
+                engine::MonotonicNs deadline);
+    [[nodiscard]] std::size_t batch_max() const noexcept;
+
     [[nodiscard]] Publisher& publisher() noexcept { return *publisher_; }
     [[nodiscard]] wal::Log& log() noexcept { return *log_; }
 

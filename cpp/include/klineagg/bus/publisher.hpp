@@ -34,7 +34,9 @@ struct PublisherOptions {
     std::optional<int> core;
 };
 
-/// Lets several threads take turns; uncontended, it costs one locked instruction.
+/// Lets several threads take turns; uncontended, it costs one locked instruction. Who waits spins
+/// for a moment, gives his core away a few times, then sleeps between his looks: who has the turn
+/// may have lost his core for a whole time slice.
 class TurnLock {
 public:
     void lock() noexcept;
@@ -78,6 +80,13 @@ public:
     Loan loan(std::size_t count);
     /// Stamps and shows the first `count` of them; 0 drops the loan. The last one's sequence.
     std::uint64_t commit_loan(std::size_t count);
+
+    /// Writes records, header and all, where nobody sees them before reveal(): for those that
+    /// have to be in a log first. `first` follows what was staged before; all that is not revealed
+    /// is at most batch_max(). Instead of publish(), by one thread at a time.
+    void stage(const std::byte* records, std::uint64_t first, std::size_t count);
+    /// Shows what was staged below `next`. By one thread at a time, also beside stage().
+    void reveal(std::uint64_t next) noexcept;
 
     /// Nothing more comes; readers drain what there is. A successor may follow at once.
     void close() noexcept;

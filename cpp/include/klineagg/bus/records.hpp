@@ -2,6 +2,7 @@
 // NumPy. Nothing is ever serialized.
 #pragma once
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +34,7 @@ struct TradeEvent {
     TimeNs time = 0;
     std::int8_t direction = 0;  // 1 the taker bought, -1 sold, 0 not known
     std::uint8_t flags = 0;     // TradeFlag
-    std::uint8_t reserved[6] = {};
+    std::uint8_t origin[6] = {};  // see set_origin()
 };
 
 struct AccountUpdate {
@@ -78,7 +79,7 @@ struct Bar {
     std::int32_t run_length = 1;
     std::int32_t revision = 0;
     std::uint16_t flags = 0;
-    std::uint8_t reserved[6] = {};
+    std::uint8_t origin[6] = {};  // see set_origin()
 };
 
 /// What a publisher says of itself: the last sequence it has published, and when it said so.
@@ -112,6 +113,18 @@ template <std::size_t N>
 [[nodiscard]] inline std::string_view name_of(const char (&field)[N]) noexcept {
     return {field, strnlen(field, N)};
 }
+
+/// Where in the log of an engine a record comes from: its low 48 bits, 0 without a log. Of its
+/// publisher's own use, so it stands where the record has padding for everybody else.
+inline void set_origin(std::uint8_t (&field)[6], std::uint64_t position) noexcept {
+    std::memcpy(field, &position, sizeof field);
+}
+[[nodiscard]] inline std::uint64_t origin_of(const std::uint8_t (&field)[6]) noexcept {
+    std::uint64_t position = 0;
+    std::memcpy(&position, field, sizeof field);
+    return position;
+}
+static_assert(std::endian::native == std::endian::little);
 
 // What stands in a ring is copied in words of 8 bytes, and its layout is part of the format.
 template <class T>

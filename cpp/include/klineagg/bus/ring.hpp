@@ -111,6 +111,15 @@ public:
         }
         fence_release();
     }
+    /// As begin(), of sequences behind others that are not shown yet; all of them at most
+    /// batch_max(). commit() of the earlier ones may run beside it on another thread.
+    void begin_behind(std::uint64_t first, std::uint64_t count) noexcept {
+        if (first + count > intent_) {
+            intent_ = first + count;
+            ring_.header().tail_intent.store(intent_, std::memory_order_relaxed);
+        }
+        fence_release();
+    }
     /// Shows them to the readers. `count` may be less than was begun.
     void commit(std::uint64_t count) noexcept {
         next_ += count;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "klineagg/engine/closed_log.hpp"
 #include "klineagg/engine/clock.hpp"
@@ -22,6 +23,8 @@ public:
     WorkerObserver(const WorkerObserver&) = delete;
     WorkerObserver& operator=(const WorkerObserver&) = delete;
 
+    /// With a log: what is told from here on comes of the record with this number of it.
+    virtual void at(std::uint64_t /*position*/) {}
     /// Trades of one symbol that were accepted, in their order.
     virtual void trades(const SymbolSlot& slot, const Trade* first, const Trade* last) = 0;
     /// Rows [from, to) of the log are about to be shown to consumers. Also called when there are
@@ -40,6 +43,13 @@ public:
     virtual void grow(std::size_t slots) = 0;
 };
 
+/// What an engine is about to replay: records `after < number < end` of a log.
+struct ReplayRange {
+    std::string log;  // its identity
+    std::uint64_t after = 0;
+    std::uint64_t end = 0;
+};
+
 /// Lives as long as the engine that it is an option of.
 class Observer {
 public:
@@ -49,6 +59,9 @@ public:
     Observer& operator=(const Observer&) = delete;
 
     virtual std::unique_ptr<WorkerObserver> worker(const Core& core, std::uint32_t id) = 0;
+    /// Before an engine replays its log. True: it is to be told of that too, up to replayed().
+    virtual bool replaying(const ReplayRange& /*range*/) { return false; }
+    virtual void replayed() {}
     /// The workers have ended: nothing more comes. Perhaps more than once.
     virtual void stopped() noexcept = 0;
 };

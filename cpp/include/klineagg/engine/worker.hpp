@@ -99,6 +99,11 @@ public:
     /// of symbols of this worker.
     void replay(std::span<const LaneRecord> records, TimeNs time);
     void replay_clock(TimeNs watermark);
+    /// The observer is told of what is replayed, and of which record it comes.
+    void observe_replay(bool told) noexcept { observer_ = told ? own_observer_.get() : nullptr; }
+    void replay_at(std::uint64_t position) {
+        if (observer_) observer_->at(position);
+    }
     void replay_hole(SymbolSlot& slot, const LaneHole& hole, TimeNs time);
     /// Before start(): takes over a symbol whose state was made elsewhere, with the clock as it
     /// stands here.
