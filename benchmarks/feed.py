@@ -1,4 +1,4 @@
-"""What publishing on the bus costs an engine: trades a second through one producer, feed by feed."""
+"""What publishing on the bus costs an engine: trades a second, feed by feed."""
 
 from __future__ import annotations
 

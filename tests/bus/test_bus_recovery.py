@@ -1,4 +1,4 @@
-"""`klineagg run` with a log and topics: killed, it goes on, and nobody misses or doubles anything."""
+"""`klineagg run` with a log and topics is killed: it goes on, and readers have each record once."""
 
 from __future__ import annotations
 
