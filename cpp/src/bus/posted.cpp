@@ -39,18 +39,25 @@ void PostedPublisher::show() noexcept {
         std::min(log().accepted() + 1, staged_.load(std::memory_order_acquire)));
 }
 
+void PostedPublisher::wait_for(wal::Sequence wanted, bool durable) {
+    const engine::MonotonicNs deadline = engine::deadline_after(ACCEPT_NS);
+    const bool accepted = durable ? log().wait_durable(wanted, deadline)
+                                  : log().wait_written(wanted, deadline);
+    if (!accepted)
+        throw Error(ErrorCode::wal_timeout, "the log of a topic did not accept records in time");
+    show();
+}
+
 void PostedPublisher::wait_for_room(std::size_t count) {
     const std::uint64_t most = publisher().batch_max();
-    while (next_ + count - publisher().next_sequence() > most) {
-        const wal::Sequence wanted = next_ + count - most - 1;
-        const engine::MonotonicNs deadline = engine::deadline_after(ACCEPT_NS);
-        const bool accepted = log().sync_mode() == wal::SyncMode::always
-                                  ? log().wait_durable(wanted, deadline)
-                                  : log().wait_written(wanted, deadline);
-        if (!accepted)
-            throw Error(ErrorCode::wal_timeout, "the log of a topic did not accept records in time");
-        show();
-    }
+    while (next_ + count - publisher().next_sequence() > most)
+        wait_for(next_ + count - most - 1, log().sync_mode() == wal::SyncMode::always);
+}
+
+void PostedPublisher::settle() {
+    // A checkpoint must not be ahead of what is in the log after a power cut either.
+    wait_for(staged_.load(std::memory_order_acquire) - 1,
+             log().sync_mode() != wal::SyncMode::none);
 }
 
 std::uint64_t PostedPublisher::post(const std::byte* records, std::size_t count) {

@@ -62,6 +62,7 @@ std::vector<std::byte> Engine::placed(std::vector<std::byte> checkpoint,
     // Whoever keeps it must not be ahead of the log after a power cut.
     if (log.sync_mode() != wal::SyncMode::none && log.state() == wal::LogState::running)
         (void)log.wait_durable(position, engine::NO_DEADLINE);
+    if (core_->options.observer) core_->options.observer->settle();
     return engine::put_placed({log.id(), position, checkpoint});
 }
 

@@ -58,6 +58,7 @@ public:
     /// accepted and not published, each record once.
     bool replaying(const engine::ReplayRange& range) override;
     void replayed() override;
+    void settle() override;
     /// Readers are told that nothing more comes.
     void stopped() noexcept override;
 

@@ -24,6 +24,10 @@ public:
         if (posted_) posted_->post(records);
         else plain_->publish(records);
     }
+    /// With a log: until it has what was published before. Throws its failure.
+    void settle() {
+        if (posted_) posted_->settle();
+    }
     /// Shows what is on its way, then ends. What cannot be shown now, a successor shows.
     void close() noexcept;
 

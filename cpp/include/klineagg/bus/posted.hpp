@@ -30,6 +30,9 @@ public:
     std::uint64_t post(std::span<const Record> records) {
         return post(reinterpret_cast<const std::byte*>(records.data()), records.size());
     }
+    /// Until the log keeps all that was posted before, also over a power cut where it ever does so.
+    /// Throws wal_timeout, its failure.
+    void settle();
     /// Shows all that was posted, then ends. Throws when the log cannot accept it; it is closed
     /// all the same, and a successor shows what the log has.
     void close();
@@ -40,6 +43,7 @@ public:
     void log_moved() noexcept override { show(); }
 
 private:
+    void wait_for(wal::Sequence wanted, bool durable);
     void wait_for_room(std::size_t count);
     void show() noexcept;
 

@@ -62,6 +62,9 @@ public:
     /// Before an engine replays its log. True: it is to be told of that too, up to replayed().
     virtual bool replaying(const ReplayRange& /*range*/) { return false; }
     virtual void replayed() {}
+    /// Before the engine hands out a checkpoint: what was told up to its cut is kept, because nobody
+    /// replays it any more. Throws what prevents that.
+    virtual void settle() {}
     /// The workers have ended: nothing more comes. Perhaps more than once.
     virtual void stopped() noexcept = 0;
 };

@@ -60,4 +60,10 @@ bool EngineFeed::replaying(const engine::ReplayRange& range) {
 
 void EngineFeed::replayed() { published_.reset(); }
 
+void EngineFeed::settle() {
+    for (const auto& [topic, publishers] : topics_) {
+        for (const auto& each : publishers) each->settle();
+    }
+}
+
 }  // namespace klineagg::bus
