@@ -57,7 +57,8 @@ function(klineagg_compile_options target)
   endif()
   if(KLINEAGG_SANITIZE)
     # GCC takes what a sanitizer adds for uninitialised variables, in its own library too.
-    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+    target_compile_options(${target} PRIVATE
+      $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   elseif(KLINEAGG_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

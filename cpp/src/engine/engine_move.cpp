@@ -17,7 +17,6 @@ namespace klineagg {
 
 using engine::RouteTable;
 using engine::Transfer;
-using engine::Worker;
 using engine::throw_option;
 
 namespace {

@@ -1,5 +1,6 @@
 #include "klineagg/engine/kept_rows.hpp"
 
+#include <cmath>
 #include <utility>
 
 namespace klineagg::engine {
@@ -14,7 +15,7 @@ BarRow part_of(const BarRow& run, TimeNs from, TimeNs to) {
     part.close_time = to;
     const double share = static_cast<double>(to - from) /
                          static_cast<double>(run.close_time - run.open_time);
-    const auto bars = static_cast<std::int32_t>(share * run.run_length + 0.5);
+    const auto bars = static_cast<std::int32_t>(std::lround(share * run.run_length));
     part.run_length = bars < 1 ? 1 : bars;
     return part;
 }
