@@ -169,7 +169,8 @@ BarTable::BarTable(std::int64_t rows, bool with_partials, ArenaKind kind) : rows
     std::size_t bytes = 0;
     const auto place = [&](auto*& column, std::size_t size) {
         using Value = std::remove_reference_t<decltype(*column)>;
-        column = reinterpret_cast<Value*>(arena_.data() + bytes);
+        // As numbers: when only the size is asked for there is no memory yet to point into.
+        column = reinterpret_cast<Value*>(reinterpret_cast<std::uintptr_t>(arena_.data()) + bytes);
         bytes += aligned(size);
     };
     const auto place_all = [&] {
