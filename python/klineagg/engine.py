@@ -338,7 +338,8 @@ class Engine(Readers, Changes, States, Workers, Journaled):
             start: where its coverage begins; by default the clock's time.
 
         Returns:
-            False when it has traded already, and the price came too late.
+            False when it has traded already, or has a price (the first one stays): this one came
+            too late.
 
         Raises:
             OptionError: ``invalid_option``.

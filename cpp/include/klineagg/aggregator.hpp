@@ -146,8 +146,15 @@ public:
     template <class Sink>
     void advance(TimeNs watermark, const Sink& sink);
 
-    /// Seeds the genesis bars: the last price known before `start`.
+    /// Seeds the genesis bars: the last price known before `start`. Once, and not when has_price():
+    /// a second one would put genesis bars behind bars of later times.
     void seed(double price, TimeNs start);
+    /// Whether a price is known from before the first trade: it was seeded, or warmed.
+    [[nodiscard]] bool has_price() const noexcept {
+        const auto known = [](const Level& level) { return level.last_close == level.last_close; };
+        return genesis_ != TIME_NONE || known(base_) ||
+               std::any_of(coarser_.begin(), coarser_.end(), known);
+    }
 
     /// LatePolicy::drop: hands out the genesis bars that the watermark has closed. A batch has
     /// them when the next bar closes; for one that looks on, that may be never.

@@ -141,7 +141,7 @@ public:
     /// many symbols it knows by them. Throws Error(engine_state), Error(invalid_option).
     std::size_t warm_start(const BarTable& table);
     /// Makes a symbol known before its first trade; with a price, its genesis bars. False when
-    /// it has traded already.
+    /// it has traded already, or has a price from elsewhere: the first one stays.
     bool add_symbol(std::int32_t symbol, std::optional<double> last_price = {},
                     TimeNs start = TIME_NONE);
 

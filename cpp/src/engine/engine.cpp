@@ -49,6 +49,7 @@ struct Seed final : Command {
     Seed() { runs_halted = false; }
     void run(Worker& worker) override {
         if (worker.id() != owner || slot->trades != 0) return;
+        if (price && slot->aggregator.has_price()) return;  // and whoever knows it may have told of it
         if (price) worker.seed(*slot, *price, start);
         else worker.join(*slot, start);
         done = true;

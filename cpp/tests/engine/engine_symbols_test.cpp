@@ -77,3 +77,35 @@ TEST_CASE("an engine serves from one symbol to thousands", "[engine]") {
 TEST_CASE("an engine serves a hundred thousand symbols", "[engine][.slow]") {
     check_symbols(100'000);
 }
+
+TEST_CASE("a symbol is seeded once: the first price stays", "[engine][symbols]") {
+    const std::vector<Interval> intervals{Interval::parse("1m")};
+    for (const LatePolicy late : {LatePolicy::amend, LatePolicy::drop}) {
+        EngineOptions options;
+        options.workers = 1;
+        options.clock = std::make_shared<engine::SimulatedClock>();
+        options.max_ahead_ns = HORIZON_UNLIMITED;
+        options.aggregator.late = late;
+        Engine engine(RollupPlan(intervals), options);
+        engine.start();
+        const TimeNs hour = WEDNESDAY + NS_PER_HOUR;
+        REQUIRE(engine.add_symbol(1, 42.0, hour));
+        // Genesis bars before those would be a series that runs backwards.
+        CHECK_FALSE(engine.add_symbol(1, 43.0, WEDNESDAY));
+        CHECK_FALSE(engine.add_symbol(1, 43.0, hour + NS_PER_HOUR));
+        CHECK(engine.add_symbol(2));
+        CHECK(engine.add_symbol(2, 7.0, hour));
+        engine.advance(hour + NS_PER_MINUTE);
+        Snapshot snapshot = engine.take("lake");
+        Series closed;
+        collect(snapshot.closed(), closed);
+        REQUIRE(closed.at({0, 1}).size() == 1);
+        CHECK(closed.at({0, 1})[0].open_time == hour);
+        CHECK(closed.at({0, 1})[0].close == 42.0);
+        snapshot.ack();
+        const std::vector<std::byte> state = engine.checkpoint();
+        options.clock = std::make_shared<engine::SimulatedClock>();
+        Engine other(RollupPlan(intervals), options);
+        CHECK(other.restore(state) == 2);
+    }
+}
