@@ -263,6 +263,14 @@ bool History::mark(KeptBar& kept) noexcept {
     return true;
 }
 
+void History::forget_all_before(TimeNs horizon) noexcept {
+    for (const KeptBar* first = nullptr; first != bars_.front();) {
+        first = bars_.front();
+        refresh_second();  // forget() leaves a few for later
+        forget_before(horizon);
+    }
+}
+
 void History::forget(TimeNs horizon, std::size_t most) noexcept {
     // The bar before the first kept one says what the flat bars behind it cost.
     for (; most != 0 && bars_.front() != bars_.back() && !bars_.front()->is_news(); --most) {

@@ -124,6 +124,8 @@ public:
                        std::size_t most = std::numeric_limits<std::size_t>::max()) noexcept {
         if (horizon >= second_close_) forget(horizon, most);
     }
+    /// Likewise, and none of them a moment later: what is left depends on nothing else.
+    void forget_all_before(TimeNs horizon) noexcept;
 
     /// Puts the news in order of time; to be called before they are looked at.
     void sort_news() noexcept;

@@ -62,7 +62,8 @@ void carry_over(SymbolSlot& from, SymbolSlot& slot, const std::vector<int>& outp
             slot.kept.put(row);
         });
     }
-    slot.aggregator = engine::Replanned::follow(from.aggregator, generation, pool, slot.begins);
+    slot.aggregator = engine::Replanned::follow(from.aggregator, generation, pool, slot.begins,
+                                                TIME_NONE);
     slot.generation = generation.number;
     // The engine before may have been told a start of the coverage, which this one is not.
     const TimeNs start = slot.aggregator.covered_from();

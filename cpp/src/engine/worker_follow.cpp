@@ -18,6 +18,7 @@ void Worker::follow(const PlanGeneration& generation, std::atomic<int>& left) {
     generation_ = &generation;
     following_ = &left;
     followed_to_ = 0;
+    followed_at_ = clock_watermark_;
 }
 
 bool Worker::advance_follow() {
@@ -51,7 +52,8 @@ void Worker::follow(SymbolSlot& slot) {
     if (slot.kept.outputs() < generation_->outputs.size() && !slot.kept.empty())
         slot.kept = slot.kept.grown(generation_->outputs.size());
     slot.aggregator =
-        Replanned::follow(slot.aggregator, *generation_, blocks_, slot.begins);
+        Replanned::follow(slot.aggregator, *generation_, blocks_, slot.begins,
+                          followed_at_);
     settle_plan(slot);
 }
 

@@ -21,10 +21,11 @@ public:
     using Aggregator = SymbolAggregator<PartialBar>;
 
     /// `begins`, by output: since when a new interval's bars are whole; what closes before that is
-    /// not told of, what it cuts is PARTIAL.
+    /// not told of, what it cuts is PARTIAL. `clock`: the clock's watermark at the change.
     static Aggregator follow(Aggregator& from, const engine::PlanGeneration& next, BlockPool* pool,
-                             std::vector<TimeNs>& begins) {
+                             std::vector<TimeNs>& begins, TimeNs clock) {
         Aggregator to(next.plan, next.options, pool);
+        forget_unreachable(from, clock);
         from.unguard_base();
         to.watermark_ = from.watermark_;
         to.newest_ = from.newest();
@@ -100,6 +101,15 @@ public:
     }
 
 private:
+    /// A longer horizon does not bring back what none of the old one's trades reached: some of it
+    /// may be there still, and how much depends on how the trades came.
+    static void forget_unreachable(Aggregator& from, TimeNs clock) noexcept {
+        const DurationNs horizon = from.options_->amend_horizon_ns;
+        const TimeNs watermark = std::max(from.judging_watermark(), clock);
+        if (horizon == HORIZON_UNLIMITED || watermark == TIME_NONE) return;
+        for (History& history : from.histories_) history.forget_all_before(watermark - horizon);
+    }
+
     /// With a lateness several bars of the old base may be open. They stay what they are, among those
     /// of the new one: each covers several of its spans, and takes the trades of all of them. The
     /// intervals that are finer begin behind the last of them.

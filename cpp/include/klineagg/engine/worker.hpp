@@ -191,6 +191,7 @@ private:
     const PlanGeneration* generation_;
     std::atomic<int>* following_ = nullptr;
     std::size_t followed_to_ = 0;
+    TimeNs followed_at_ = TIME_NONE;     // the clock's watermark at that moment
     SlotSet absent_;  // slots on their way here
     Transfer* transfer_ = nullptr;
     Transfer::Part* part_ = nullptr;
