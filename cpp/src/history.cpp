@@ -171,12 +171,15 @@ KeptBar& History::insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs
     if (!before->revisions.empty()) {
         FlatRevisions left;
         TimeNs left_to = TIME_NONE;
+        TimeNs from = before->bar.close_time;
         before->revisions.each([&](const FlatRevision& cut) {
             if (left_to < span.open) {
                 left_to = std::min(cut.until, span.open);
                 left.push_back({left_to, cut.revision}, bars_.pool());
-                if (cut.until > span.open) kept.bar.revision = cut.revision;
             }
+            // Also where one cut ends just before the span and the next begins with it.
+            if (from <= span.open && cut.until > span.open) kept.bar.revision = cut.revision;
+            from = cut.until;
             if (cut.until > span.close) kept.revisions.push_back(cut, bars_.pool());
         });
         before->revisions.clear(bars_.pool());
