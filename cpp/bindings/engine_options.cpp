@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "klineagg/bus/engine_feed.hpp"
 #include "klineagg/error.hpp"
@@ -62,6 +64,12 @@ EngineOptions engine_options_of(const py::dict& given) {
     reader.read("unacknowledged_rows_max", options.unacknowledged_rows_max);
     reader.read("on_bound", options.on_bound);
     reader.read("last_prices", options.last_prices);
+    std::vector<std::tuple<std::int32_t, int, TimeNs, TimeNs, std::int32_t>> revisions;
+    reader.read("revisions", revisions);
+    auto known = std::make_shared<std::vector<KnownRevision>>();
+    for (const auto& [symbol, output, open, close, revision] : revisions)
+        known->push_back({symbol, output, {open, close}, revision});
+    options.revisions = std::move(known);
     std::shared_ptr<bus::EngineFeed> feed;
     reader.read("feed", feed);
     options.observer = std::move(feed);

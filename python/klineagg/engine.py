@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from klineagg import _core, errors
 from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
+from klineagg._engine_correct import CorrectionReport, Corrections, known_revisions
 from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, wal_of
 from klineagg._engine_metrics import metrics_text
 from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigReport",
     "ConsumerStats",
+    "CorrectionReport",
     "Engine",
     "EngineCounts",
     "EngineMemory",
@@ -70,7 +72,7 @@ __all__ = [
 ]
 
 
-class Engine(Readers, Changes, States, Workers, Journaled):
+class Engine(Readers, Changes, States, Workers, Journaled, Corrections):
     """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
 
     Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
@@ -116,6 +118,9 @@ class Engine(Readers, Changes, States, Workers, Journaled):
             a log goes on where it ends: see :attr:`recovery`.
         checkpoint: to begin with, for example of a lake; it has to be one that an engine with this
             log has made. None: the one that lies beside the log.
+        revisions: (symbol, interval, open and close in ns, revision) of rows that somebody else
+            holds (a lake that was repaired): bars of the checkpoint that are amended again get
+            revisions above theirs.
 
     Raises:
         IntervalError, OptionError: the arguments (codes KLA-1xx).
@@ -149,6 +154,7 @@ class Engine(Readers, Changes, States, Workers, Journaled):
         clock: SimulatedClock | SystemClock | None = None,
         wal: Wal | str | os.PathLike[str] | None = None,
         checkpoint: bytes | None = None,
+        revisions: Iterable[tuple[str, str, int, int, int]] = (),
         lease: Any = "30s",
         admit_unknown: bool = True,
         allow_nonpositive_prices: bool = False,
@@ -173,6 +179,7 @@ class Engine(Readers, Changes, States, Workers, Journaled):
         )  # fmt: skip
         if bus is not None:
             options["feed"] = bus._core
+        options["revisions"] = known_revisions(revisions, [str(i.name) for i in self._intervals])
         self._nonpositive = bool(allow_nonpositive_prices)
         self._max_ahead_ns = options["max_ahead_ns"]
         self._reach = Reach.of(self._intervals, self._clock)

@@ -80,6 +80,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "engine/kept_rows", "engine/plan_generation", "engine/reconfigure",
                 "engine/replan", "engine/table_builder", "engine/transfer",
                 "engine/checkpoint", "engine/checkpoint_bytes", "engine/checkpoint_records",
+                "engine/correction",
                 "engine/checkpoint_slot", "engine/checkpoint_state", "engine/state_capture",
                 "engine/accepted", "engine/journal", "engine/journal_records",
                 "engine/waiting_blocks", "engine/recovered_tail",

@@ -145,6 +145,12 @@ public:
     bool add_symbol(std::int32_t symbol, std::optional<double> last_price = {},
                     TimeNs start = TIME_NONE);
 
+    /// Rebuilds bars of one symbol from trades: those that hold `before` get `after`, closed ones as
+    /// a revision. A command in the log; trades go on meanwhile, and when one of them changed such
+    /// a bar nothing is done (CorrectionReport::pending): then call it again with that trade too.
+    /// Throws Error(unknown_name) and what the log has halted for.
+    CorrectionReport correct(Correction correction);
+
     /// Gives each of these symbols to a worker, at one cut, while trades flow. Unknown symbols
     /// are left out. Throws Error(engine_state) when some producer does not leave its block of
     /// rows within `timeout`; then nothing has moved.
@@ -204,6 +210,10 @@ private:
     void begin_rules(bool is_empty);
     void replay_told(wal::Log& log);
     void set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps);
+    std::vector<engine::HeldBar> look(const Correction& correction, engine::Route route);
+    bool apply(std::int32_t symbol, engine::Route route, engine::Replacements all,
+               CorrectionReport& report);
+    void raise_revisions();
     void write_entry(engine::Command& command);
     void enter(engine::Command& command, TimeNs watermark) const;
     void enter(engine::Command& command, std::vector<std::byte> record) const;

@@ -56,6 +56,10 @@ namespace klineagg {
     X(640, recovery_mismatch, EngineError, "use the checkpoint that was made with this log")       \
     X(641, recovery_hole, EngineError, "hand over a newer checkpoint, or begin with a new log")    \
     X(642, journal_record, EngineError, "read it with the version of klineagg that wrote it")      \
+    X(643, correction_needs_log, EngineError, "give the engine a log: Engine(wal=...)")            \
+    X(644, correction_unknown_trade, EngineError, "repair the bars from a file of their trades")   \
+    X(645, correction_pending, EngineError, "call it again when the bar has another trade or ends") \
+    X(646, correction_log_gone, EngineError, "repair the bars from a file of their trades")        \
     X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")   \
     X(702, wal_damaged, WalDamagedError, "look with `klineagg wal verify`; salvage goes past it")  \
     X(703, wal_halted, WalHaltedError, "mend the cause, then call resume()")                       \

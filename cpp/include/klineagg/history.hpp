@@ -107,6 +107,12 @@ public:
     /// Merges a late trade into the closed bar over `span`, made new where there was none.
     /// `closed_to`: the level's last boundary at or below the watermark.
     void amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs closed_to);
+    /// Puts other content into the closed bar over `span`, made new where there was none, as a
+    /// revision of it; without trades it is a flat bar from then on. Something is kept before it.
+    void replace(Span span, const PartialBar& content, std::uint16_t flags, TimeNs closed_to);
+    /// Somebody has told of the bar over `span` (a flat one too) with this revision: what comes
+    /// of it next has a higher one.
+    void raise_revision(Span span, std::int32_t revision);
     /// Marks the bar over `span` as a revision of it, once, if it has trades. True when it did.
     bool mark_incomplete(Span span) noexcept;
     /// Likewise every bar that holds a part of [from, to] and ends behind `reach`.

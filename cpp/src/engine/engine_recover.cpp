@@ -203,6 +203,14 @@ private:
                 return;
             }
             case JournalKind::note: take_note(from, report); return;
+            case JournalKind::corrected: {
+                const engine::CorrectedRecord record =
+                    engine::get_corrected(from, engine_->intervals());
+                const engine::Route route = engine_->core_->admit(engine::symbol_of(record.name));
+                (void)engine_->workers_[route.worker]->correct(engine_->core_->slots[route.slot],
+                                                               record.all);
+                return;
+            }
             case JournalKind::hole: take_hole(engine::get_hole(from), time_); return;
             case JournalKind::rules: {
                 // Intervals are those that are wanted now, from the checkpoint on.

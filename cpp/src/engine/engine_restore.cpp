@@ -123,6 +123,7 @@ std::size_t Engine::restore(std::span<const std::byte> given) {
     }
     core_->generations.push_back(std::move(next));
     go_on_from(checkpoint, *core_->generations.back());
+    raise_revisions();
 
     highest_watermark_ = std::max(highest_watermark_, checkpoint.head.watermark);
     auto* const clock = dynamic_cast<engine::SimulatedClock*>(core_->clock.get());

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "klineagg/engine/checkpoint_records.hpp"
 #include "klineagg/wal/crc32c.hpp"
 
 namespace klineagg::engine {
@@ -58,6 +59,23 @@ void put_record(ByteWriter& to, const RulesRecord& record) {
     for (const Interval& interval : record.intervals) put_interval(to, interval);
 }
 
+void put_record(ByteWriter& to, const CorrectedRecord& record) {
+    to.put(JournalKind::corrected);
+    put_name(to, record.name);
+    to.put(static_cast<std::uint32_t>(record.all.bars.size()));
+    for (const Replacement& one : record.all.bars) {
+        put_interval(to, one.interval);
+        to.put(one.open_time);
+        put_bar(to, one.expected);
+        put_bar(to, one.content);
+    }
+    to.put(static_cast<std::uint32_t>(record.all.marked.size()));
+    for (std::size_t i = 0; i < record.all.marked.size(); ++i) {
+        put_interval(to, record.all.marked[i]);
+        to.put(record.all.marked_at[i]);
+    }
+}
+
 BeginRecord get_begin(ByteReader& from) { return {from.get<std::int64_t>()}; }
 
 SymbolRecord get_symbol(ByteReader& from) {
@@ -93,6 +111,22 @@ RulesRecord get_rules_record(ByteReader& from, const std::vector<Interval>& tabl
     record.gaps = from.get<std::uint8_t>();
     for (std::size_t count = from.get_count(5); count != 0; --count)
         record.intervals.push_back(get_interval(from, tables));
+    return record;
+}
+
+CorrectedRecord get_corrected(ByteReader& from, const std::vector<Interval>& tables) {
+    CorrectedRecord record;
+    record.name = get_name(from);
+    for (std::size_t count = from.get_count(25); count != 0; --count) {
+        Replacement one{get_interval(from, tables), get_time(from), {}, {}};
+        one.expected = get_bar(from);
+        one.content = get_bar(from);
+        record.all.bars.push_back(std::move(one));
+    }
+    for (std::size_t count = from.get_count(13); count != 0; --count) {
+        record.all.marked.push_back(get_interval(from, tables));
+        record.all.marked_at.push_back(get_time(from));
+    }
     return record;
 }
 

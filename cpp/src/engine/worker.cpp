@@ -1,5 +1,6 @@
 #include "klineagg/engine/worker.hpp"
 
+#include "klineagg/engine/correction.hpp"
 #include "klineagg/engine/metrics.hpp"
 #include "klineagg/engine/replan.hpp"
 #include "klineagg/engine/worker_journal.hpp"
@@ -386,6 +387,14 @@ void Worker::seed(SymbolSlot& slot, double price, TimeNs start) {
     slot.aggregator.cover_from(start);
     slot.aggregator.seed(price, start);
     settle(slot);
+}
+
+bool Worker::correct(SymbolSlot& slot, const Replacements& all) {
+    touch(slot);
+    if (!Corrected::fits(slot.aggregator, all)) return false;
+    Corrected::apply(slot.aggregator, all);
+    settle(slot);
+    return true;
 }
 
 void Worker::freeze_state() {

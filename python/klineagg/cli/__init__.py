@@ -13,13 +13,39 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from klineagg import errors
-from klineagg.cli import aggregate, bus, config, info, lake, repair, run, show, task, verify, wal
+from klineagg.cli import (
+    aggregate,
+    bus,
+    cancel,
+    config,
+    info,
+    lake,
+    repair,
+    run,
+    show,
+    task,
+    verify,
+    wal,
+)
 from klineagg.cli.options import HelpFormatter
 from klineagg.cli.output import EXIT_CODES, INTERNAL, INTERRUPTED, OUTPUT, PIPE_CLOSED, Output
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS: Final = (aggregate, show, verify, info, config, run, bus, wal, lake, repair, task)
+_COMMANDS: Final = (
+    aggregate,
+    show,
+    verify,
+    info,
+    config,
+    run,
+    bus,
+    wal,
+    lake,
+    repair,
+    cancel,
+    task,
+)
 
 _EPILOG: Final = """\
 examples:

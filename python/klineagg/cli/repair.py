@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg import errors
 from klineagg.cli.options import HelpFormatter, add_common, add_input, wanted_of
 from klineagg.cli.output import DIFFERENCES, OK, Output
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
+_PATIENCE_S: Final = 600.0
 _EPILOG: Final = """\
 examples:
   klineagg repair BTCUSDT --lake lake --from 2024-01-01 --to 2024-01-02 \\
@@ -21,11 +24,14 @@ examples:
         --trades BTCUSDT-trades-2024-01-01.zip --write    (and writes it)
   klineagg repair BTCUSDT --lake lake --from 2024-01-01T08:00 --to 2024-01-01T09:00 --wal log
 
+  klineagg repair BTCUSDT --running run.toml --from 2024-01-01T08:00 --to 2024-01-01T09:00
+
 Bars that lie within the range as a whole are rebuilt. What differs is written as revisions: one
 above the lake's, flagged REVISED; what was there before stays reachable by time travel. A second
-repair with the same trades finds nothing. Take trades that are complete for the range, and a range
-that the engine cannot amend any more (it lies further back than amend_horizon): an amendment of the
-engine does not know of the repair.
+repair with the same trades finds nothing. Take trades that are complete for the range. While
+`klineagg run` is at work, ask it (--running): it revises the bars that it keeps (amend_horizon) as
+a command in its log, at once, and the others in the lake. When none runs, the next one learns the
+lake's revisions at its start.
 
 Exit code 0: nothing differs, or it was written; 1: something differs.
 """
@@ -47,8 +53,14 @@ def add_parser(commands: Any) -> None:
         "--to", dest="end", required=True, metavar="TIME", help="where it ends, not included"
     )
     parser.add_argument("--lake", default="lake", metavar="LAKE", help="default: lake")
+    parser.add_argument(
+        "--running",
+        metavar="CONFIG",
+        help="the engine that runs with this configuration does it, as a command in its log; "
+        "without --trades and --wal from that log",
+    )
     parser.add_argument("--data-path", metavar="PLACE", help="of the files, where it is elsewhere")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--trades", nargs="+", metavar="FILE", help="files of trades")
     source.add_argument("--wal", metavar="FOLDER", help="a write-ahead log")
     parser.add_argument(
@@ -88,6 +100,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     if arguments.symbol is None:
         arguments.symbol = arguments.name
+    if arguments.running is not None:
+        return _run_there(arguments, output)
+    if arguments.trades is None and arguments.wal is None:
+        text = "a repair needs the trades: --trades FILE ..., --wal FOLDER, or --running CONFIG"
+        raise errors.make("invalid_option", text, option="trades")
     names = None if arguments.intervals is None else arguments.intervals.split(",")
     with Lake(arguments.lake, arguments.data_path, read_only=not arguments.write) as lake:
         plan = plan_repair(
@@ -117,6 +134,27 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     }
     output.result(values, _report(plan, arguments.rows, written=done is not None))
     return OK if done is not None or not plan.differences else DIFFERENCES
+
+
+def _run_there(arguments: argparse.Namespace, output: Output) -> int:
+    from klineagg.config import load
+    from klineagg.runtime import Client
+
+    files = [os.path.abspath(path) for path in arguments.trades or ()]
+    with Client(load(arguments.running).socket, timeout=_PATIENCE_S) as client:
+        done, _ = client.request(
+            "repair",
+            symbol=arguments.name,
+            start=arguments.start,
+            end=arguments.end,
+            files=files,
+        )
+    lines = [
+        f"{done['replaced']:,} bars revised by the engine, {done['same']:,} were right",
+        f"{done['in_lake']:,} rows revised in the lake, of bars that the engine keeps no more",
+    ]
+    output.result(done, "\n".join(lines))
+    return OK
 
 
 def _trades(arguments: argparse.Namespace) -> Any:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from klineagg import errors
+from klineagg._bars_time import to_ns
 from klineagg.lake.catalog import Catalog
 from klineagg.lake.commit import commit_once
 from klineagg.lake.maintain import Maintenance, Plan, maintain
 from klineagg.lake.query import QueryResult, copy_catalog, open_guarded, run_query
 from klineagg.lake.read import names_of, read_bars, snapshot_of
 from klineagg.lake.session import ALIAS, Session
-from klineagg.lake.state import CommitResult, Fence, fences
+from klineagg.lake.state import CommitResult, Fence, fences, revised_rows
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -138,6 +139,11 @@ class Lake:
         query = "SELECT state, position FROM checkpoint WHERE consumer = ?"
         row = self._session.reading(lambda cursor: cursor.execute(query, [consumer]).fetchone())
         return None if row is None else (bytes(row[0]), row[1])
+
+    def revisions(self, since: Any) -> list[tuple[str, str, int, int, int]]:
+        """For ``Engine(revisions=)``: the revised rows that end behind a time."""
+        since_ns = to_ns(since, "since")
+        return self._session.reading(lambda cursor: revised_rows(cursor, since_ns))
 
     # -- reading ---------------------------------------------------------------------------------
 

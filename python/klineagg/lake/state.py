@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CommitResult", "Fence", "fences", "write_fences"]
+__all__ = ["CommitResult", "Fence", "fences", "revised_rows", "write_fences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,16 @@ def fences(cursor: Any) -> tuple[dict[str, Fence], int]:
         out[consumer] = Fence(epoch, number, position, mark)
         commits = max(commits, count)
     return out, commits
+
+
+def revised_rows(cursor: Any, since_ns: int) -> list[tuple[str, str, int, int, int]]:
+    """Symbol, interval, span and revision of the revised rows that end behind a time."""
+    rows: list[tuple[str, str, int, int, int]] = cursor.execute(
+        'SELECT symbol, "interval", epoch_ns(open_time), epoch_ns(close_time), revision '
+        "FROM closed WHERE revision > 0 AND close_time > make_timestamp_ns(?)",
+        [since_ns],
+    ).fetchall()
+    return rows
 
 
 def write_fences(cursor: Any, known: dict[str, Fence], commits: int) -> None:

@@ -14,6 +14,7 @@ from klineagg import errors
 from klineagg._options import duration_ns
 from klineagg.config import Watcher
 from klineagg.runtime.control import Reply, Server
+from klineagg.runtime.correcting import OPERATIONS, correct
 from klineagg.runtime.daily import daily_update, day_of, maintain
 from klineagg.runtime.host import Feeder, Host
 from klineagg.runtime.lending import Lender
@@ -25,6 +26,7 @@ from klineagg.runtime.setup import (
     engine_that_goes_on,
     open_lake,
     open_wal,
+    revised,
 )
 from klineagg.runtime.timer import Timer
 from klineagg.sources import make
@@ -77,7 +79,9 @@ class App:
         self.wal = open_wal(config)
         if self.wal is not None:
             stack.callback(self._close_wal)
-        self.engine, position = engine_that_goes_on(config, self.wal, found)
+        self.engine, position = engine_that_goes_on(
+            config, self.wal, found, revised(self.lake, config)
+        )
         recovery = self.engine.recovery
         if recovery is not None and recovery.position:
             _log.info(
@@ -258,6 +262,8 @@ class App:
         if op in ("ack", "nack"):
             self.lender.settle(op, tuple(request["id"]))
             return {}, ()
+        if op in OPERATIONS and self.state == "running":
+            return correct(self.engine, self.lake, request), ()
         if op == "stop":
             self._ended.set()
             return {}, ()

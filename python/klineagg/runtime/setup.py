@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from klineagg import _core, errors
+from klineagg._engine_options import span_ns
 from klineagg.bars import Bars
 from klineagg.config.secrets import expand
 from klineagg.runtime.host import unpack_state
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from klineagg.bus import EngineFeed
     from klineagg.config import Config
     from klineagg.engine import Engine
@@ -29,7 +31,10 @@ __all__ = [
     "make_engine",
     "open_lake",
     "open_wal",
+    "revised",
 ]
+
+Revisions = Iterable[tuple[str, str, int, int, int]]
 
 CONSUMER: Final = "lake"
 # A full lane waits for the lake; only somebody who stops it ends that.
@@ -59,7 +64,10 @@ def open_wal(config: Config) -> Wal | None:
 
 
 def engine_that_goes_on(
-    config: Config, wal: Wal | None, found: tuple[dict[str, Any] | None, bytes] | None
+    config: Config,
+    wal: Wal | None,
+    found: tuple[dict[str, Any] | None, bytes] | None,
+    revisions: Revisions = (),
 ) -> tuple[Engine, dict[str, Any] | None]:
     """The engine where the last one was, not started, and where its source is to be read on.
 
@@ -67,6 +75,7 @@ def engine_that_goes_on(
         config: of both.
         wal: the engine's log.
         found: what the lake has of the last one.
+        revisions: what the lake has revised of its bars: see :func:`revised`.
 
     Raises:
         ControlError: ``control_refused``: the log is not that of this lake.
@@ -74,14 +83,14 @@ def engine_that_goes_on(
     """
     position, state = found if found is not None else (None, None)
     if wal is None:
-        engine = make_engine(config)
+        engine = make_engine(config, revisions=revisions)
         if state is not None:
             engine.restore(state)
         return engine, position
     place = None if state is None else _core.checkpoint_place(state)
     fits = place is not None and place[0] == wal.id
     is_new = wal.next_sequence == 1
-    engine = make_engine(config, wal, state if fits or is_new else None)
+    engine = make_engine(config, wal, state if fits or is_new else None, revisions)
     recovery = engine.recovery
     assert recovery is not None
     if recovery.checkpoint and not fits:
@@ -93,7 +102,26 @@ def engine_that_goes_on(
     return engine, position
 
 
-def make_engine(config: Config, wal: Wal | None = None, checkpoint: bytes | None = None) -> Engine:
+def revised(lake: Lake, config: Config) -> Revisions:
+    """The revised bars of the lake that the engine may amend once more.
+
+    Somebody may have repaired the lake meanwhile: a revision of the engine that is not above that
+    would be taken for an old one.
+    """
+    fence = lake.fence(CONSUMER)
+    mark = None if fence is None else fence.watermark
+    horizon = config.engine.amend_horizon
+    if mark is None or horizon is None:
+        return lake.revisions(np.datetime64(0, "ns"))
+    return lake.revisions(mark - np.timedelta64(span_ns(horizon, "amend_horizon"), "ns"))
+
+
+def make_engine(
+    config: Config,
+    wal: Wal | None = None,
+    checkpoint: bytes | None = None,
+    revisions: Revisions = (),
+) -> Engine:
     """The engine of a configuration, not started."""
     from klineagg.engine import Engine, SimulatedClock, SystemClock
 
@@ -103,6 +131,7 @@ def make_engine(config: Config, wal: Wal | None = None, checkpoint: bytes | None
         of.intervals,
         wal=wal,
         checkpoint=checkpoint,
+        revisions=revisions,
         workers=of.workers,
         cores=of.cores or None,
         wait=of.wait,

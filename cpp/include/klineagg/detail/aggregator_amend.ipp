@@ -229,9 +229,11 @@ void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool fin
         const bool replaced = state.active && behind == nullptr &&
                               state.bar.open_time <= kept->bar.open_time;
         if (kept->is_flat()) [[unlikely]] {
-            const int flags = BAR_GAP | BAR_CLOSED | BAR_INCOMPLETE;
+            const int missed = kept->bar.flags & BAR_INCOMPLETE;
+            const int flags = BAR_GAP | BAR_CLOSED | missed;
             const double price = history.close_at(kept->links.prev);
-            if (kept->changed() && options_->gaps != GapMode::none)
+            // One that had trades before they were cancelled is told of in every mode.
+            if (kept->changed() && (options_->gaps != GapMode::none || missed == 0))
                 emit_gaps(plan_[level], kept->bar.open_time, kept->bar.close_time, price,
                           kept->bar.revision, sink, flags);
         } else if (kept->changed() && (!open_seed || (with_open && !replaced))) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "klineagg/engine/checkpoint_slot.hpp"
+#include "klineagg/engine/correction.hpp"
 #include "klineagg/time.hpp"
 
 namespace klineagg::engine {
@@ -24,7 +25,9 @@ struct ClockRecord {
 };
 inline constexpr std::size_t CLOCK_RECORD_BYTES = 16;
 
-enum class JournalKind : std::uint8_t { begin = 1, symbol = 2, removed = 3, hole = 4, rules = 5, note = 6 };
+enum class JournalKind : std::uint8_t {
+    begin = 1, symbol = 2, removed = 3, hole = 4, rules = 5, note = 6, corrected = 7
+};
 
 /// An engine begins to write, behind what it has recovered.
 struct BeginRecord {
@@ -54,12 +57,19 @@ struct RulesRecord {
     std::uint8_t gaps = 0;
 };
 
+/// Bars of a symbol get other content, if they hold what is expected.
+struct CorrectedRecord {
+    SymbolName name;
+    Replacements all;
+};
+
 void put_clock(std::byte* to, const ClockRecord& record) noexcept;  // CLOCK_RECORD_BYTES
 void put_record(ByteWriter& to, const BeginRecord& record);
 void put_record(ByteWriter& to, const SymbolRecord& record);
 void put_record(ByteWriter& to, const RemovedRecord& record);
 void put_record(ByteWriter& to, const HoleRecord& record);
 void put_record(ByteWriter& to, const RulesRecord& record);
+void put_record(ByteWriter& to, const CorrectedRecord& record);
 
 // Each throws Error(checkpoint_format) for bytes that are no such record.
 ClockRecord get_clock(ByteReader& from);
@@ -69,6 +79,8 @@ RemovedRecord get_removed(ByteReader& from);
 HoleRecord get_hole(ByteReader& from);
 /// `tables`: where time zones and sessions are looked for, by name.
 RulesRecord get_rules_record(ByteReader& from, const std::vector<Interval>& tables);
+
+CorrectedRecord get_corrected(ByteReader& from, const std::vector<Interval>& tables);
 
 /// A checkpoint with its place in a log around it, under a CRC.
 struct Placed {

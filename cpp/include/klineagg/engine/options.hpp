@@ -34,6 +34,14 @@ struct JournalOptions {
     std::shared_ptr<engine::AcceptObserver> observer;
 };
 
+/// A bar, or a run of flat ones, that somebody holds with a revision.
+struct KnownRevision {
+    std::int32_t symbol = -1;
+    int output = 0;
+    Span span{0, 0};
+    std::int32_t revision = 0;
+};
+
 struct EngineOptions {
     EngineOptions() {
         aggregator.lateness_ns = 0;
@@ -61,6 +69,8 @@ struct EngineOptions {
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
     std::shared_ptr<engine::Clock> clock;        // none: the system's
     JournalOptions journal;
+    /// What the bars of a checkpoint are called elsewhere: amended again they get higher ones.
+    std::shared_ptr<const std::vector<KnownRevision>> revisions;
     std::shared_ptr<engine::Observer> observer;  // is told what the workers do; none: nobody
 };
 

@@ -91,6 +91,9 @@ public:
     void join(SymbolSlot& slot, TimeNs start) noexcept {
         if (slot.joined == TIME_NONE) slot.joined = start;
     }
+    /// Puts other content into bars of a symbol; false, with nothing changed, when one of them does
+    /// not hold what is expected.
+    bool correct(SymbolSlot& slot, const Replacements& all);
     /// Wants the state of every symbol that this worker has written down as it is here.
     void freeze_state();
     /// Of who runs a worker that has no thread: the clock's ticks that the log has accepted.

@@ -1,0 +1,298 @@
+"""Trades that were cancelled or corrected, and bars that are rebuilt, while an engine runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klineagg import _core, errors
+from klineagg._core_tables import core_columns
+from klineagg._options import time_ns
+from klineagg._wal_content import TRADE_DTYPE
+from klineagg.columns import Normaliser
+from klineagg.symbols import intern, symbol_names
+
+if TYPE_CHECKING:
+    from klineagg.wal import Wal
+
+__all__ = ["CorrectionReport", "Corrections", "known_revisions"]
+
+_MARK: Final = b"klineagg.correction\x00"
+_TRIES: Final = 20
+_FIELDS: Final = ("time", "price", "quantity", "side", "flags")
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionReport:
+    """What became of the bars that a cancelled trade or a repair concerns.
+
+    Attributes:
+        replaced: bars with other content now; those that were closed as a revision.
+        same: bars that had the right content already.
+        unexplained: bars of which the log has not all trades. Those of a cancelled trade are
+            marked INCOMPLETE where the engine still has them, those of a repair stay.
+        position: number of the command in the log; 0: nothing had to be written.
+    """
+
+    replaced: int
+    same: int
+    unexplained: int
+    position: int
+
+
+class _Logged:
+    """The trades of one symbol as a log has them, less those that were cancelled."""
+
+    def __init__(self, wal: Wal, symbol: int) -> None:
+        parts: list[NDArray[np.void]] = []
+        self.changes: list[dict[str, Any]] = []
+        name = symbol_names([symbol])[0]
+        first = _core.wal_segments(wal.path)
+        self.is_whole = bool(first) and first[0]["first"] == 1  # nothing was dropped yet
+        for record in wal.replay(topics=("trade", "application")):
+            if record.trades is not None:
+                parts.append(record.trades[record.trades["symbol"] == symbol])
+            elif record.data is not None and record.data.startswith(_MARK):
+                change = json.loads(record.data[len(_MARK) :])
+                if change["symbol"] == name:
+                    self.changes.append(change)
+        rows = np.concatenate(parts) if parts else np.empty(0, TRADE_DTYPE)
+        self.rows = _once(rows)
+        for change in self.changes:
+            at = self.find(change["source"], change["id"])
+            if at >= 0:
+                self.rows = changed(self.rows, at, change["instead"])
+
+    def find(self, source: int, trade_id: int) -> int:
+        of = self.rows
+        found = np.flatnonzero((of["source"] == source) & (of["first_trade_id"] == trade_id))
+        return int(found[0]) if len(found) else -1
+
+    def was_changed(self, source: int, trade_id: int, instead: dict[str, Any] | None) -> bool:
+        last = [c for c in self.changes if c["source"] == source and c["id"] == trade_id][-1:]
+        return bool(last) and last[0]["instead"] == instead
+
+
+def _once(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Without the repetitions of trades that an engine knows by their id."""
+    if not len(rows):
+        return rows
+    _, first = np.unique(rows[["source", "first_trade_id"]], return_index=True)
+    keep = rows["first_trade_id"] < 0
+    keep[first] = True
+    return rows[keep]
+
+
+def changed(rows: NDArray[np.void], at: int, instead: Mapping[str, Any] | None) -> NDArray[np.void]:
+    """The rows without the one at ``at``, or with other values in it."""
+    if instead is None:
+        return np.delete(rows, at)
+    rows = rows.copy()
+    for name, value in instead.items():
+        rows[name][at] = np.datetime64(value, "ns") if name == "time" else value
+    return rows
+
+
+def _values(instead: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if instead is None:
+        return None
+    for name in instead:
+        if name not in _FIELDS:
+            text = f"a corrected trade has no {name!r}: it may have {', '.join(_FIELDS)}"
+            raise errors.make("invalid_option", text, option="instead", value=name)
+    out: dict[str, Any] = {}
+    for name, value in instead.items():
+        if name == "time":
+            out[name] = time_ns(value, "time")
+        elif name in ("side", "flags"):
+            out[name] = int(value)
+        else:
+            out[name] = float(value)
+            if not np.isfinite(out[name]) or (name == "quantity" and out[name] <= 0):
+                text = f"{name}={value!r} is no {name} of a trade"
+                raise errors.make("invalid_option", text, option=name, value=value)
+    return out
+
+
+def rows_of(trades: Any, symbol: int) -> NDArray[np.void]:
+    """Trades of any form as rows of TRADE_DTYPE, those of one symbol."""
+    parts = []
+    for chunk in Normaliser(None, None, None, None, None).chunks(trades):
+        columns = core_columns(chunk)
+        rows = np.zeros(len(chunk), TRADE_DTYPE)
+        rows["symbol"] = columns["symbol"]
+        rows["time"] = (np.asarray(columns["time"]) * columns["time_scale"]).view("<M8[ns]")
+        rows["price"], rows["quantity"] = columns["price"], columns["quantity"]
+        first, last = columns["trade_id"], columns["last_trade_id"]
+        rows["first_trade_id"] = -1 if first is None else first
+        rows["last_trade_id"] = rows["first_trade_id"] if last is None else last
+        if columns["side"] is not None:
+            side = np.asarray(columns["side"]).astype(np.int8)
+            buys = side == 0 if columns["side_is_maker"] else side > 0
+            rows["side"] = np.where(buys, 1, -1)
+        if columns["flags"] is not None:
+            rows["flags"] = columns["flags"]
+        parts.append(rows[rows["symbol"] == symbol])
+    return np.concatenate(parts) if parts else np.empty(0, TRADE_DTYPE)
+
+
+def known_revisions(
+    rows: Iterable[tuple[str, str, int, int, int]], names: list[str]
+) -> list[tuple[int, int, int, int, int]]:
+    """The same for the core, with numbers for names; those of other intervals are left out."""
+    return [
+        (int(intern([symbol])[0]), names.index(interval), open_ns, close_ns, revision)
+        for symbol, interval, open_ns, close_ns, revision in rows
+        if interval in names
+    ]
+
+
+class Corrections:
+    """The part of :class:`klineagg.Engine` that puts bars right."""
+
+    _core: _core.Engine
+    _wal: Wal | None
+
+    def cancel(self, symbol: str | int, trade_id: int, *, source: int = 0) -> CorrectionReport:
+        """Takes a trade out of its bars: the exchange has cancelled it.
+
+        The bars that it touches are rebuilt from the log, closed ones as revisions, in the order
+        of all trades; the cancel is in the log too. Trades go on meanwhile. A bar that has no
+        trade any more becomes a flat one, in every gap mode. A second cancel of the same trade
+        changes nothing.
+
+        Args:
+            symbol: name, or id from :func:`klineagg.intern`.
+            trade_id: of the trade; the first one of an aggregated trade.
+            source: of the producer that pushed it.
+
+        Raises:
+            EngineError: ``correction_needs_log`` without a log, ``correction_unknown_trade`` when
+                the log does not have it (any more), ``correction_pending`` when its bar is open
+                and has no other trade, or changes all the time, ``unknown_name``.
+            WalHaltedError: ``wal_halted``, ``wal_full``.
+        """
+        return self._put_right(symbol, trade_id, source, None)
+
+    def correct(
+        self, symbol: str | int, trade_id: int, *, source: int = 0, **instead: Any
+    ) -> CorrectionReport:
+        """Gives a trade other values: the exchange has corrected it. See :meth:`cancel`.
+
+        Args:
+            symbol: name, or id from :func:`klineagg.intern`.
+            trade_id: of the trade; it stays.
+            source: of the producer that pushed it.
+            **instead: ``time``, ``price``, ``quantity``, ``side`` (1: the taker bought, else -1),
+                ``flags``; what is not named stays.
+
+        Raises:
+            OptionError: ``invalid_option``.
+            EngineError, WalHaltedError: as :meth:`cancel`.
+        """
+        return self._put_right(symbol, trade_id, source, _values(instead))
+
+    def repair(
+        self, symbol: str | int, start: Any, end: Any, trades: Any = None
+    ) -> CorrectionReport:
+        """Rebuilds the closed bars of a symbol that lie within ``[start, end)``.
+
+        What differs comes as a revision; a command in the log. Bars that the engine does not keep
+        any more (``amend_horizon``) are counted as ``unexplained``; they are repaired in the lake.
+
+        Args:
+            symbol: name, or id from :func:`klineagg.intern`.
+            start: ISO 8601 text, ``datetime``, ``datetime64``, or int nanoseconds; UTC.
+            end: likewise, not included.
+            trades: complete for the range, anything that :func:`klineagg.aggregate` takes; None:
+                those of the log.
+
+        Raises:
+            OptionError: ``invalid_option``.
+            EngineError: ``correction_needs_log`` without trades and without a log,
+                ``correction_log_gone`` when the log does not reach back to ``start``,
+                ``unknown_name``.
+            WalHaltedError: ``wal_halted``, ``wal_full``.
+        """
+        symbol_id = _id_of(symbol)
+        begin_ns, end_ns = time_ns(start, "start"), time_ns(end, "end")
+        if begin_ns >= end_ns:
+            raise errors.make("invalid_option", "the range has no time in it", option="end")
+        with self._lock_of_corrections():
+            if trades is not None:
+                rows = rows_of(trades, symbol_id)
+            else:
+                found = _Logged(self._log(), symbol_id)
+                rows = found.rows
+                times = rows["time"].view(np.int64)
+                if not found.is_whole and (not len(times) or times.min() > begin_ns):
+                    text = "the log does not have the trades of the whole range any more"
+                    raise errors.make("correction_log_gone", text, symbol=str(symbol))
+            times = rows["time"].view(np.int64)
+            rows = rows[(times >= begin_ns) & (times < end_ns)]
+            total = dict.fromkeys(("replaced", "same", "unexplained"), 0)
+            for _ in range(_TRIES):
+                told = _core.correct_bars(
+                    self._core, symbol_id, b"", rows.tobytes(), [], (begin_ns, end_ns)
+                )
+                total["replaced"] += told["replaced"]
+                if not told["pending"]:
+                    total |= {name: told[name] for name in ("same", "unexplained")}
+                    return CorrectionReport(**total, position=told["position"])
+        raise errors.make("correction_pending", "bars of the range change all the time")
+
+    def _lock_of_corrections(self) -> threading.Lock:
+        lock: threading.Lock = self.__dict__.setdefault("_correcting", threading.Lock())
+        return lock
+
+    def _log(self) -> Wal:
+        if self._wal is None:
+            raise errors.make("correction_needs_log", "the engine has no log to rebuild bars from")
+        return self._wal
+
+    def _put_right(
+        self, symbol: str | int, trade_id: int, source: int, instead: dict[str, Any] | None
+    ) -> CorrectionReport:
+        wal, symbol_id = self._log(), _id_of(symbol)
+        with self._lock_of_corrections():
+            for attempt in range(_TRIES):
+                self._core.flush(None)  # what waits in the lanes is not in the log yet
+                found = _Logged(wal, symbol_id)
+                if found.was_changed(source, trade_id, instead):
+                    return CorrectionReport(0, 0, 0, 0)
+                at = found.find(source, trade_id)
+                if at < 0:
+                    text = f"the log does not have trade {trade_id} of {symbol} (any more)"
+                    raise errors.make("correction_unknown_trade", text, trade_id=trade_id)
+                after = changed(found.rows, at, instead)
+                times = [int(found.rows["time"].view(np.int64)[at])]
+                if instead is not None:
+                    times.append(int(after["time"].view(np.int64)[at]))
+                told = _core.correct_bars(
+                    self._core, symbol_id, found.rows.tobytes(), after.tobytes(), times, None
+                )
+                if not told["pending"]:
+                    change = {
+                        "symbol": symbol_names([symbol_id])[0],
+                        "source": source,
+                        "id": trade_id,
+                        "instead": instead,
+                    }
+                    wal.append("application", _MARK + json.dumps(change).encode())
+                    wal.flush()
+                    told.pop("pending")
+                    return CorrectionReport(**told)
+                time.sleep(0.001 * attempt)
+        text = f"the bar of trade {trade_id} of {symbol} is open, and has no other or changes"
+        raise errors.make("correction_pending", text, trade_id=trade_id)
+
+
+def _id_of(symbol: str | int) -> int:
+    return symbol if isinstance(symbol, int) else int(intern([symbol])[0])

@@ -1,0 +1,194 @@
+"""Cancelled and corrected trades, repairs of a running engine, revisions that others have given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import Engine, SimulatedClock, errors
+from klineagg.bars import BarFlag, Bars
+from klineagg.engine import CorrectionReport
+from klineagg.lake import Lake
+from klineagg.lake.repair import plan_repair, write_repair
+
+START = np.datetime64("2024-01-01T00:00", "ns")
+END = START + np.timedelta64(2, "h")
+COLUMNS = (
+    "open", "high", "low", "close", "volume", "quote_volume", "trade_count",
+    "taker_buy_volume", "first_trade_id", "last_trade_id",
+)  # fmt: skip
+
+
+def trades(count: int = 400, seed: int = 0) -> np.ndarray[Any, Any]:
+    chance = np.random.default_rng(seed)
+    names = ["symbol", "time", "price", "quantity", "side", "trade_id"]
+    rows = np.zeros(
+        count,
+        np.dtype(list(zip(names, ["U8", "M8[ns]", "f8", "f8", "i1", "i8"], strict=True))),
+    )
+    rows["symbol"] = "BTCUSDT"
+    ns = np.sort(chance.integers(0, 7_000, count)) * 10**9
+    rows["time"] = START + ns.astype("timedelta64[ns]")
+    rows["price"] = np.round(chance.uniform(90, 110, count), 2)
+    rows["quantity"] = np.round(chance.uniform(0.001, 5, count), 3)
+    rows["side"] = chance.choice([-1, 1], count)
+    rows["trade_id"] = np.arange(count) + 1
+    return rows
+
+
+def engine_of(folder: Path, **options: Any) -> Engine:
+    chosen: dict[str, Any] = {"amend_horizon": None, "clock": SimulatedClock(), "max_ahead": None}
+    return Engine("1m,5m,1h", wal=folder, **(chosen | options))
+
+
+def push(engine: Engine, rows: Any, until: Any = END) -> None:
+    with engine.producer("feed") as feed:
+        feed.push(rows)
+        feed.flush()
+    engine.advance(until)
+
+
+def closed(engine: Engine) -> Bars:
+    with engine.take("lake") as snapshot:
+        return snapshot.closed
+
+
+def is_right(bars: Bars, rows: Any) -> None:
+    """The newest revisions with trades are the bars of these trades, and no others are."""
+    found = bars.resolve().expand_gaps()
+    found = found[np.flatnonzero(found.trade_count > 0)]
+    wanted = klineagg.aggregate(rows, "1m,5m,1h", coverage=(None, END), include_open=False)
+    assert found.open_time.tolist() == wanted.open_time.tolist()
+    for name in COLUMNS:
+        assert found.column(name).tolist() == wanted.column(name).tolist(), name
+
+
+def test_cancelled_and_corrected_trades_leave_the_bars_of_the_others(tmp_path: Path) -> None:
+    rows = trades()
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, rows)
+        parts = [closed(engine)]
+        assert engine.cancel("BTCUSDT", 17).replaced == 3
+        assert engine.cancel("BTCUSDT", 17) == CorrectionReport(0, 0, 0, 0)
+        report = engine.correct("BTCUSDT", 200, price=500.0, quantity=2.5)
+        assert report.replaced == 3 and report.position > 0
+        # Into another bar.
+        engine.correct("BTCUSDT", 201, time=rows["time"][300])
+        assert engine.cancel("BTCUSDT", 200).replaced == 3
+        parts.append(closed(engine))
+        revised = parts[1]
+        assert (revised.revision > 0).all() and (revised.flags & BarFlag.REVISED != 0).all()
+        after = rows.copy()
+        after["time"][200] = rows["time"][300]
+        after = np.delete(after, [16, 199])
+        order = np.argsort(after["time"], kind="stable")
+        is_right(Bars.concat(parts), after[order])
+        state = engine.checkpoint()
+    with engine_of(tmp_path / "log") as again:
+        assert again.recovery is not None and again.recovery.records > 3
+        assert again.checkpoint()[-2000:] == state[-2000:]
+        assert again.cancel("BTCUSDT", 200).replaced == 0
+
+
+def test_the_only_trade_of_a_bar_leaves_a_flat_one(tmp_path: Path) -> None:
+    rows = trades(3)
+    rows["time"] = START + np.array([0, 60, 120]).astype("timedelta64[s]")
+    for gaps in ("runs", "none"):
+        with engine_of(tmp_path / gaps, gaps=gaps) as engine:
+            push(engine, rows)
+            closed(engine)
+            engine.cancel("BTCUSDT", 2)
+            bars = closed(engine)["BTCUSDT", "1m"]
+            assert bars.open_time.tolist() == [rows["time"][1].astype(np.int64)]
+            assert bars.trade_count.tolist() == [0] and bars.revision.tolist() == [1]
+            assert bars.close.tolist() == [rows["price"][0]]
+            assert bars.flags.tolist() == [BarFlag.CLOSED | BarFlag.GAP | BarFlag.REVISED]
+
+
+def test_an_open_bar_simply_has_the_trade_no_more(tmp_path: Path) -> None:
+    rows = trades(50)
+    rows["time"] = START + np.arange(50).astype("timedelta64[s]")
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, rows, START + np.timedelta64(1, "s"))
+        engine.cancel("BTCUSDT", 50)
+        engine.cancel("BTCUSDT", 49)
+        view = engine.view().open
+        assert set(view.trade_count.tolist()) == {48} and set(view.last_trade_id.tolist()) == {48}
+        engine.advance(END)
+        bars = closed(engine)
+        assert set(bars.revision.tolist()) == {0}
+        is_right(bars, rows[:48])
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+    rows = trades()
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, rows)
+        for trade_id, source in ((10_000, 0), (5, 9)):
+            with pytest.raises(errors.EngineError) as caught:
+                engine.cancel("BTCUSDT", trade_id, source=source)
+            assert caught.value.name == "correction_unknown_trade"
+        with pytest.raises(errors.OptionError):
+            engine.correct("BTCUSDT", 5, pric=1.0)
+        with pytest.raises(errors.OptionError):
+            engine.correct("BTCUSDT", 5, quantity=0)
+    with Engine("1m", clock=SimulatedClock()) as plain:
+        with pytest.raises(errors.EngineError) as caught:
+            plain.cancel("BTCUSDT", 1)
+        assert caught.value.name == "correction_needs_log"
+
+
+def test_a_repair_puts_in_what_was_missing(tmp_path: Path) -> None:
+    rows = trades()
+    heard = rows[np.random.default_rng(1).random(len(rows)) > 0.05]
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, heard)
+        before = closed(engine)
+        # The log has what was heard: nothing differs.
+        told = engine.repair("BTCUSDT", START, END)
+        assert told.replaced == 0 and told.same > 100
+        mixed = rows[np.random.default_rng(2).permutation(len(rows))]
+        told = engine.repair("BTCUSDT", START, END, mixed)
+        assert told.replaced > 0
+        after = closed(engine)
+        # Behind the first bar: flat bars before that are not kept by the engine.
+        is_right(Bars.concat([before, after]), rows)
+        assert engine.repair("BTCUSDT", START, END, rows).replaced == 0
+        state = engine.checkpoint()
+    with engine_of(tmp_path / "log") as again:
+        assert again.checkpoint()[-2000:] == state[-2000:]
+
+
+def test_amendments_are_above_what_a_repair_has_written(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb_extension_ducklake")
+    rows = trades()
+    late = rows[100:101].copy()
+    late["trade_id"] = 5_000
+    late["price"] = 300.0
+    with Lake(tmp_path / "lake") as lake:
+        with engine_of(tmp_path / "log") as engine:
+            push(engine, np.delete(rows, slice(90, 120)))
+            with engine.take("lake", checkpoint=True) as snapshot:
+                lake.commit(snapshot, checkpoint=snapshot.checkpoint)
+        # Twice, so that the revision is above what an amendment alone would give.
+        for part in (np.delete(rows, slice(95, 110)), rows):
+            plan = plan_repair(lake, "BTCUSDT", START, END, part)
+            assert write_repair(lake, plan) is not None
+        known = lake.revisions(START)
+        assert max(row[-1] for row in known) == 2
+        assert {row[0] for row in known} == {"BTCUSDT"}
+        found = lake.checkpoint()
+        assert found is not None
+        with engine_of(tmp_path / "log", checkpoint=found[0], revisions=known) as engine:
+            push(engine, late, END)
+            with engine.take("lake") as snapshot:
+                assert snapshot.closed.revision.min() >= 1
+                assert lake.commit(snapshot).replaced > 0
+        bars = lake.bars("BTCUSDT", ["1m", "5m", "1h"], include_open=False)
+        high = bars[np.flatnonzero((bars.high == 300.0) & (bars.trade_count > 0))]
+        assert sorted(high.interval.tolist()) == [0, 1, 2], "the late trade is in the lake"
+        assert (high.revision >= 2).all()

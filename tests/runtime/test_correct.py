@@ -1,0 +1,120 @@
+"""Cancelled trades and repairs of `klineagg run`, and what they leave in the lake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import Bars
+from klineagg.data import load_bitmex
+from klineagg.errors import LakeError, ResultError
+from runtime.runs import (
+    FOLLOWED,
+    INTERVALS,
+    answers,
+    command,
+    ended,
+    running,
+    status,
+    stored,
+    terminated,
+    until,
+    write_config,
+)
+
+for needed in ("duckdb", "huey", "pyarrow"):
+    pytest.importorskip(needed)
+
+COUNT = 4_000
+
+
+def rows() -> np.ndarray[Any, Any]:
+    source = load_bitmex()[:COUNT]
+    out = np.zeros(
+        COUNT,
+        [("symbol", "U8"), ("time", "M8[ns]"), ("price", "f8"), ("quantity", "f8"), ("side", "i1"),
+         ("trade_id", "i8")],
+    )  # fmt: skip
+    for name in ("time", "price", "quantity", "side"):
+        out[name] = source[name]
+    out["symbol"], out["trade_id"] = "XBTUSD", np.arange(COUNT) + 1
+    return out
+
+
+def write(path: Path, trades: np.ndarray[Any, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    lines = ["symbol,time,price,quantity,side,trade_id"]
+    for row in trades:
+        side = "buy" if row["side"] > 0 else "sell"
+        time = int(row["time"].astype("datetime64[ns]").astype(np.int64))
+        price, quantity = float(row["price"]), float(row["quantity"])
+        lines.append(f"{row['symbol']},{time},{price!r},{quantity!r},{side},{row['trade_id']}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def with_trades(bars: Bars) -> list[tuple[Any, ...]]:
+    kept = bars[np.flatnonzero(bars.trade_count > 0)]
+    names = ("interval", "open_time", "open", "high", "low", "close", "volume", "trade_count",
+             "first_trade_id", "last_trade_id")  # fmt: skip
+    return list(zip(*(kept.column(name).tolist() for name in names), strict=True))
+
+
+def is_stored(folder: Path, trades: np.ndarray[Any, Any], *intervals: str) -> bool:
+    wanted = klineagg.aggregate(trades, INTERVALS, progress=False)
+    try:
+        found = stored(folder)
+    except (LakeError, ResultError):  # nothing is there yet
+        return False
+    return all(
+        with_trades(found[:, name]) == with_trades(wanted[:, name])
+        for name in intervals or INTERVALS
+    )
+
+
+def asked(folder: Path, *arguments: Any) -> dict[str, Any]:
+    out = ended(command(*arguments, "--json", cwd=folder))
+    found: dict[str, Any] = json.loads(out[out.index("{") :])
+    return found
+
+
+def test_trades_are_cancelled_and_bars_repaired_while_it_runs(tmp_path: Path) -> None:
+    trades = rows()
+    missing = np.random.default_rng(3).random(COUNT) < 0.01
+    heard = trades[~missing]
+    write(tmp_path / "trades/part-0.csv", heard)
+    config = write_config(tmp_path, **FOLLOWED, engine__amend_horizon='"365d"')
+    after = heard[~np.isin(heard["trade_id"], heard["trade_id"][[100, 2000]])].copy()
+    after["price"][500] = 1.0
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["accepted"] == len(heard))
+        for place in (100, 2000):
+            done = asked(tmp_path, "cancel", config, "XBTUSD", heard["trade_id"][place])
+            assert done["unexplained"] == 0
+        asked(tmp_path, "cancel", config, "XBTUSD", after["trade_id"][500], "--price", "1.0")
+        until(lambda: is_stored(tmp_path, after))
+        process.kill()  # it goes on with that
+        process.wait()
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config))
+        again = asked(tmp_path, "cancel", config, "XBTUSD", heard["trade_id"][100])
+        assert again["replaced"] == 0 and is_stored(tmp_path, after)
+        # All of a file puts in again what was taken out, and what was never heard.
+        write(tmp_path / "whole.csv", trades)
+        first = trades["time"][0].astype("datetime64[m]")
+        last = trades["time"][-1].astype("datetime64[m]")
+        done = asked(
+            tmp_path, "repair", "XBTUSD", "--running", config, "--from", str(first),
+            "--to", str(last), "--trades", "whole.csv",
+        )  # fmt: skip
+        assert done["replaced"] > 0
+        inside = trades["time"] < last
+        mixed = np.concatenate([trades[inside], after[after["time"] >= last]])
+        # The hour is not within the range.
+        until(lambda: is_stored(tmp_path, mixed, "1s", "1m"))
+        terminated(process)
+    assert is_stored(tmp_path, mixed, "1s", "1m")
