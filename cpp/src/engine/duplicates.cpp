@@ -53,20 +53,24 @@ SeenIds& SeenIds::operator=(SeenIds&& other) noexcept {
     return *this;
 }
 
-Trade* SeenIds::filter_any(Trade* trade, Trade* end, std::uint16_t source, BlockPool* pool,
-                           IdCounts& counts) {
-    Trade* kept = trade;
+template <class AnyTrade>
+AnyTrade* SeenIds::filter_any(AnyTrade* trade, AnyTrade* end, std::uint16_t source,
+                              BlockPool* pool, IdCounts& counts) {
+    AnyTrade* kept = trade;
     for (; trade != end; ++trade) {
         if (trade->id >= 0) {
             if (source != source_) turn_to(source, pool);
-            if (follows(*trade)) last_ = trade->last_id;
-            else if (!add({trade->id, trade->last_id}, pool, counts)) continue;
+            if (follows(trade->id)) last_ = last_id_of(*trade);
+            else if (!add({trade->id, last_id_of(*trade)}, pool, counts)) continue;
         }
         if (kept != trade) *kept = *trade;
         ++kept;
     }
     return kept;
 }
+template Trade* SeenIds::filter_any(Trade*, Trade*, std::uint16_t, BlockPool*, IdCounts&);
+template PlainTrade* SeenIds::filter_any(PlainTrade*, PlainTrade*, std::uint16_t, BlockPool*,
+                                         IdCounts&);
 
 SeenIds::Source& SeenIds::below(BlockPool* pool) {
     if (sources_ == nullptr || sources_->source != source_) {

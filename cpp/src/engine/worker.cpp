@@ -9,6 +9,7 @@
 #include <exception>
 #include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace klineagg::engine {
@@ -16,6 +17,15 @@ namespace klineagg::engine {
 namespace {
 
 constexpr std::uint64_t LOG_SPARE_CHUNKS = 8;
+// Rows that come one by one are taken some at a time: a worker that looks for each takes the lines
+// of the lane away from the producer between any two, at ten times the cost of the row.
+constexpr std::size_t FEW_ROWS = 64;
+constexpr int LINGER_PAUSES = 32;  // about a microsecond
+
+void linger() noexcept {
+    for (int i = 0; i < LINGER_PAUSES; ++i) spin_pause();
+}
+
 constexpr DurationNs LOOK_NS = 1'000'000;  // between looks at the system's clock
 
 void add(std::atomic<std::int64_t>& counter, std::int64_t count) noexcept {
@@ -125,6 +135,7 @@ void Worker::loop() {
         if (observer_) [[unlikely]] busy |= observer_->turn(core_->slots, now_);
         publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
         busy |= run_command();
+        if (applied != 0 && applied < FEW_ROWS) linger();
         if (busy) waiter_.reset();
         else if (waiter_.idle([this] { return has_work(); }, next_deadline())) core_->keeper.call();
     }
@@ -211,14 +222,10 @@ void Worker::apply_present(std::span<const LaneRecord> records) {
 
 void Worker::apply_source(std::uint16_t source, std::span<const LaneRecord> records) {
     IdCounts seen;
-    for (const BlockSorter::Group& group : sorter_.sort(records, core_->slots)) {
-        SymbolSlot& slot = *group.slot;
-        touch(slot);
-        Trade* const trades = sorter_.trades();
-        Trade* const end = slot.ids.filter(trades + group.begin, trades + group.end, source,
-                                           blocks_, seen);
-        apply_group(slot, trades + group.begin, end);
-    }
+    // Observers are told of trades as they came.
+    const auto groups = sorter_.sort(records, core_->slots, observer_ == nullptr);
+    if (sorter_.is_plain()) apply_groups(groups, sorter_.plain_trades(), source, seen);
+    else apply_groups(groups, sorter_.trades(), source, seen);
     add(counts_.applied, static_cast<std::int64_t>(records.size()));
     if ((seen.duplicates | seen.gaps | seen.out_of_order) == 0) [[likely]] return;
     add(counts_.duplicates, seen.duplicates);
@@ -226,35 +233,18 @@ void Worker::apply_source(std::uint16_t source, std::span<const LaneRecord> reco
     if (SourceCounts* const counts = core_->sources.find(source)) counts->add(seen);
 }
 
-std::uint64_t Worker::mark_holes(Intake& intake, std::uint64_t limit) {
-    while (const LaneHole* const hole = intake.hole()) {
-        if (hole->position > intake.lane.taken()) return std::min(limit, hole->position);
-        // A symbol that is on its way here is another thread's yet.
-        const bool is_all = hole->symbol == LaneHole::ALL_SYMBOLS;
-        const auto index = static_cast<std::uint32_t>(hole->symbol);
-        if (part_ != nullptr && !part_->takes.empty() && (is_all || absent_.contains(index)))
-            return intake.lane.taken();
-        mark_holes_of(*hole);
-        intake.drop_hole();
+template <class AnyTrade>
+void Worker::apply_groups(std::span<const BlockSorter::Group> groups, AnyTrade* trades,
+                          std::uint16_t source, IdCounts& seen) {
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        const BlockSorter::Group& group = groups[i];
+        if (i + 1 < groups.size()) prefetch_base(*groups[i + 1].slot);
+        SymbolSlot& slot = *group.slot;
+        touch(slot);
+        AnyTrade* const end = slot.ids.filter(trades + group.begin, trades + group.end, source,
+                                              blocks_, seen);
+        apply_group(slot, trades + group.begin, end);
     }
-    return limit;
-}
-
-void Worker::mark_holes_of(const LaneHole& hole) {
-    if (hole.symbol != LaneHole::ALL_SYMBOLS) {
-        mark_hole(core_->slots[static_cast<std::uint32_t>(hole.symbol)], hole);
-        return;
-    }
-    for (std::size_t i = owned_.next(0, owned_limit_); i != SlotSet::NONE;
-         i = owned_.next(i + 1, owned_limit_)) {
-        mark_hole(core_->slots[static_cast<std::uint32_t>(i)], hole);
-    }
-}
-
-void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {
-    touch(slot);
-    slot.aggregator.mark_incomplete(hole.time_min, hole.time_max);
-    settle(slot);
 }
 
 void Worker::touch(SymbolSlot& slot) {
@@ -285,21 +275,24 @@ void Worker::take_in(SymbolSlot& slot) {
         slot.aggregator.cover_from(slot.joined);
 }
 
-void Worker::apply_group(SymbolSlot& slot, const Trade* trade, const Trade* end) {
+template <class AnyTrade>
+void Worker::apply_group(SymbolSlot& slot, const AnyTrade* trade, const AnyTrade* end) {
     SymbolAggregator<PartialBar>& aggregator = slot.aggregator;
     slot.count_trades(end - trade);
     const LogSink sink{this, &slot};
-    const Trade* untold = trade;
+    const AnyTrade* untold = trade;
     while ((trade = aggregator.add_run(trade, end, *closed_, sink)) != end) {
-        const Admission admission = aggregator.add_slow(*trade++, sink);
+        const Admission admission = aggregator.add_slow(as_trade(*trade++), sink);
         if (admission == Admission::applied) continue;
-        if (observer_) observer_->trades(slot, untold, trade - 1);
+        if constexpr (std::is_same_v<AnyTrade, Trade>)
+            if (observer_) observer_->trades(slot, untold, trade - 1);
         untold = trade;
         const bool is_late = admission == Admission::late;
         ++(is_late ? refused_.late : refused_.beyond_horizon);
         add(is_late ? counts_.late : counts_.beyond_horizon, 1);
     }
-    if (observer_) [[unlikely]] observer_->trades(slot, untold, end);
+    if constexpr (std::is_same_v<AnyTrade, Trade>)
+        if (observer_) [[unlikely]] observer_->trades(slot, untold, end);
     settle(slot);
 }
 

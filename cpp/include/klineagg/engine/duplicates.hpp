@@ -70,10 +70,11 @@ public:
 
     /// Takes out the trades that were seen before, in place; returns the end of the others.
     /// Trades without an id stay, always.
-    Trade* filter(Trade* trade, Trade* end, std::uint16_t source, BlockPool* pool,
-                  IdCounts& counts) {
+    template <class AnyTrade>
+    AnyTrade* filter(AnyTrade* trade, AnyTrade* end, std::uint16_t source, BlockPool* pool,
+                     IdCounts& counts) {
         if (source == source_) {
-            while (trade != end && follows(*trade)) last_ = (trade++)->last_id;
+            for (; trade != end && follows(trade->id); ++trade) last_ = last_id_of(*trade);
         }
         return trade == end ? end : filter_any(trade, end, source, pool, counts);
     }
@@ -123,11 +124,12 @@ private:
     static constexpr Range NONE{std::numeric_limits<std::int64_t>::max(),
                                 std::numeric_limits<std::int64_t>::min()};
 
-    [[nodiscard]] bool follows(const Trade& trade) const noexcept {
-        return static_cast<std::uint64_t>(trade.id) == static_cast<std::uint64_t>(last_) + 1;
+    [[nodiscard]] bool follows(std::int64_t id) const noexcept {
+        return static_cast<std::uint64_t>(id) == static_cast<std::uint64_t>(last_) + 1;
     }
-    Trade* filter_any(Trade* trade, Trade* end, std::uint16_t source, BlockPool* pool,
-                      IdCounts& counts);
+    template <class AnyTrade>
+    AnyTrade* filter_any(AnyTrade* trade, AnyTrade* end, std::uint16_t source, BlockPool* pool,
+                         IdCounts& counts);
     /// False: all of these ids were seen.
     bool add(Range ids, BlockPool* pool, IdCounts& counts);
     void turn_to(std::uint16_t source, BlockPool* pool);

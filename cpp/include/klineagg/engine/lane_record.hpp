@@ -53,6 +53,12 @@ static_assert(offsetof(LaneRecord, more_ids) == 32 && offsetof(LaneRecord, taker
             record.flags};
 }
 
+/// Of a record of one id, without flags.
+[[nodiscard]] inline PlainTrade to_plain_trade(const LaneRecord& record) noexcept {
+    return {record.time, record.price, record.taker_buy != 0 ? record.quantity : -record.quantity,
+            record.id};
+}
+
 // The stamp of a push: 64 ns a tick keeps latencies apart that matter, in 4 bytes that come round
 // after 4.6 minutes.
 inline constexpr int LANE_TICK_SHIFT = 6;

@@ -57,6 +57,12 @@ struct SymbolSlot {
     alignas(64) SymbolAggregator<PartialBar> aggregator;
 };
 
+/// Asks for the bar that the symbol's next trade changes.
+inline void prefetch_base(const SymbolSlot& slot) noexcept {
+    const auto* const bar = reinterpret_cast<const char*>(&slot.aggregator);
+    for (std::size_t at = 0; at < sizeof(PartialBar); at += 64) __builtin_prefetch(bar + at, 1);
+}
+
 /// PARTIAL for a bar that an interval's beginning cuts.
 inline std::uint16_t cut_flag(const PartialBar& bar, TimeNs begin) noexcept {
     const bool cut = bar.open_time < begin && begin < bar.close_time && (bar.flags & BAR_GAP) == 0;

@@ -156,7 +156,11 @@ private:
     [[nodiscard]] bool can_park() const noexcept;
     /// Puts records of symbols aside that have not come yet; returns the others.
     std::span<const LaneRecord> park(std::span<const LaneRecord> records) noexcept;
-    void apply_group(SymbolSlot& slot, const Trade* trade, const Trade* end);
+    template <class AnyTrade>
+    void apply_groups(std::span<const BlockSorter::Group> groups, AnyTrade* trades,
+                      std::uint16_t source, IdCounts& seen);
+    template <class AnyTrade>
+    void apply_group(SymbolSlot& slot, const AnyTrade* trade, const AnyTrade* end);
     void settle(SymbolSlot& slot);
     void touch(SymbolSlot& slot);
     void follow(SymbolSlot& slot);
