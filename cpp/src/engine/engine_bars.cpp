@@ -99,7 +99,7 @@ std::shared_ptr<const BarTable> Engine::bars(std::int32_t symbol, int output) {
     command.owner = route.worker;
     command.output = output;
     cut(command);
-    engine::TableBuilder builder;
+    engine::TableBuilder builder(command.rows.size());
     for (const BarRow& row : command.rows) builder.add(row);
     return std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
 }

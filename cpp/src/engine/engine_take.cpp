@@ -135,7 +135,10 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
             ends.push_back(log->is_retired() ? log->log().end() : freeze.log_ends[log->id()]);
         const auto begun = snapshotter_->begin(consumer, now, lease.value_or(core_->options.lease_ns),
                                                log_list(), ends);
-        engine::TableBuilder builder;  // while the workers capture what is open
+        std::uint64_t rows = 0;
+        for (std::size_t i = 0; i < logs_.size(); ++i)
+            rows += begun.ends[i] - std::min(begun.begins[i], begun.ends[i]);
+        engine::TableBuilder builder(rows);  // while the workers capture what is open
         for (std::size_t i = 0; i < logs_.size(); ++i) {
             const engine::ClosedLog& log = logs_[i]->log();
             for (std::uint64_t row = begun.begins[i]; row < begun.ends[i]; ++row)
