@@ -8,10 +8,10 @@ namespace {
 
 bool same_price(double a, double b) noexcept { return a == b || (a != a && b != b); }
 
-// Bars between one that is forgotten and the one whose memory is asked for at that moment.
+// Bars between one that is forgotten and the one whose memory is asked for then: see forget().
 constexpr int FORGET_AHEAD = 3;
-// Spans that a bar may stay beyond its horizon, so that those of slow symbols need one look each.
-constexpr TimeNs FORGET_STEP = 4;
+// Bars that are packed when one closes: more than come, so that the list goes.
+constexpr int PACK_STEP = 2;
 
 /// Merges two lists that are linked by next_news, each in order of time.
 KeptBar* merge_news(KeptBar* a, KeptBar* b) noexcept {
@@ -57,6 +57,7 @@ void History::clear() noexcept {
     for (KeptBar* kept = bars_.front(); kept != nullptr; kept = kept->links.next)
         kept->revisions.clear(bars_.pool());
     bars_.clear();
+    packed_.clear(bars_.pool());
     news_ = last_news_ = nullptr;
     refresh_second();
 }
@@ -133,7 +134,7 @@ KeptBar& History::append(const PartialBar& bar, KeptBar*& before) {
     }
     before = bars_.back();
     KeptBar& kept = bars_.push_back(bar);
-    if (before != nullptr && before == bars_.front()) refresh_second();
+    if (before == bars_.front() || bars_.size() == 1) refresh_second();
     // A few before it learn of it, for the day on which they are forgotten: see forget().
     KeptBar* far = before;
     for (int i = 1; i < FORGET_AHEAD && far != nullptr; ++i) far = far->links.prev;
@@ -142,15 +143,24 @@ KeptBar& History::append(const PartialBar& bar, KeptBar*& before) {
 }
 
 void History::record(const PartialBar& bar) {
+    (void)back();  // the flat bars behind it are news now
     KeptBar* before = nullptr;
     add_news(append(bar, before), KeptBar::CHANGED);
     if (before != nullptr && before->flat_given_to < bar.open_time) add_news(*before, 0);
 }
 
 void History::record_given(const PartialBar& bar) {
+    if (bars_.empty() && detail::PackedBars::fits(bar)) [[likely]] {
+        if (!packed_.empty()) packed_.give_to(std::max(packed_.given_to(), bar.open_time));
+        if (packed_.push_back(bar, bar.close_time, bars_.pool())) refresh_second();
+        return;
+    }
+    (void)back();
     KeptBar* before = nullptr;
     (void)append(bar, before);
     if (before != nullptr) before->flat_given_to = std::max(before->flat_given_to, bar.open_time);
+    if (busy_ != 0) --busy_;
+    else pack(PACK_STEP);
 }
 
 KeptBar& History::restore(const PartialBar& bar, TimeNs flat_given_to, bool changed) {
@@ -193,6 +203,7 @@ KeptBar& History::insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs
 }
 
 void History::amend(const Trade& trade, Span span, std::uint16_t flags, TimeNs closed_to) {
+    reach(span.open);
     // Before the first bar nothing had been said about that time: no revision.
     const bool precedes = bars_.empty() || span.open < bars_.front()->bar.open_time;
     const bool unsaid = precedes && close_before_ != close_before_;
@@ -242,13 +253,14 @@ void History::revise_behind(KeptBar& from, TimeNs closed_to, bool unsaid) {
     }
 }
 
-bool History::mark_incomplete(Span span) noexcept {
+bool History::mark_incomplete(Span span) {
+    reach(span.open);
     KeptBar* const kept = bars_.find(span.open);
     return kept != nullptr && kept->bar.open_time == span.open && mark(*kept);
 }
 
-bool History::mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) noexcept {
-    KeptBar* kept = bars_.find(from);
+bool History::mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) {
+    KeptBar* kept = before(from);
     if (kept == nullptr) kept = bars_.front();
     bool any = false;
     for (; kept != nullptr && kept->bar.open_time <= to; kept = kept->links.next) {
@@ -264,41 +276,6 @@ bool History::mark(KeptBar& kept) noexcept {
     bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_INCOMPLETE | BAR_REVISED);
     add_news(kept, KeptBar::CHANGED);
     return true;
-}
-
-void History::forget_all_before(TimeNs horizon) noexcept {
-    for (const KeptBar* first = nullptr; first != bars_.front();) {
-        first = bars_.front();
-        refresh_second();  // forget() leaves a few for later
-        forget_before(horizon);
-    }
-}
-
-void History::forget(TimeNs horizon, std::size_t most) noexcept {
-    // The bar before the first kept one says what the flat bars behind it cost.
-    for (; most != 0 && bars_.front() != bars_.back() && !bars_.front()->is_news(); --most) {
-        KeptBar& first = *bars_.front();
-        KeptBar& second = *first.links.next;
-        if (second.bar.close_time > horizon) {
-            second_close_ = second.bar.close_time;
-            return;
-        }
-        // Not more than a few spans: behind a night without trades a whole day would be kept.
-        const TimeNs step = std::min(second.bar.close_time - first.bar.close_time,
-                                     FORGET_STEP * (second.bar.close_time - second.bar.open_time));
-        if (first.bar.has_close()) close_before_ = first.bar.close;
-        first.revisions.clear(bars_.pool());
-        bars_.pop_front();
-        // These bars have left the caches long ago: one of the next to go is asked for now. And
-        // the next is looked at when it may be due: as far behind this one as this one was.
-        if (second.next_news != nullptr) {
-            __builtin_prefetch(&second.next_news->bar);
-            __builtin_prefetch(&second.next_news->links, 1);
-        }
-        second_close_ = second.bar.close_time + step;
-        if (second_close_ > horizon) return;
-    }
-    if (bars_.front() == bars_.back()) second_close_ = TIME_MAX;
 }
 
 }  // namespace klineagg

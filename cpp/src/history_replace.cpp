@@ -7,6 +7,7 @@ namespace klineagg {
 
 void History::replace(Span span, const PartialBar& content, std::uint16_t flags,
                       TimeNs closed_to) {
+    reach(span.open);
     KeptBar* place = bars_.find(span.open);
     if (place->is_flat() && span.open < place->bar.close_time) place = &take_out(*place, span);
     if (place->bar.open_time != span.open) place = &insert(place, span, flags, closed_to);
@@ -26,7 +27,7 @@ void History::replace(Span span, const PartialBar& content, std::uint16_t flags,
 }
 
 void History::raise_revision(Span span, std::int32_t revision) {
-    KeptBar* const kept = bars_.find(span.open);
+    KeptBar* const kept = before(span.open);
     if (kept == nullptr) return;
     if (span.open < kept->bar.close_time) {
         kept->bar.revision = std::max(kept->bar.revision, revision);

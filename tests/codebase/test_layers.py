@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "arena", "arrow_c", "block_pool", "arrow_decimal", "arrow_type", "bar",
                 "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
+                "detail/packed_bars",
                 "detail/huge_pool", "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
                 "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",

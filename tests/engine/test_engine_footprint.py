@@ -77,4 +77,4 @@ def test_memory_is_what_the_process_grew_by(late: str) -> None:
         assert lasting < 64 * MIB, name
     assert stages["closed"]["closed_rows"] > stages["open"]["closed_rows"]
     if late == "amend":
-        assert stages["closed"]["history"] > stages["open"]["history"] + 5 * SYMBOLS * 448
+        assert stages["closed"]["history"] > stages["open"]["history"] + 5 * SYMBOLS * 192

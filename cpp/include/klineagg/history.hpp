@@ -3,7 +3,8 @@
 // With amendments nothing is handed out at the moment of closing: bars are kept here, and those
 // that are new or revised are linked as news, so that handing them out costs what has changed.
 // Flat stretches between bars are not kept but derived, with the few places where their revision
-// changed.
+// changed. Bars that were handed out when they closed lie packed until a late trade reaches back
+// to them: it makes a list of them and of all behind them, which is packed again when it is quiet.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +15,7 @@
 
 #include "klineagg/block_pool.hpp"
 #include "klineagg/builder.hpp"
+#include "klineagg/detail/packed_bars.hpp"
 #include "klineagg/detail/time_list.hpp"
 #include "klineagg/rollup.hpp"
 
@@ -96,6 +98,7 @@ public:
     ~History() { clear(); }
     void clear() noexcept;
     void set_pool(BlockPool* pool) noexcept { bars_.set_pool(pool); }
+    [[nodiscard]] bool empty() const noexcept { return bars_.empty() && packed_.empty(); }
 
     /// Seeds the genesis bar over `span`; it stands until a trade replaces it.
     void seed(Span span, double price, std::uint16_t flags);
@@ -114,11 +117,14 @@ public:
     /// of it next has a higher one.
     void raise_revision(Span span, std::int32_t revision);
     /// Marks the bar over `span` as a revision of it, once, if it has trades. True when it did.
-    bool mark_incomplete(Span span) noexcept;
+    bool mark_incomplete(Span span);
     /// Likewise every bar that holds a part of [from, to] and ends behind `reach`.
-    bool mark_incomplete(TimeNs from, TimeNs to, TimeNs reach) noexcept;
+    bool mark_incomplete(TimeNs from, TimeNs to, TimeNs reach);
     /// The kept bar after which flat bars at `time` would lie; nullptr: they precede all.
-    [[nodiscard]] KeptBar* before(TimeNs time) noexcept { return bars_.find(time); }
+    [[nodiscard]] KeptBar* before(TimeNs time) {
+        reach(time);
+        return bars_.find(time);
+    }
     /// The flat bars of [range.open, range.close), which lie behind `before` and before the next
     /// one, lack trades that are known to be missing: they are kept from here on, as one or more
     /// bars that are GAP and INCOMPLETE, and may cover several spans each. As a revision of those
@@ -130,8 +136,11 @@ public:
                        std::size_t most = std::numeric_limits<std::size_t>::max()) noexcept {
         if (horizon >= second_close_) forget(horizon, most);
     }
+
     /// Likewise, and none of them a moment later: what is left depends on nothing else.
     void forget_all_before(TimeNs horizon) noexcept;
+    /// Asks for the memory that forget_before will read.
+    void ask_front() const noexcept { packed_.ask_front(); }
 
     /// Puts the news in order of time; to be called before they are looked at.
     void sort_news() noexcept;
@@ -140,22 +149,57 @@ public:
     /// What was handed out with this watermark: all but a genesis bar that is open still.
     void mark_given(TimeNs watermark) noexcept;
 
-    [[nodiscard]] const KeptBar* front() const noexcept { return bars_.front(); }
-    [[nodiscard]] const KeptBar* back() const noexcept { return bars_.back(); }
+    // These make a list of what is packed, as far as it is asked for.
+    [[nodiscard]] const KeptBar* front() {
+        reach(TIME_NONE);
+        return bars_.front();
+    }
+    [[nodiscard]] const KeptBar* back() {
+        if (bars_.empty() && !packed_.empty()) unpack_one();
+        return bars_.back();
+    }
     /// The kept bar over the time that opens at `open_time`; nullptr: none.
-    [[nodiscard]] const KeptBar* find(TimeNs open_time) const noexcept {
-        const KeptBar* const kept = bars_.find(open_time);
+    [[nodiscard]] const KeptBar* find(TimeNs open_time) {
+        const KeptBar* const kept = before(open_time);
         return kept != nullptr && kept->bar.open_time == open_time ? kept : nullptr;
     }
+
+    /// When the last bar ended; TIME_NONE: there is none.
+    [[nodiscard]] TimeNs last_end() const noexcept {
+        if (!bars_.empty()) return bars_.back()->bar.close_time;
+        return packed_.empty() ? TIME_NONE : packed_.last_end();
+    }
+    /// Whether the last bar is one that nobody had to look at: flat bars behind it have no
+    /// revisions. They were handed out up to given_to().
+    [[nodiscard]] bool is_packed() const noexcept { return bars_.empty() && !packed_.empty(); }
+    [[nodiscard]] TimeNs given_to() const noexcept { return packed_.given_to(); }
+    /// The genesis bar, as long as it stands.
+    [[nodiscard]] const KeptBar* genesis() const noexcept {
+        const KeptBar* const first = packed_.empty() ? bars_.front() : nullptr;
+        return first != nullptr && first->seeds() ? first : nullptr;
+    }
+    /// Calls `visit(bar, flat_given_to, kept)` for every bar, in order of time. `kept`: nullptr of
+    /// one that is packed, which is no news, without revisions behind it.
+    template <class Visit>
+    void each(Visit&& visit) const {
+        packed_.each([&](const PartialBar& bar, TimeNs given_to) {
+            visit(bar, given_to, static_cast<const KeptBar*>(nullptr));
+        });
+        for (const KeptBar* kept = bars_.front(); kept != nullptr; kept = kept->links.next)
+            visit(kept->bar, kept->flat_given_to, kept);
+    }
+
     /// The close that a bar opening right behind `kept` would keep.
     [[nodiscard]] double close_at(const KeptBar* kept) const noexcept {
         for (; kept != nullptr; kept = kept->links.prev) {
             if (kept->bar.has_close()) return kept->bar.close;
         }
-        return close_before_;
+        return packed_.empty() ? close_before_ : packed_.last_close();
     }
     /// The close that a bar opening behind all kept ones would keep.
     [[nodiscard]] double last_close() const noexcept { return close_at(bars_.back()); }
+    /// The close that was before all kept bars.
+    [[nodiscard]] double close_before() const noexcept { return close_before_; }
 
     /// The close that was before all kept bars, and bars one after the other: a history as it was
     /// elsewhere. `changed`: see KeptBar.
@@ -166,6 +210,11 @@ public:
     }
 
 private:
+    /// Makes a list of packed bars up to the one before `time`, and with it of those behind it.
+    void reach(TimeNs time);
+    void unpack_one();
+    /// Packs bars from the front of the list, at most so many.
+    void pack(int most);
     KeptBar& append(const PartialBar& bar, KeptBar*& before);
     KeptBar& take_out(KeptBar& flats, Span span);
     KeptBar& insert(KeptBar* before, Span span, std::uint16_t flags, TimeNs closed_to);
@@ -177,20 +226,17 @@ private:
     void forget(TimeNs horizon, std::size_t most) noexcept;
     void add_news(KeptBar& kept, std::uint32_t marks) noexcept;
     bool mark(KeptBar& kept) noexcept;
-    void refresh_second() noexcept {
-        const KeptBar* const front = bars_.front();
-        second_close_ = front != nullptr && front->links.next != nullptr
-                            ? front->links.next->bar.close_time
-                            : TIME_MAX;
-    }
+    void refresh_second() noexcept;
 
+    detail::PackedBars packed_;         // before all of the list
     detail::TimeList<KeptBar> bars_;
     KeptBar* news_ = nullptr;
     KeptBar* last_news_ = nullptr;
     double close_before_ = NO_PRICE;
     TimeNs second_close_ = TIME_MAX;  // of the bar behind the first: when to look at forgetting that
+    std::uint32_t busy_ = 0;  // bars to come until the list is packed: see reach()
     bool news_sorted_ = true;
 };
-static_assert(sizeof(History) <= 64);
+static_assert(sizeof(History) <= 88);
 
 }  // namespace klineagg

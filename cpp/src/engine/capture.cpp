@@ -5,15 +5,23 @@
 
 namespace klineagg::engine {
 
+void Capture::prefetch_behind(const SlotTable& table, std::size_t slot) const noexcept {
+    // The next ones' memory comes while this one's bars are put together.
+    const auto go_on = [&](auto&& ask) {
+        if (slot != SlotSet::NONE) slot = slots_.next(slot + 1, limit_);
+        if (slot != SlotSet::NONE) ask(table[static_cast<std::uint32_t>(slot)].aggregator);
+    };
+    go_on(OpenBars::prefetch_open);
+    go_on(OpenBars::prefetch_marks);
+    go_on(OpenBars::prefetch_base);
+}
+
 bool Capture::advance(const SlotTable& table, std::size_t count) {
     bool any = false;
     // With a lateness a symbol may have more rows than that: then it waits in the middle.
     for (; left_ != 0 && count != 0 && rows_.has_room(rows_each_); --count) {
         cursor_ = slots_.next(cursor_, limit_);
-        // The next one's memory comes while this one's bars are put together.
-        const std::size_t next = slots_.next(cursor_ + 1, limit_);
-        if (next != SlotSet::NONE)
-            OpenBars::prefetch(table[static_cast<std::uint32_t>(next)].aggregator);
+        prefetch_behind(table, cursor_);
         take(table[static_cast<std::uint32_t>(cursor_)], [] { std::this_thread::yield(); });
         any = true;
     }

@@ -23,21 +23,34 @@ void engine::AggregatorState::put_level(ByteWriter& to, const Aggregator::Level&
 void engine::AggregatorState::put_history(ByteWriter& to, const History& history,
                                           TimeNs forgotten_to) {
     // What nothing reaches any more is forgotten sooner or later: as if it were by now.
-    const KeptBar* first = history.front();
-    while (first != nullptr && first->links.next != nullptr && !first->is_news() &&
-           first->links.next->bar.close_time <= forgotten_to)
-        first = first->links.next;
     std::uint32_t count = 0;
-    for (const KeptBar* kept = first; kept != nullptr; kept = kept->links.next) ++count;
-    to.put_price(history.close_at(first != nullptr ? first->links.prev : nullptr));
-    to.put(count);
-    for (const KeptBar* kept = first; kept != nullptr; kept = kept->links.next) {
-        put_bar(to, kept->bar);
-        to.put(kept->flat_given_to);
-        std::uint8_t cuts = 0;
-        kept->revisions.each([&](const FlatRevision&) { cuts = 1; });
-        to.put(static_cast<std::uint8_t>((kept->changed() ? 1 : 0) | cuts << 1U));
-        if (cuts == 0) continue;
+    std::uint32_t forgotten = 0;
+    double close_before = history.close_before();
+    double close = close_before;
+    bool may_go = true;  // the bars so far
+    history.each([&](const PartialBar& bar, TimeNs, const KeptBar* kept) {
+        may_go = may_go && (count == 0 || bar.close_time <= forgotten_to);
+        if (may_go) {
+            forgotten = count;
+            close_before = close;
+        }
+        may_go = may_go && (kept == nullptr || !kept->is_news());
+        if (bar.has_close()) close = bar.close;
+        ++count;
+    });
+    to.put_price(close_before);
+    to.put(count - forgotten);
+    history.each([&](const PartialBar& bar, TimeNs given_to, const KeptBar* kept) {
+        if (forgotten != 0) {
+            --forgotten;
+            return;
+        }
+        put_bar(to, bar);
+        to.put(given_to);
+        const bool cuts = kept != nullptr && !kept->revisions.empty();
+        const bool changed = kept != nullptr && kept->changed();
+        to.put(static_cast<std::uint8_t>((changed ? 1U : 0U) | (cuts ? 2U : 0U)));
+        if (!cuts) return;
         const std::size_t place = to.size();
         std::uint32_t revisions = 0;
         to.put(revisions);
@@ -47,7 +60,7 @@ void engine::AggregatorState::put_history(ByteWriter& to, const History& history
             to.put(cut.revision);
         });
         to.put_at(place, revisions);
-    }
+    });
 }
 
 void engine::AggregatorState::put(ByteWriter& to, const Aggregator& from, TimeNs clock) {

@@ -123,6 +123,8 @@ void SymbolAggregator<Bar>::close_due(const Sink& sink) {
 template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::close_bars(int level, Bar* bars, std::size_t count, const Sink& sink) {
+    if constexpr (BarTraits<Bar>::KEEPS_HISTORY)
+        if (amends()) history(level).ask_front();
     // Rolled up before they are emitted: emission marks the bars, their parents are not closed yet.
     roll_up(level, bars, count, sink);
     emit(level, bars, count, sink);

@@ -127,7 +127,7 @@ void SymbolAggregator<Bar>::mark_incomplete(TimeNs from, TimeNs to) {
             options_->amend_horizon_ns == HORIZON_UNLIMITED || watermark_ == TIME_NONE;
         const TimeNs reach = unlimited ? TIME_MIN : watermark_ - options_->amend_horizon_ns;
         // Flat bars are marked when they are handed out, again if need be.
-        if (histories_[i].mark_incomplete(from, to, reach) || histories_[i].back() != nullptr)
+        if (histories_[i].mark_incomplete(from, to, reach) || !histories_[i].empty())
             has_news_ = true;
     }
     TimeNs told = watermark_;
@@ -141,8 +141,8 @@ template <class Bar>
 TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
     if (options_->gaps == GapMode::none) return watermark_;
     if (amends()) {
-        const KeptBar* const last = histories_[static_cast<std::size_t>(level)].back();
-        return last == nullptr ? watermark_ : last->bar.close_time;
+        const TimeNs end = histories_[static_cast<std::size_t>(level)].last_end();
+        return end == TIME_NONE ? watermark_ : end;
     }
     const Level& state = level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
     if (state.covered_to != TIME_NONE) return state.covered_to;
@@ -151,8 +151,8 @@ TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
 
 template <class Bar>
 bool SymbolAggregator<Bar>::misses_before(int level, TimeNs open_time) const noexcept {
-    const KeptBar* const last = histories_[static_cast<std::size_t>(level)].back();
-    return last != nullptr && missing_.meets(last->bar.close_time, open_time);
+    const TimeNs end = histories_[static_cast<std::size_t>(level)].last_end();
+    return end != TIME_NONE && missing_.meets(end, open_time);
 }
 
 template <class Bar>

@@ -58,8 +58,12 @@ void SymbolAggregator<Bar>::emit_kept(int level, Bar* bars, std::size_t count, c
     for (Bar* bar = bars; bar != bars + count; ++bar) {
         bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_CLOSED |
                                                 cut_flag(bar->open_time, bar->close_time));
-        if (const KeptBar* const before = history.back())
+        if (history.is_packed()) {
+            if (options_->gaps != GapMode::none)
+                emit_gaps(plan_[level], history.given_to(), bar->open_time, close, 0, sink);
+        } else if (const KeptBar* const before = history.back()) {
             hand_out_flats(level, *before, bar->open_time, close, sink);
+        }
         sink.bars(plan_[level].output, bar, 1, close);
         history.record_given(*bar);
         if (bar->has_close()) close = bar->close;

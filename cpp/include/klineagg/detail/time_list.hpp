@@ -32,16 +32,21 @@ public:
     TimeList(TimeList&& other) noexcept
         : front_(std::exchange(other.front_, nullptr)),
           back_(std::exchange(other.back_, nullptr)),
-          pool_(other.pool_) {}
+          pool_(other.pool_),
+          size_(std::exchange(other.size_, 0)),
+          has_jumps_(other.has_jumps_) {}
     TimeList& operator=(TimeList&& other) noexcept {
         std::swap(front_, other.front_);
         std::swap(back_, other.back_);
         std::swap(pool_, other.pool_);
+        std::swap(size_, other.size_);
+        std::swap(has_jumps_, other.has_jumps_);
         return *this;
     }
     ~TimeList() { clear(); }
 
     [[nodiscard]] bool empty() const noexcept { return front_ == nullptr; }
+    [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
     [[nodiscard]] Item* front() const noexcept { return front_; }
     [[nodiscard]] Item* back() const noexcept { return back_; }
     [[nodiscard]] BlockPool* pool() const noexcept { return pool_; }
@@ -71,6 +76,7 @@ public:
         links.next = prev != nullptr ? prev->links.next : front_;
         (prev != nullptr ? prev->links.next : front_) = item;
         (links.next != nullptr ? links.next->links.prev : back_) = item;
+        ++size_;
         return *item;
     }
     template <class... From>
@@ -82,6 +88,7 @@ public:
         Item* const gone = front_;
         front_ = gone->links.next;
         (front_ != nullptr ? front_->links.prev : back_) = nullptr;
+        --size_;
         gone->~Item();
         give_block(pool_, gone);
     }
@@ -93,6 +100,15 @@ public:
             if (item->links.jump == gone) item->links.jump = nullptr;
         }
         pop_front();
+    }
+    /// Before items come that open before the front, of which others may have gone: as above.
+    void forget_jumps() noexcept {
+        if (!has_jumps_) return;
+        has_jumps_ = false;
+        for (Item* item = front_; item != nullptr; item = item->links.next) {
+            item->links.jump = nullptr;
+            item->links.jump_items = 0;
+        }
     }
     void clear() noexcept {
         while (!empty()) pop_front();
@@ -107,6 +123,7 @@ private:
     }
     /// Of those behind the last that has one.
     void set_jumps() const noexcept {
+        has_jumps_ = true;
         Item* item = back_;
         while (item->links.jump_items == 0 && item->links.prev != nullptr) item = item->links.prev;
         for (item = item->links.next; item != nullptr; item = item->links.next) {
@@ -128,6 +145,8 @@ private:
     Item* front_ = nullptr;
     Item* back_ = nullptr;
     BlockPool* pool_;
+    std::uint32_t size_ = 0;
+    mutable bool has_jumps_ = false;
 };
 
 }  // namespace klineagg::detail

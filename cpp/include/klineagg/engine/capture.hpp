@@ -79,6 +79,7 @@ public:
 private:
     template <class WaitForRoom>
     void take(const SymbolSlot& slot, WaitForRoom&& wait);
+    void prefetch_behind(const SlotTable& table, std::size_t slot) const noexcept;
     /// For what is left, and the symbol at hand.
     void ask_for_room() noexcept {
         wanted_.store(rows_.size() + (left_ + 1) * rows_each_, std::memory_order_relaxed);

@@ -53,19 +53,29 @@ public:
         if (from.owes_genesis_) [[unlikely]] next = std::min(next, next_genesis(from));
         if (from.genesis_ != TIME_NONE) [[unlikely]] {
             for (const History& history : from.histories_) {
-                const KeptBar* const first = history.front();
-                if (first != nullptr && first->seeds() && first->bar.close_time > from.watermark_)
+                const KeptBar* const first = history.genesis();
+                if (first != nullptr && first->bar.close_time > from.watermark_)
                     next = std::min(next, first->bar.close_time);
             }
         }
         return next;
     }
 
-    /// Asks for the memory that open_rows will read.
-    static void prefetch(const Aggregator& from) noexcept {
+    // These ask for the memory that open_rows will read, of symbols to come: the last one for what
+    // the one before it has brought, each a symbol's work later.
+    static void prefetch_base(const Aggregator& from) noexcept {
+        const auto* const line = reinterpret_cast<const char*>(&from);
+        for (std::size_t at = 0; at < sizeof from; at += 64) __builtin_prefetch(line + at);
+    }
+    static void prefetch_marks(const Aggregator& from) noexcept {
+        for (const Aggregator::Level& level : from.coarser_) __builtin_prefetch(&level.active);
+    }
+    static void prefetch_open(const Aggregator& from) noexcept {
         for (const Aggregator::Level& level : from.coarser_) {
-            const auto* const line = reinterpret_cast<const char*>(&level);
-            for (std::size_t at = 0; at < sizeof level; at += 64) __builtin_prefetch(line + at);
+            if (!level.active) continue;  // half of the levels, where bars are long
+            const auto* const line = reinterpret_cast<const char*>(&level.bar);
+            for (std::size_t at = 0; at < offsetof(PartialBar, sums_rest); at += 64)
+                __builtin_prefetch(line + at);
         }
     }
 
@@ -79,7 +89,7 @@ public:
             PartialBar* base = nullptr;
             if (from.base_.active) {
                 base = &scratch.single[0];
-                *base = from.base_.bar;
+                copy_bar(*base, from.base_.bar);
                 base->close_time = from.base_close_;  // its own field is lowered as a guard
             }
             visit_one(from, scratch, 0, base, sink);
@@ -120,7 +130,7 @@ private:
             if (bar == nullptr) {
                 visit_one(from, scratch, feed, state.active ? &state.bar : nullptr, sink);
             } else if (state.active && bar->open_time < state.bar.close_time) {
-                up = state.bar;
+                copy_bar(up, state.bar);
                 merge_into(up, *bar);
                 visit_one(from, scratch, feed, &up, sink);
             } else if (state.active) {
@@ -209,8 +219,7 @@ private:
             level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
         TimeNs end = state.covered_to;
         if (from.amends()) {
-            const KeptBar* const last = from.histories_[static_cast<std::size_t>(level)].back();
-            end = last == nullptr ? TIME_NONE : last->bar.close_time;
+            end = from.histories_[static_cast<std::size_t>(level)].last_end();
         } else if (end == TIME_NONE && from.genesis_ != TIME_NONE) {
             const Span span = from.genesis_span(level);
             if (span.open < first.open_time) end = span.close;
@@ -239,8 +248,7 @@ private:
         if (count != 0 && bars->open_time <= span.open) return;
         if (from.amends()) {
             // There is none any more when a bar has closed before it, which no other field says.
-            const KeptBar* const first = from.histories_[static_cast<std::size_t>(level)].front();
-            if (first == nullptr || !first->seeds()) return;
+            if (from.histories_[static_cast<std::size_t>(level)].genesis() == nullptr) return;
         }
         const Aggregator::Level& state =
             level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "klineagg/aggregator.hpp"
@@ -183,8 +184,10 @@ private:
         if (static_cast<std::size_t>(level) >= to.level_count()) return NO_PRICE;
         const Aggregator::Level& state =
             level == 0 ? to.base_ : to.coarser_[static_cast<std::size_t>(level - 1)];
-        if (state.last_close == state.last_close || !to.amends()) return state.last_close;
-        return to.histories_[static_cast<std::size_t>(level)].last_close();
+        // With amendments the level's own is that of the last late trade, or the seed.
+        const double kept = to.amends() ? to.histories_[static_cast<std::size_t>(level)].last_close()
+                                        : NO_PRICE;
+        return kept == kept ? kept : state.last_close;
     }
 
     static void seed(Aggregator& to, int level, double price) {
@@ -230,21 +233,20 @@ private:
             return none ? TIME_NONE : open.finer.open;
         }
         const History& history = to.history(held);
-        const KeptBar* kept = history.front();
-        const double before = history.close_at(nullptr);
-        TimeNs since = TIME_NONE;
-        // What was forgotten may have lain in the bar.
-        if (before == before && (kept == nullptr || kept->bar.open_time > open.wanted.open))
-            since = kept == nullptr ? open.finer.open : kept->bar.open_time;
-        for (; kept != nullptr; kept = kept->links.next) {
-            const PartialBar& bar = kept->bar;
-            if (bar.open_time < open.wanted.open || !bar.has_trades()) continue;
-            if (bar.open_time >= open.finer.open) break;
+        const double before = history.close_before();
+        TimeNs first = open.finer.open;
+        bool is_first = true;
+        history.each([&](const PartialBar& bar, TimeNs, const KeptBar*) {
+            if (std::exchange(is_first, false)) first = bar.open_time;
+            if (bar.open_time < open.wanted.open || bar.open_time >= open.finer.open ||
+                !bar.has_trades())
+                return;
             if (state.active) merge_into(state.bar, bar);
             else (void)begin_with_bars(state.bar, open.wanted, &bar, &bar + 1);
             state.active = true;
-        }
-        return since;
+        });
+        // What was forgotten may have lain in the bar.
+        return before == before && (is_first || first > open.wanted.open) ? first : TIME_NONE;
     }
 
     /// The last bar that would have closed: where the gap behind it begins.
@@ -258,7 +260,7 @@ private:
             return;
         }
         state.covered_to = last.close;
-        if (to.amends() && to.history(level).back() == nullptr) stand_in(to, level, last, mark);
+        if (to.amends() && to.history(level).empty()) stand_in(to, level, last, mark);
     }
 
     /// The flat bars behind a bar are told of with the next one: they need something to stand on.
