@@ -13,7 +13,10 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "klineagg/bus/publisher.hpp"
@@ -76,19 +79,20 @@ void jitter(double seconds) {
     print_tails("jitter", "spin", gaps);
 }
 
-SubscriberOptions waiting(engine::WaitKind kind) {
+SubscriberOptions waiting(engine::WaitKind kind, std::optional<int> core = {}) {
     SubscriberOptions options;
     options.wait = kind;
+    if (std::thread::hardware_concurrency() > 1) options.core = core;
     return options;
 }
 
-/// There and back between two processes; half of it is one way.
+/// There and back between two processes, on a core each; half of it is one way.
 void latency(const Folder& folder, engine::WaitKind kind, const char* name, double seconds) {
     Publisher ping(folder, "ping", "a", message_type());
-    Subscriber back(folder, "pong", message_type(), waiting(kind));
+    Subscriber back(folder, "pong", message_type(), waiting(kind, 0));
     const pid_t echo = child([&] {
         Publisher pong(folder, "pong", "b", message_type());
-        Subscriber there(folder, "ping", message_type(), waiting(kind));
+        Subscriber there(folder, "ping", message_type(), waiting(kind, 1));
         Message message;
         while (true) {
             there.wait(engine::NO_DEADLINE);
@@ -204,8 +208,12 @@ int main(int count, char** arguments) {
     {
         const Folder folder(path);
         jitter(seconds);
-        latency(folder, engine::WaitKind::spin, "spin", seconds);
-        latency(folder, engine::WaitKind::park, "park", seconds);
+        // Each in a process of its own, which keeps its core.
+        for (const auto& [kind, name] : {std::pair{engine::WaitKind::spin, "spin"},
+                                         std::pair{engine::WaitKind::park, "park"}}) {
+            const pid_t pair = child([&] { latency(folder, kind, name, seconds); });
+            waitpid(pair, nullptr, 0);
+        }
         for (const std::size_t number : subscribers) {
             rate(folder, number, engine::WaitKind::backoff, "backoff", seconds);
             if (number != 0) rate(folder, number, engine::WaitKind::park, "park", seconds);

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bus.test_bus_bridge import Loop, connected, serving, take
+from klineagg import Engine, SimulatedClock
 from klineagg.bars import BarFlag
-from klineagg.bus import BAR, TRADE_EVENT, Bus, ResumableSubscriber
+from klineagg.bus import BAR, TRADE_EVENT, Bus, EngineFeed, ResumableSubscriber
 from klineagg.data import load_bitmex
 from runtime.runs import (
     FOLLOWED,
@@ -157,6 +159,33 @@ def killed_runs(bus: Bus, folder: Path, count: int, rows: int, seconds: float) -
     assert readers[0].starts > 3
     check_trades(trades, rows)
     check_bars(bars, writer.paths)
+
+
+def test_a_bridge_has_an_engines_topic_out_of_its_log(bus: Bus, tmp_path: Path) -> None:
+    far = Bus(tmp_path / "far")
+    there = far.subscriber("ticks", record=bus.record_type("trade_events"))
+    feed = EngineFeed(bus, trades="ticks", bars=None, wal=tmp_path / "logs", ring_bytes=160 * 64)
+    trades = load_bitmex()
+    loop = Loop()
+    try:
+        with (
+            Engine("1m", clock=SimulatedClock(), max_ahead=None, bus=feed) as engine,
+            engine.producer() as producer,
+        ):
+            producer.push(trades[:2_000])  # of which the ring keeps 64
+            engine.flush()
+            with (
+                serving(loop, bus, wal=tmp_path / "logs") as server,
+                connected(loop, far, server.port),
+            ):
+                got = take(there, 2_000)["sequence"].tolist()
+                producer.push(trades[2_000:3_000])
+                got += take(there, 1_000)["sequence"].tolist()
+                assert server.stats["replayed"] > 1_900
+    finally:
+        loop.close()
+    assert got == list(range(1, 3_001))
+    assert there.lost == 0
 
 
 def test_nothing_is_missed_or_doubled_over_kills(bus: Bus, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ namespace {
 
 // How often who waits looks at the folder and at the publishers' locks: a death is seen within it.
 constexpr DurationNs REFRESH_NS = 250'000'000;
-constexpr std::uint32_t PARK_SPINS = 200;
+// The first looks follow each other at once: a pause of the core takes as long as a message.
+constexpr std::uint32_t LOOKS = 64;
+constexpr std::uint32_t PARK_SPINS = LOOKS + 200;
 
 engine::WaitKind kind_of_spins(engine::WaitKind kind) {
     return kind == engine::WaitKind::spin ? kind : engine::WaitKind::backoff;
@@ -168,7 +170,7 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
             if (now >= deadline) return false;
         }
         if (options_.wait == engine::WaitKind::spin || round < PARK_SPINS) {
-            engine::spin_pause();
+            if (round >= LOOKS) engine::spin_pause();
         } else if (options_.wait == engine::WaitKind::backoff) {
             waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));
             round = (round | 31) - 1;
