@@ -130,8 +130,11 @@ std::size_t Engine::warm_start(const BarTable& table) {
         }
     }
     for (const auto& [symbol, known] : symbols) {
-        engine::SymbolSlot& slot = core_->slots[core_->admit(symbol).slot];
+        const engine::Route route = core_->admit(symbol);
+        engine::SymbolSlot& slot = core_->slots[route.slot];
         slot.begins.assign(outputs, known.watermark);
+        // Of the worker that will have it: what it gives back must be its own.
+        slot.aggregator.set_pool(workers_[route.worker]->blocks());
         engine::Replanned::warm(slot.aggregator, known);
     }
     return symbols.size();
