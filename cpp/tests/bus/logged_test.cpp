@@ -39,7 +39,7 @@ std::vector<Checked> replay(const std::string& root, std::uint64_t first,
     while (log.next(bytes)) {
     }
     std::vector<Checked> records(bytes.size() / sizeof(Checked));
-    std::memcpy(records.data(), bytes.data(), bytes.size());
+    if (!records.empty()) std::memcpy(records.data(), bytes.data(), bytes.size());
     return records;
 }
 
