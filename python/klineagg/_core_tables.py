@@ -86,7 +86,7 @@ def bars_of(result: Result, names: Sequence[Any], report: Report | None) -> Bars
     partials = result["partials"]
     return Bars(
         result["columns"],
-        symbols=names_of(symbol.tolist()),
+        symbols=names_of(symbol),
         intervals=names,
         series=(interval, symbol, offsets),
         report=report,

@@ -7,7 +7,7 @@ pass integers. An id that was never interned is labelled by its digits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from klineagg import _core, errors
 
 __all__ = ["intern", "names_of", "symbol_names"]
+
+# An id keeps its name for ever, and a snapshot of ten thousand symbols asks for all of them.
+_known: Final[dict[int, str]] = {}
+_DENSE_IDS: Final = 1 << 20
 
 
 def intern(names: str | Iterable[str]) -> NDArray[np.int32]:
@@ -73,10 +77,20 @@ def symbol_names(ids: Any) -> list[str]:
 
 
 def _name_of(id_: int) -> str:
-    return _core.symbol_name(id_) if 0 <= id_ < 2**31 else ""
+    name = _core.symbol_name(id_) if 0 <= id_ < 2**31 else ""
+    if name:
+        _known[id_] = name
+    return name
 
 
-def names_of(ids: Iterable[int]) -> Mapping[int, str]:
-    """Names by id, for the ids of a result."""
-    unique = sorted(set(ids))
-    return dict(zip(unique, symbol_names(unique), strict=True))
+def names_of(ids: Any) -> Mapping[int, str]:
+    """Names by id, rising, for the ids of a result: integers ``(n,)``."""
+    array = np.asarray(ids, np.int64)
+    is_dense = array.size and array.min() >= 0 and array.max() < _DENSE_IDS
+    # Counted instead of sorted: there is one for each series.
+    unique = (np.flatnonzero(np.bincount(array)) if is_dense else np.unique(array)).tolist()
+    count = _core.symbol_count()  # ids are dense: none from here on has a name
+    return {
+        id_: str(id_) if id_ >= count else _known.get(id_) or _name_of(id_) or str(id_)
+        for id_ in unique
+    }
