@@ -146,6 +146,7 @@ TEST_CASE("engines that have stopped have no threads", "[engine]") {
         status >> count;
         return count;
     };
+    std::thread([] {}).join();  // with the first one comes a sanitizer's own
     const int before = threads();
     std::vector<std::unique_ptr<Engine>> engines;
     for (int i = 0; i < 20; ++i) {
