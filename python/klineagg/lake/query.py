@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from klineagg import errors
 from klineagg._bars_extras import require
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 __all__ = ["QueryResult", "copy_catalog", "open_guarded", "run_query"]
 
@@ -143,17 +146,20 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     duckdb = require("duckdb", "lake", "a lake")
     connection = connect(catalog.extensions)
     try:
-        _attach(connection, catalog, alias, version)
-        connection.execute(f"USE {alias}")
-        data_path = catalog.data_path or data_path_of(connection, alias)
+        _patiently(lambda: attach(connection, catalog, alias, read_only=True, version=version))
+        data_path = catalog.data_path or _patiently(lambda: data_path_of(connection, alias))
         paths = [data_path]
         if catalog.path is not None:
             paths.append(f"{catalog.path.parent}/")
         listed = ", ".join(literal(path) for path in paths)
-        connection.execute(f"SET allowed_directories = [{listed}]")
-        connection.execute("SET enable_external_access = false")
-        # Nobody can take these back.
-        connection.execute("SET lock_configuration = true")
+        for statement in (
+            f"SET allowed_directories = [{listed}]",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",  # nobody can take these back
+            # Last, as what follows it looks into the catalog, which a writer may hold just then.
+            f"USE {alias}",
+        ):
+            _patiently(partial(connection.execute, statement))
     except duckdb.Error as error:
         connection.close()
         text = f"{catalog.label} cannot be opened: {without_secrets(error)}"
@@ -161,16 +167,17 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
     return connection
 
 
-def _attach(connection: Any, catalog: Catalog, alias: str, version: int | None) -> None:
+def _patiently(work: Callable[[], T]) -> T:
+    """What ``work`` gives; it runs again while the catalog is busy for a moment."""
     duckdb = require("duckdb", "lake", "a lake")
     for attempt in range(_ATTEMPTS):
         try:
-            attach(connection, catalog, alias, read_only=True, version=version)
-            return
+            return work()
         except duckdb.Error as error:
             if not is_contention(error) or attempt == _ATTEMPTS - 1:
                 raise
         nap(attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def run_query(
@@ -182,14 +189,10 @@ def run_query(
         LakeQueryError: ``lake_query`` when it is none, or DuckDB refuses it.
     """
     duckdb = require("duckdb", "lake", "a lake")
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _run(connection, alias, query, params)
-        except duckdb.Error as error:
-            if not is_contention(error) or attempt == _ATTEMPTS - 1:
-                raise errors.make("lake_query", without_secrets(error)) from None
-        nap(attempt)
-    raise AssertionError("the last attempt returns or raises")
+    try:
+        return _patiently(lambda: _run(connection, alias, query, params))
+    except duckdb.Error as error:
+        raise errors.make("lake_query", without_secrets(error)) from None
 
 
 def _run(
