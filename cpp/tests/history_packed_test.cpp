@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "counting_pool.hpp"
 #include "klineagg/history.hpp"
 #include "support.hpp"
 
@@ -11,21 +12,6 @@ using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
-
-/// Counts the blocks that are out.
-class CountingPool final : public BlockPool {
-public:
-    ~CountingPool() = default;
-    void* take() override {
-        ++out;
-        return ::operator new(BLOCK_BYTES, std::align_val_t{BLOCK_ALIGN});
-    }
-    void give(void* block) noexcept override {
-        --out;
-        ::operator delete(block, std::align_val_t{BLOCK_ALIGN});
-    }
-    std::int64_t out = 0;
-};
 
 Trade any_trade(Rng& rng, TimeNs time) {
     Trade trade;

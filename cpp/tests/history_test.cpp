@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "counting_pool.hpp"
 #include "klineagg/aggregator.hpp"
 #include "support.hpp"
 
@@ -12,23 +13,6 @@ using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
-
-/// Counts the blocks that are out; all from the heap, so that a sanitizer sees each use.
-class CountingPool final : public BlockPool {
-public:
-    ~CountingPool() = default;
-    void* take() override {
-        ++out;
-        ++taken;
-        return ::operator new(BLOCK_BYTES, std::align_val_t{BLOCK_ALIGN});
-    }
-    void give(void* block) noexcept override {
-        --out;
-        ::operator delete(block, std::align_val_t{BLOCK_ALIGN});
-    }
-    std::int64_t out = 0;
-    std::int64_t taken = 0;
-};
 
 struct Item {
     explicit Item(TimeNs open) { bar.open_time = open; }
