@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_index import SeriesIndex, ranges
+from klineagg._distinct import distinct
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -39,7 +40,7 @@ def sorted_rows(
     row_keys = np.repeat(keys, lengths)
     falls = (times[1:] < times[:-1]) & (row_keys[1:] == row_keys[:-1])
     if np.any(falls):
-        wrong = np.isin(row_keys, np.unique(row_keys[1:][falls]))
+        wrong = np.isin(row_keys, distinct(row_keys[1:][falls]))
         at = np.flatnonzero(wrong)
         rows[at] = rows[at][np.lexsort((times[at], row_keys[at]))]
     return rows

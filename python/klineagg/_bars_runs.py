@@ -12,6 +12,7 @@ from klineagg import errors
 from klineagg._bars_columns import BarFlag
 from klineagg._bars_index import ranges, series_keys
 from klineagg._bars_spans import Spans
+from klineagg._distinct import distinct
 
 __all__ = ["Pieces", "between", "expand", "newest"]
 
@@ -53,7 +54,7 @@ def expand(columns: Columns, spans: SpansOf) -> Pieces:
     rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     new_opens, new_closes = opens[rows], closes[rows]
     interval, runs = columns["interval"], counts > 1
-    for k in np.unique(interval[runs]).tolist():
+    for k in distinct(interval[runs]).tolist():
         chosen = runs & (interval == k)
         target = chosen[rows]
         runs_of = opens[chosen], closes[chosen], counts[chosen]
@@ -76,7 +77,7 @@ def _cut(
     interval = columns["interval"][rows]
     crossing = (counts > 1) & ~whole
     counts[(counts == 1) & ~inside] = 0
-    for k in np.unique(interval[crossing]).tolist():
+    for k in distinct(interval[crossing]).tolist():
         chosen = np.flatnonzero(crossing & (interval == k))
         runs_of = opens[chosen], closes[chosen], counts[chosen]
         boundaries = spans(k, int(runs_of[0].min()), int(runs_of[1].max()))
@@ -116,7 +117,7 @@ def newest(columns: Columns, spans: SpansOf, timeless: Sequence[int]) -> Pieces 
         overlaps &= ~np.isin(columns["interval"][1:], timeless)
     if not np.any(overlaps):
         return None
-    touched = np.isin(keys, np.unique(keys[:-1][overlaps]))
+    touched = np.isin(keys, distinct(keys[:-1][overlaps]))
     rows = np.flatnonzero(touched)
     won = _winners(columns, rows, keys[rows], opens[rows], closes[rows], spans)
     others = np.flatnonzero(~touched)

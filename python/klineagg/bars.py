@@ -15,6 +15,7 @@ from klineagg._bars_index import SeriesIndex, SymbolTable
 from klineagg._bars_select import rows_of, series_rows
 from klineagg._bars_spans import Spans, is_activity, spans_of
 from klineagg._bars_time import to_ns
+from klineagg._distinct import distinct
 
 if TYPE_CHECKING:
     from klineagg.report import Report
@@ -182,11 +183,11 @@ class Bars(Forms):
 
     def _present_symbols(self) -> tuple[list[int], list[str]]:
         """Ids with rows here, rising, and their names."""
-        ids = np.unique(self._series_index.symbol)
+        ids = distinct(self._series_index.symbol)
         return ids.tolist(), self._table.names(ids)
 
     def _present_intervals(self) -> list[str]:
-        return [self._intervals[k] for k in np.unique(self._series_index.interval).tolist()]
+        return [self._intervals[k] for k in distinct(self._series_index.interval).tolist()]
 
     def _row_symbols(self) -> list[str]:
         """The name of the symbol of each row."""

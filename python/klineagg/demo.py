@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import terminal
 from klineagg._bars_extras import require
 from klineagg._demo_live import show_live
+from klineagg._distinct import distinct
 from klineagg.aggregation import Aggregator, aggregate
 from klineagg.bars import Bars
 from klineagg.data import BITMEX_COVERAGE, load_bitmex
@@ -152,7 +152,7 @@ def _checks(trades: NDArray[Any], bars: Bars) -> list[tuple[str, bool]]:
     """What was checked, and whether it holds."""
     hours = bars[:, _TABLE]
     hour_of = trades["time"].astype("datetime64[h]")
-    sums = [math.fsum(trades["quantity"][hour_of == hour]) for hour in np.unique(hour_of)]
+    sums = [math.fsum(trades["quantity"][hour_of == hour]) for hour in distinct(hour_of)]
     stream = Aggregator(INTERVALS, coverage=BITMEX_COVERAGE, progress=False)
     starts = range(0, len(trades), _CHUNK_ROWS)
     parts = [stream.update(trades[start : start + _CHUNK_ROWS]) for start in starts]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._distinct import distinct
 from klineagg._interval_text import (
     duration_text,
     has_offset,
@@ -170,7 +171,7 @@ class Interval:
             return self._base
         grid = self._grid()
         reach = 2 * grid.longest_s + 8 * DAY_S
-        offsets = np.unique(offset_segments(self._tz, start_s - reach, end_s + reach)[1])
+        offsets = distinct(offset_segments(self._tz, start_s - reach, end_s + reach)[1])
         if grid.repeats and np.all((offsets - offsets[0]) % grid.period_s == 0):
             offsets = offsets[:1]
         phase_s = grid.phase_s - int(offsets[0])

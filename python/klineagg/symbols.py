@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import _core, errors
+from klineagg._distinct import distinct
 
 __all__ = ["intern", "names_of", "symbol_names"]
 
@@ -88,7 +89,7 @@ def names_of(ids: Any) -> Mapping[int, str]:
     array = np.asarray(ids, np.int64)
     is_dense = array.size and array.min() >= 0 and array.max() < _DENSE_IDS
     # Counted instead of sorted: there is one for each series.
-    unique = (np.flatnonzero(np.bincount(array)) if is_dense else np.unique(array)).tolist()
+    unique = (np.flatnonzero(np.bincount(array)) if is_dense else distinct(array)).tolist()
     count = _core.symbol_count()  # ids are dense: none from here on has a name
     return {
         id_: str(id_) if id_ >= count else _known.get(id_) or _name_of(id_) or str(id_)

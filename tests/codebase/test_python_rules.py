@@ -61,6 +61,19 @@ def test_modules_import_optional_packages_when_they_need_them() -> None:
     assert wrong == []
 
 
+def test_nothing_asks_numpy_for_distinct_values_by_hashes() -> None:
+    """See klineagg._distinct: in a daemon thread at exit that ends the whole process."""
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path in package_files()
+        for node in ast.walk(ast.parse(text(path)))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "np.unique"
+        and not {key.arg for key in node.keywords} & {"return_index", "return_inverse"}
+    ]
+    assert wrong == []
+
+
 def test_importing_klineagg_is_light() -> None:
     run = subprocess.run(
         [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True, cwd="/"

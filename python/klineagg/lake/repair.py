@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 from klineagg._bars_columns import COLUMNS, BarFlag
 from klineagg._bars_time import to_ns
+from klineagg._distinct import distinct
 from klineagg.bars import Bars
 from klineagg.lake.state import CommitResult
 
@@ -220,7 +221,7 @@ def _pairs(wanted: Bars, stored: Bars) -> tuple[NDArray[np.int64], NDArray[np.in
     found = {key: row for row, key in enumerate(_keys(stored))}
     gap = np.uint16(BarFlag.GAP)
     with_gaps = {
-        stored.intervals[k] for k in np.unique(stored.interval[stored.flags & gap != 0]).tolist()
+        stored.intervals[k] for k in distinct(stored.interval[stored.flags & gap != 0]).tolist()
     }
     ours, theirs = [], []
     is_gap = (wanted.flags & gap != 0).tolist()

@@ -18,6 +18,7 @@ from klineagg._bars_columns import COLUMNS
 from klineagg._bars_extras import require
 from klineagg._bars_index import series_keys
 from klineagg._bars_spans import is_activity
+from klineagg._distinct import distinct
 from klineagg.bars import Bars
 from klineagg.lake.datafile import DataFile, source_of
 from klineagg.lake.rows import Boundaries, bars_of, cut_at_days, members_of, parts_of, table_of
@@ -86,7 +87,7 @@ def _existing(
     found = []
     cursor.register("delivered_series", series)
     try:
-        for position in np.unique(index.interval).tolist():
+        for position in distinct(index.interval).tolist():
             chosen = index.interval == position
             begin, end = first[chosen].min(), last[chosen].max()
             wanted = ([symbols[k] for k in np.flatnonzero(chosen)], [intervals[position]])

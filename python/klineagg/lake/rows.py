@@ -14,6 +14,7 @@ from klineagg._bars_columns import COLUMNS
 from klineagg._bars_export import METADATA_KEY, SCHEMA_VERSION, symbol_codes
 from klineagg._bars_extras import require
 from klineagg._bars_spans import FixedSpans, Spans, TableSpans, fixed_period_ns, spans_of
+from klineagg._distinct import distinct
 from klineagg.bars import Bars
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Boundaries:
 def units_of(bars: Bars) -> dict[str, str]:
     """For each interval of ``bars`` with rows the time that one file of it spans."""
     out = {}
-    for position in np.unique(bars.interval).tolist():
+    for position in distinct(bars.interval).tolist():
         name, item = bars.intervals[position], bars._interval_objects[position]
         length = fixed_period_ns(name)
         if length is None:
@@ -145,7 +146,7 @@ def _members(pa: Any, bars: Bars, spans: SpansOf) -> tuple[Any, Any]:
     kind = pa.list_(pa.timestamp("ns"))
     listed = np.zeros(len(bars), np.bool_)
     runs = bars.run_length > 1
-    for position in np.unique(bars.interval[runs]).tolist():
+    for position in distinct(bars.interval[runs]).tolist():
         rows = runs & (bars.interval == position)
         begin, end = bars.open_time[rows].view(np.int64), bars.close_time[rows].view(np.int64)
         if not isinstance(spans(position, int(begin.min()), int(end.max())), FixedSpans):
