@@ -34,13 +34,16 @@ sys.path.insert(0, sys.argv[1])
 from bus.records import CHECKED, damaged
 from klineagg.bus import Bus
 path, name, seconds = sys.argv[2], sys.argv[3], float(sys.argv[4])
+count = int(sys.argv[5]) if len(sys.argv) > 5 else 1 << 62
 subscriber = Bus(path).subscriber("ticks", name, record=CHECKED)
 print("ready", flush=True)
 wrong = 0
 last = {}
 end = time.monotonic() + seconds
-while time.monotonic() < end:
+while time.monotonic() < end and subscriber.received + subscriber.lost < count:
     batch = subscriber.receive(timeout=0.1)
+    if len(batch) == 0:
+        continue
     wrong += damaged(batch)
     wrong += int((batch["number"] != batch["sequence"]).sum())
     for publisher in set(batch["publisher"].tolist()):

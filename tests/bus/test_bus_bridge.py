@@ -47,7 +47,7 @@ class Loop:
         self._thread.start()
 
     def run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(120)
 
     def start(self, coroutine: Any) -> asyncio.Task[Any]:
         async def make() -> asyncio.Task[Any]:
@@ -65,7 +65,7 @@ class Loop:
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(120)
         self.loop.close()
 
 
@@ -96,14 +96,14 @@ def connected(loop: Loop, bus: Bus, port: int, **options: Any) -> Iterator[Bridg
         loop.end(running)
 
 
-def until(holds: Callable[[], Any], seconds: float = 30.0) -> None:
+def until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it does not come to pass"
         time.sleep(0.01)
 
 
-def take(subscriber: Any, count: int, seconds: float = 60.0) -> Records:
+def take(subscriber: Any, count: int, seconds: float = 120.0) -> Records:
     parts: list[Records] = []
     end = time.monotonic() + seconds
     while sum(map(len, parts)) + subscriber.lost < count and time.monotonic() < end:
@@ -354,12 +354,12 @@ def test_the_command_carries_on_after_kill(bus: Bus, far: Bus, tmp_path: Path) -
         publisher.publish(checked(round_ * 1_000, 1_000))
         got.append(take(there, 1_000))
         process.send_signal(signal.SIGKILL if round_ < 2 else signal.SIGTERM)
-        out, told = process.communicate(timeout=30)
+        out, told = process.communicate(timeout=120)
         assert SECRET.decode() not in out + told
     assert process.returncode == 0, told
     assert "records 1,000" in out
     server.terminate()
-    out, told = server.communicate(timeout=30)
+    out, told = server.communicate(timeout=120)
     assert server.returncode == 0, told
     assert np.concatenate(got)["sequence"].tolist() == list(range(1, 3_001))
     publisher.close()

@@ -154,7 +154,7 @@ def test_waiting_ends_when_something_comes(bus: Bus, wait: str) -> None:
 
     thread = threading.Timer(0.05, send)
     thread.start()
-    received = subscriber.receive(timeout=20)
+    received = subscriber.receive(timeout=120)
     thread.join()
     assert received["number"].tolist() == [1, 2, 3]
 
@@ -202,10 +202,11 @@ def test_asyncio_waits_without_blocking_and_loses_nothing_to_a_cancellation(bus:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        batch = await subscriber.next_batch(timeout=0.2)
-        while batch is not None:
+        while len(numbers) < 18:
+            batch = await subscriber.next_batch(timeout=120)
+            assert batch is not None
             numbers.extend(batch["number"].tolist())
-            batch = await subscriber.next_batch(timeout=0.05)
+        assert await subscriber.next_batch(timeout=0.05) is None
         return numbers
 
     assert asyncio.run(main()) == list(range(1, 19))
@@ -288,7 +289,9 @@ def test_threads_are_pinned_where_asked(bus: Bus) -> None:
             found["publisher"] = os.sched_getaffinity(0)
 
     async def receive(subscriber: Any) -> None:
-        assert await subscriber.next_batch(timeout=0.01) is None  # its thread is there now
+        with bus.publisher("ticks", "late", record=CHECKED) as publisher:
+            threading.Timer(0.05, publisher.publish, (checked(1, 1),)).start()
+            assert await subscriber.next_batch(timeout=120) is not None  # its thread has run
         for thread in threading.enumerate():
             if thread.name.startswith("kla-bus") and thread.native_id is not None:
                 found["asyncio"] = os.sched_getaffinity(thread.native_id)

@@ -54,13 +54,13 @@ class Reader(threading.Thread):
         random = np.random.default_rng(3)
         try:
             while not self._ended.is_set():
-                self.once(int(random.integers(1, 8)))
+                self.once(int(random.integers(1, 3_000)))
             self.once(10**9, idle=0.5)
         except BaseException as error:
             self.error = error
 
-    def once(self, batches: int, idle: float = 5.0) -> None:
-        """Until so many batches have come, or nothing for ``idle`` seconds."""
+    def once(self, count: int, idle: float = 5.0) -> None:
+        """Until so many records are committed, or nothing has come for ``idle`` seconds."""
         self.starts += 1
         base = sqlite3.connect(self.path)
         positions = dict(base.execute("SELECT publisher, next FROM positions"))
@@ -68,17 +68,21 @@ class Reader(threading.Thread):
         subscriber = ResumableSubscriber(
             self.bus, self.topic, history=history, positions=positions, record=history.record
         )
-        for number, batch in enumerate(subscriber.batches(timeout=idle)):
-            if number == batches:  # received, not committed
+        for received in subscriber.batches(timeout=idle):
+            if count == 0:  # received, not committed
                 break
+            batch = received[:count]
+            count -= len(batch)
             name = batch["publisher"][0].decode()
             rows = ((name, int(each["sequence"]), each.tobytes()) for each in batch)
             with base:
                 base.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
                 base.execute(
                     "INSERT OR REPLACE INTO positions VALUES (?, ?)",
-                    (name, subscriber.positions[name]),
+                    (name, int(batch["sequence"][-1]) + 1),
                 )
+            if len(batch) < len(received):
+                break
         self.replayed += subscriber.replayed
         subscriber.close()
         base.close()
@@ -86,7 +90,7 @@ class Reader(threading.Thread):
     def records(self) -> np.ndarray[Any, np.dtype[Any]]:
         """All that it has, once it has ended: the sequences without hole or repeat."""
         self._ended.set()
-        self.join(120)
+        self.join(240)
         assert not self.is_alive()
         if self.error is not None:
             raise self.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ class ReliableDrop:
 
 def test_blocking_awaitable_and_callback(bus: Bus) -> None:
     reader = Reader(bus.reliable_subscriber("ticks", "risk", record=CHECKED))
-    with bus.reliable_publisher("ticks", record=CHECKED, timeout=5.0) as publisher:
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0) as publisher:
         assert publisher.publish(checked(1, 1)) == 1
         assert asyncio.run(publisher.publish_async(checked(2, 1))) == 2
         outcomes: list[tuple[int, BaseException | None]] = []
@@ -63,7 +64,7 @@ def test_blocking_awaitable_and_callback(bus: Bus) -> None:
             checked(3, 1), lambda number, error: outcomes.append((number, error))
         )
         assert sequence == 3
-        assert publisher.flush(timeout=20)
+        assert publisher.flush(timeout=120)
         assert (publisher.delivered, publisher.failed, publisher.pending) == (3, 0, 0)
     assert outcomes == [(3, None)]
     assert reader.close() == [1, 2, 3]
@@ -92,18 +93,25 @@ def test_named_counted_and_all_acknowledgers(bus: Bus) -> None:
     readers = [Reader(bus.reliable_subscriber("ticks", n, record=CHECKED)) for n in ("a", "b")]
     for acks in (2, "all", ["a", "b"]):
         with bus.reliable_publisher(
-            "ticks", record=CHECKED, acks=acks, timeout=5.0, retries=0
+            "ticks", record=CHECKED, acks=acks, timeout=60.0, retries=0
         ) as publisher:
             publisher.publish(checked(1, 1))
-    with (
-        bus.reliable_publisher(
-            "ticks", record=CHECKED, acks=3, timeout=0.02, retries=0
-        ) as publisher,
-        pytest.raises(DeliveryError, match="1 more"),
-    ):
-        publisher.publish(checked(1, 1))
+    sent = 3
+    for timeout in (0.1, 1.0, 10.0, 60.0):  # two of them may take their time
+        with bus.reliable_publisher(
+            "ticks", record=CHECKED, acks=3, timeout=timeout, retries=0
+        ) as publisher:
+            error = publisher.send(checked(1, 1)).exception()
+        assert isinstance(error, DeliveryError)
+        sent += 1
+        if "1 more" in str(error):
+            break
+    else:
+        raise AssertionError("two of three never acknowledge")
+    while any(len(reader.numbers) < sent for reader in readers):
+        time.sleep(0.01)
     for reader in readers:
-        assert reader.close() == [1, 1, 1, 1]
+        assert reader.close() == [1] * sent
 
 
 @pytest.mark.parametrize(("retries", "count"), [(3, 600), (20, 600)])
@@ -112,9 +120,9 @@ def test_a_tenth_is_lost_and_each_message_arrives_once_or_fails(
 ) -> None:
     drop = lossy(0.1, seed=retries)
     reader = Reader(bus.reliable_subscriber("ticks", "risk", record=CHECKED, drop=drop))
-    publisher = bus.reliable_publisher("ticks", record=CHECKED, timeout=0.2, retries=retries)
+    publisher = bus.reliable_publisher("ticks", record=CHECKED, timeout=0.5, retries=retries)
     futures = [publisher.send(checked(n, 1)) for n in range(1, count + 1)]
-    assert publisher.flush(timeout=60)
+    assert publisher.flush(timeout=240)
     delivered = [n for n, f in enumerate(futures, 1) if f.exception() is None]
     publisher.close()
     received = reader.close()
@@ -129,28 +137,33 @@ def test_a_tenth_is_lost_and_each_message_arrives_once_or_fails(
 
 def test_lost_acknowledgements_make_repeats_that_are_recognised(bus: Bus) -> None:
     subscriber = bus.reliable_subscriber("ticks", "risk", record=CHECKED, acknowledge="processed")
-    with bus.reliable_publisher("ticks", record=CHECKED, timeout=0.02, retries=50) as publisher:
+    endless = 1_000_000
+    with bus.reliable_publisher(
+        "ticks", record=CHECKED, timeout=0.02, retries=endless
+    ) as publisher:
         future = publisher.send(checked(1, 1))
-        got = subscriber.receive(timeout=20)
+        got = subscriber.receive(timeout=120)
         assert got["number"].tolist() == [1]
         while publisher.repeated < 2:
             threading.Event().wait(0.01)
         assert not future.done()
         assert len(subscriber.receive(timeout=0.05)) == 0
-        assert future.result(20) == 1
+        assert future.result(120) == 1
     assert subscriber.duplicates >= 1
     subscriber.close()
 
 
 def test_who_comes_later_gets_what_is_repeated(bus: Bus) -> None:
-    with bus.reliable_publisher("ticks", record=CHECKED, timeout=0.02, retries=500) as publisher:
+    with bus.reliable_publisher(
+        "ticks", record=CHECKED, timeout=0.02, retries=1_000_000
+    ) as publisher:
         futures = [publisher.send(checked(n, 1)) for n in (1, 2, 3)]
         with bus.reliable_subscriber("ticks", "late", record=CHECKED) as late:
             got: list[int] = []
             while len(got) < 3:
                 got += late.receive(timeout=5)["number"].tolist()
             assert sorted(got) == [1, 2, 3]
-            assert [future.result(20) for future in futures] == [1, 2, 3]
+            assert [future.result(120) for future in futures] == [1, 2, 3]
 
 
 def test_a_closed_publisher_fails_what_is_pending(bus: Bus) -> None:

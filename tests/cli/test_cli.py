@@ -84,14 +84,14 @@ def test_the_reader_of_a_pipe_may_leave(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith(b"symbol,")
         process.stdout.close()
         said = process.stderr.read()
-        assert process.wait(60) == 141
+        assert process.wait(240) == 141
     assert said == b""
 
 
 def test_a_pipe_as_input(dump: Path) -> None:
     with command("aggregate", "-", "-i", "1h", "-o", "-", "--symbol", "BTCUSDT",
                  stdin=subprocess.PIPE) as process:  # fmt: skip
-        out, said = process.communicate(dump.read_bytes(), 60)
+        out, said = process.communicate(dump.read_bytes(), 240)
     assert process.returncode == 0
     assert len(out.splitlines()) == 1 + len(klineagg.aggregate(make_trades(1500).columns(), "1h"))
     assert b"<stdin>" in said
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_it_tidily(tmp_path: Path) -> None:
         file.flush()
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert b"interrupted" in said
     assert b"Traceback" not in said

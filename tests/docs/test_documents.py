@@ -76,7 +76,7 @@ def test_python_of_documents_runs_and_prints_what_they_say(path: Path, samples: 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -97,7 +97,7 @@ def test_commands_of_documents_run_and_print_what_they_say(path: Path, samples: 
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=240,
             check=False,
         )
         where = f"{path.name}:{block.line}: {block.code}"

@@ -405,14 +405,15 @@ def test_many_loops_wait_beside_one_another() -> None:
 
     async def work() -> list[int]:
         listeners = [asyncio.create_task(listen(f"L{k}")) for k in range(50)]
-        await asyncio.sleep(0.1)
+        # Who comes later has no right to what others have acknowledged.
+        while len(engine.consumers()) < 50:
+            await asyncio.sleep(0.01)
         threads = threading.active_count()
         for minute in range(5):
             producer.push(trades(60 * minute, 60 * minute + 30))
             await asyncio.sleep(0.01)
         assert threads < 50
         engine.flush()
-        await asyncio.sleep(0.05)
         engine.stop()
         return await asyncio.gather(*listeners)
 

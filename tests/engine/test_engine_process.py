@@ -36,7 +36,7 @@ def run(body: str) -> str:
         [sys.executable, "-c", HEAD + textwrap.dedent(body)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         cwd="/",
     )

@@ -124,7 +124,7 @@ def kill_until_done(path: Path, chance: random.Random, kills: int) -> int:
             path, chance.choice(("none", "interval")), chance.randint(1, 3), chance.getrandbits(32)
         )
         last = done_kills >= kills
-        told = child.end(60.0 if last else chance.uniform(0.001, 0.25))
+        told = child.end(240.0 if last else chance.uniform(0.001, 0.25))
         offered, accepted, done = max(offered, told[0]), max(accepted, told[1]), told[2]
         done_kills += not done
         found, there = recovered_rows(path, chance.randint(1, 3))

@@ -79,18 +79,18 @@ def postgres() -> Iterator[str]:
             # What runuser started gets its own signal: the first line of the file is its id.
             pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGINT)
-            server.wait(timeout=60)
+            server.wait(timeout=240)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for(file: Path, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         assert server.poll() is None, "PostgreSQL did not start"
         if file.exists() and file.read_text().rstrip().endswith("ready"):
             return
         time.sleep(0.05)
-    raise AssertionError("PostgreSQL was not ready after a minute")
+    raise AssertionError("PostgreSQL was not ready after four minutes")
 
 
 @contextmanager

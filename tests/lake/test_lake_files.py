@@ -127,7 +127,7 @@ def test_a_catalog_that_is_busy_for_a_moment_is_waited_for(lake: Lake, tmp_path:
         holder.stdin.flush()
         assert len(reader.bars()) == 1 == len(reader.sql("FROM bars"))
         assert lake.commit(delivery(2, [{"at": 1}])).applied
-        assert holder.wait(timeout=60) == 0
+        assert holder.wait(timeout=240) == 0
     assert len(lake.bars()) == 2
 
 

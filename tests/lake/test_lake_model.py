@@ -117,7 +117,7 @@ def test_writers_killed_at_any_instant_lose_nothing_acknowledged(
         first = writer.stdout.readline()
         time.sleep(source.uniform(0.0, 0.3))
         os.kill(writer.pid, signal.SIGKILL)
-        told = [first, *writer.communicate(timeout=60)[0].splitlines()]
+        told = [first, *writer.communicate(timeout=240)[0].splitlines()]
         acknowledged = max([acknowledged, *(int(line) for line in told if line.strip())])
     with Lake(place) as lake:
         fence = lake.fence()
@@ -172,4 +172,4 @@ def test_a_process_reads_whole_commits_while_another_writes(tmp_path: Path) -> N
                 seen = len(both[0])
     finally:
         writer.kill()
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=240)

@@ -49,7 +49,8 @@ def test_notebook_runs_and_shows_what_it_prints(
     stored, run = read(path), read(path)
     client = nbclient.NotebookClient(
         run,
-        timeout=60,
+        timeout=240,
+        startup_timeout=240,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     )

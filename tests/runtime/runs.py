@@ -98,6 +98,15 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     return out
 
 
+def said(process: subprocess.Popen[str], text: str) -> None:
+    """Reads what it prints, until there is a line with the text."""
+    assert process.stdout is not None
+    lines = []
+    while text not in (line := process.stdout.readline()):
+        assert line, f"it has ended without saying {text!r}: {lines}"
+        lines.append(line)
+
+
 def terminated(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGTERM)
     return ended(process)

@@ -34,7 +34,7 @@ def run(folder: Path, *, missing: tuple[str, ...] = (), **env: str) -> tuple[int
         env={**plain, "COLUMNS": "100", "LINES": "40", **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.stderr == b""
@@ -141,7 +141,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.stderr == ""

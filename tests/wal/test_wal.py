@@ -116,7 +116,7 @@ def test_symbols_go_by_name_into_another_process(tmp_path: Path) -> None:
         "import sys; from klineagg import symbol_names; from klineagg.wal import trades\n"
         "for part in trades(sys.argv[1]): print(part['symbol'].min(), symbol_names(part['symbol']))"
     )
-    out, _ = python(code, tmp_path).communicate(timeout=60)
+    out, _ = python(code, tmp_path).communicate(timeout=240)
     assert out == "0 ['BBB', 'AAA', 'BBB']\n"
 
 
@@ -209,9 +209,9 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         with pytest.raises(errors.WalError) as caught:
             Wal(tmp_path)
         assert caught.value.name == "wal_locked"
-        assert python(code, tmp_path).communicate(timeout=60)[0] == "wal_locked\n"
+        assert python(code, tmp_path).communicate(timeout=240)[0] == "wal_locked\n"
         wal.append("command", b"still here")
-    assert python(code, tmp_path).communicate(timeout=60)[0] == "opened\n"
+    assert python(code, tmp_path).communicate(timeout=240)[0] == "opened\n"
     assert len(read(tmp_path)) == 1
 
 
@@ -221,13 +221,13 @@ def test_states_and_texts(tmp_path: Path) -> None:
         f"<Wal {str(tmp_path)!r}, running, fsync='always': next 1, written 0, durable 0>"
     )
     wal.append("command", b"x")
-    assert wal.flush("10s")
+    assert wal.flush("2m")
     stats = wal.stats()
     assert (stats.next, stats.written, stats.durable, stats.segments) == (2, 1, 1, 1)
     assert wal.failure is None
     wal.resume()  # nothing to mend
     wal.append("command", b"y")
-    assert wal.flush("10s")
+    assert wal.flush("2m")
     assert wal.stats().syncs >= 1  # the one of the first record
     wal.close()
     wal.close()
@@ -250,7 +250,7 @@ def test_an_open_log_is_closed_at_the_end_of_the_interpreter(tmp_path: Path) -> 
         "wal = Wal(sys.argv[1]); [wal.append('command', b'%d' % n) for n in range(500)]"
     )
     child = python(code, tmp_path)
-    child.communicate(timeout=60)
+    child.communicate(timeout=240)
     assert child.returncode == 0
     assert len(read(tmp_path)) == 500
     assert inspect(tmp_path).is_sealed
@@ -281,7 +281,7 @@ def test_retention_removes_nothing_that_is_not_committed(tmp_path: Path) -> None
         offered = wal.next_sequence - 1
         wal.set_committed(wal.written)
         wal.resume()
-        wal.flush("10s")
+        wal.flush("2m")
         assert wal.state == "running"
         assert wal.written == offered
         assert wal.stats().removed_segments > 0
@@ -330,7 +330,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 wal.append("command", b"parent again")
 """
     child = python(code, tmp_path)
-    child.communicate(timeout=60)
+    child.communicate(timeout=240)
     assert child.returncode == 0
     assert [one.data for one in read(tmp_path)] == [b"parent", b"parent again"]
 
