@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arrow_node.hpp"
+#include "gil.hpp"
 #include "klineagg/arrow_type.hpp"
 #include "klineagg/error.hpp"
 
@@ -48,8 +49,8 @@ struct ExportTable {
 
     // Consumers release from any thread, and without the GIL that the arrays need.
     ~ExportTable() {
-        if (Py_IsInitialized() != 0) {
-            const py::gil_scoped_acquire locked;
+        const GilTaken gil;
+        if (gil.held()) {
             columns.clear();
             return;
         }

@@ -1,4 +1,4 @@
-// Leaving the GIL, also in a thread that outlives the interpreter.
+// Leaving and taking the GIL, also in a thread that outlives the interpreter.
 #pragma once
 
 #include <Python.h>
@@ -32,6 +32,40 @@ public:
 
 private:
     PyThreadState* state_;
+};
+
+/// The thread has the GIL for as long as this lives, where it can be had: in place of
+/// pybind11::gil_scoped_acquire in a destructor or a callback of another library, which die as said
+/// above. Once the interpreter ends it cannot be had, and what it guards has to be left alone.
+class GilTaken {
+public:
+    GilTaken() noexcept : held_(!interpreter_ends()) {
+        if (!held_) return;
+        try {
+            state_ = PyGILState_Ensure();
+        } catch (...) {  // the end has begun while this waited for its turn
+            while (true) (void)pause();
+        }
+    }
+    ~GilTaken() {
+        if (held_) PyGILState_Release(state_);
+    }
+    GilTaken(const GilTaken&) = delete;
+    GilTaken& operator=(const GilTaken&) = delete;
+
+    [[nodiscard]] bool held() const noexcept { return held_; }
+
+private:
+    static bool interpreter_ends() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+        return Py_IsInitialized() == 0 || Py_IsFinalizing() != 0;
+#else
+        return Py_IsInitialized() == 0 || _Py_IsFinalizing() != 0;
+#endif
+    }
+
+    bool held_;
+    PyGILState_STATE state_{};
 };
 
 using ReleaseGil = pybind11::call_guard<GilReleased>;

@@ -101,7 +101,7 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 def said(process: subprocess.Popen[str], text: str) -> None:
     """Reads what it prints, until there is a line with the text."""
     assert process.stdout is not None
-    lines = []
+    lines: list[str] = []
     while text not in (line := process.stdout.readline()):
         assert line, f"it has ended without saying {text!r}: {lines}"
         lines.append(line)

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any

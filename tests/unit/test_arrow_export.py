@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -126,6 +127,41 @@ def test_consumers_may_release_from_other_threads() -> None:
     gc.collect()
     assert sums == [values.sum()] * 4
     assert sys.getrefcount(values) == before
+
+
+# Releases in daemon threads without the GIL, as other libraries do, until the process ends.
+RELEASING = """
+import ctypes, threading, time
+import numpy as np
+from klineagg import _core
+
+class Stream(ctypes.Structure):
+    pass
+
+Release = ctypes.CFUNCTYPE(None, ctypes.POINTER(Stream))
+before = [(name, ctypes.c_void_p) for name in ("schema", "next", "error")]
+Stream._fields_ = [*before, ("release", Release), ("private", ctypes.c_void_p)]
+content = ctypes.pythonapi.PyCapsule_GetPointer
+content.restype, content.argtypes = ctypes.POINTER(Stream), [ctypes.py_object, ctypes.c_char_p]
+values = np.arange(10.0)
+
+def work():
+    while True:
+        capsule = _core.arrow_stream([("v", "g", values, None, None)], 10)
+        stream = content(capsule, b"arrow_array_stream")
+        stream.contents.release(stream)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+def test_a_release_at_the_end_of_the_process_does_not_abort_it() -> None:
+    for _ in range(3):
+        run = [sys.executable, "-c", RELEASING]
+        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=240)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ TEST_CASE("a batch is due by its size, or by the age of its first record", "[bus
     TestFolder at;
     Publisher publisher(at.folder(), "ticks", "a", checked_type());
     Subscriber subscriber(at.folder(), "ticks", checked_type());
-    Delayed delayed(subscriber, options(4, 20'000'000));
+    Delayed delayed(subscriber, options(4, 200'000'000));
     CHECK_FALSE(delayed.collect(engine::deadline_after(0)));
     for (std::uint64_t i = 1; i <= 6; ++i) publisher.publish(Checked::of(i));
     REQUIRE(delayed.collect(engine::deadline_after(0)));
@@ -58,8 +58,8 @@ TEST_CASE("a batch is due by its size, or by the age of its first record", "[bus
     const auto start = engine::monotonic_ns();
     CHECK_FALSE(delayed.collect(start));  // two are there, and too young
     CHECK(delayed.size() == 2);
-    REQUIRE(delayed.collect(engine::deadline_after(20 * NS_PER_SECOND)));
-    CHECK(engine::monotonic_ns() - start >= 15'000'000);
+    REQUIRE(delayed.collect(engine::deadline_after(120 * NS_PER_SECOND)));
+    CHECK(engine::monotonic_ns() - start >= 150'000'000);
     CHECK(batch_of(delayed).back().header.sequence == 6);
 }
 

@@ -243,7 +243,7 @@ TEST_CASE("open bars are published when they have changed, the last state of eac
     const auto wait_for = [&](std::int64_t trades) {
         std::size_t whole = 0;
         while (whole < 2) {  // one of each interval
-            REQUIRE(bars.wait(engine::deadline_after(10 * NS_PER_SECOND)));
+            REQUIRE(bars.wait(engine::deadline_after(120 * NS_PER_SECOND)));
             for (const Bar& bar : drain<Bar>(bars)) {
                 rows.push_back(bar);
                 whole += bar.trade_count == trades ? 1U : 0U;
@@ -258,7 +258,7 @@ TEST_CASE("open bars are published when they have changed, the last state of eac
     (void)producer->push(table.view());
     wait_for(100);
     engine.advance(WEDNESDAY + NS_PER_MINUTE);
-    REQUIRE(bars.wait(engine::deadline_after(10 * NS_PER_SECOND)));
+    REQUIRE(bars.wait(engine::deadline_after(120 * NS_PER_SECOND)));
     const std::vector<Bar> after = drain<Bar>(bars);
     CHECK((after.front().flags & BAR_CLOSED) != 0);
     CHECK(after.front().trade_count == 100);

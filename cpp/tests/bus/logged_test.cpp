@@ -98,7 +98,7 @@ TEST_CASE("what was logged and not yet shown is shown by the successor", "[bus][
         const auto schema = static_cast<std::uint16_t>(hash ^ (hash >> 16U) ^ (hash >> 32U) ^
                                                        (hash >> 48U));
         publisher->log().append_wait(wal::Topic::application, {bytes, 2 * sizeof(Checked)}, 2,
-                                     engine::deadline_after(NS_PER_SECOND), schema);
+                                     engine::deadline_after(120 * NS_PER_SECOND), schema);
         publisher->close();
     }
     const auto successor = open();

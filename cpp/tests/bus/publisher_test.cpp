@@ -322,7 +322,7 @@ TEST_CASE("who waits is woken by another process, and sees its death", "[bus][th
             }
         });
         std::vector<Checked> all;
-        while (all.size() < 20 && subscriber.wait(engine::deadline_after(10 * NS_PER_SECOND))) {
+        while (all.size() < 20 && subscriber.wait(engine::deadline_after(120 * NS_PER_SECOND))) {
             for (const Checked& record : drain(subscriber)) all.push_back(record);
         }
         CHECK(all.size() == 20);

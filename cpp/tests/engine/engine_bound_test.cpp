@@ -130,10 +130,15 @@ TEST_CASE("an idle engine costs next to nothing", "[engine]") {
     engine.start();
     const auto producer = engine.producer("feed");
     std::this_thread::sleep_for(std::chrono::milliseconds(200));  // it comes to rest
-    const std::int64_t before = processor_ns();
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    // Waiting as a busy one does would take more than 10 % (measured: below 0.1 %).
-    REQUIRE(processor_ns() - before < 500'000'000 / 40);
+    // Waiting as a busy one does would take more than 10 % (measured: below 0.1 %). Where the
+    // machine is busy it may come to rest later.
+    std::int64_t used = NS_PER_SECOND;
+    for (int look = 0; look < 20 && used >= 500'000'000 / 40; ++look) {
+        const std::int64_t before = processor_ns();
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        used = processor_ns() - before;
+    }
+    REQUIRE(used < 500'000'000 / 40);
     engine.stop();
 }
 

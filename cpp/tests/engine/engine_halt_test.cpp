@@ -70,7 +70,7 @@ TEST_CASE("whichever call fails, acceptance halts once, reads go on, and resume 
             std::size_t accepted = feed(live, table);
             if (live.files->failed() == 0) continue;
             // The last sync of "interval" may fail behind everything that was accepted.
-            for (int i = 0; i < 2000 && !live.engine->journal_stats()->halted; ++i)
+            for (int i = 0; i < 240'000 && !live.engine->journal_stats()->halted; ++i)
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
             const auto stats = live.engine->journal_stats();
             REQUIRE(stats->halted);

@@ -33,13 +33,13 @@ Told run_writer(const std::shared_ptr<FaultyFiles>& files, SyncMode sync, bool m
             const std::string text = content(told.offered + 1);
             try {
                 const Appended done = log.append_wait(Topic::application, as_bytes(text), 1,
-                                                      deadline_after(5 * NS_PER_SECOND));
+                                                      deadline_after(120 * NS_PER_SECOND));
                 told.offered = done.last;
                 if (told.offered % 10 == 0) {
                     if (sync == SyncMode::none)
-                        log.wait_written(told.offered, deadline_after(5 * NS_PER_SECOND));
+                        log.wait_written(told.offered, deadline_after(120 * NS_PER_SECOND));
                     else
-                        log.wait_durable(told.offered, deadline_after(5 * NS_PER_SECOND));
+                        log.wait_durable(told.offered, deadline_after(120 * NS_PER_SECOND));
                 }
             } catch (const Error&) {
                 told.offered = std::max(told.offered, log.next_sequence() - 1);
@@ -310,11 +310,11 @@ TEST_CASE("A failed sync halts at once and is not taken back by a later one", "[
     const auto files = std::make_shared<FaultyFiles>();
     Log log(files, DIRECTORY, small_options(SyncMode::always));
     append_records(log, 10);
-    REQUIRE(log.wait_durable(10, deadline_after(5 * NS_PER_SECOND)));
+    REQUIRE(log.wait_durable(10, deadline_after(120 * NS_PER_SECOND)));
     // The next calls are the write and the sync.
     files->fail_at(1, FaultyFiles::Fault::io_error, false);
     append_records(log, 1);
-    CHECK_THROWS_AS(log.wait_durable(11, deadline_after(5 * NS_PER_SECOND)), Error);
+    CHECK_THROWS_AS(log.wait_durable(11, deadline_after(120 * NS_PER_SECOND)), Error);
     CHECK(log.state() == LogState::halted);
     CHECK(log.durable() == 10);
     REQUIRE(log.failure().has_value());
@@ -328,7 +328,7 @@ TEST_CASE("A failed sync halts at once and is not taken back by a later one", "[
     CHECK(log.durable() == 11);
     CHECK(log.state() == LogState::running);
     append_records(log, 4);
-    REQUIRE(log.wait_durable(15, deadline_after(5 * NS_PER_SECOND)));
+    REQUIRE(log.wait_durable(15, deadline_after(120 * NS_PER_SECOND)));
     files->power_cut(Cut::lose_all, 1);
     check_records(read_all(files), 15);
 }

@@ -18,9 +18,9 @@ TEST_CASE("What is appended is read back, over many segments and openings", "[wa
             CHECK(log.id() == id);
             CHECK(log.next_sequence() == round * 500 + 1);
             append_records(log, 500);
-            REQUIRE(log.wait_written((round + 1) * 500, deadline_after(5 * NS_PER_SECOND)));
+            REQUIRE(log.wait_written((round + 1) * 500, deadline_after(120 * NS_PER_SECOND)));
             if (sync != SyncMode::none) {
-                REQUIRE(log.wait_durable((round + 1) * 500, deadline_after(5 * NS_PER_SECOND)));
+                REQUIRE(log.wait_durable((round + 1) * 500, deadline_after(120 * NS_PER_SECOND)));
             } else {
                 CHECK(log.durable() == 0);
             }
@@ -70,7 +70,7 @@ TEST_CASE("Several threads append, and each keeps its order", "[wal]") {
                 for (int i = 0; i < EACH; ++i) {
                     const std::string text = std::to_string(thread) + " " + std::to_string(i);
                     log.append_wait(Topic::command, as_bytes(text), 1,
-                                    deadline_after(10 * NS_PER_SECOND));
+                                    deadline_after(120 * NS_PER_SECOND));
                 }
             });
         }
@@ -92,9 +92,9 @@ TEST_CASE("Names are in every segment that needs them", "[wal]") {
     {
         Log log(files, DIRECTORY, small_options());
         log.append_names({{NameKind::symbol, 4, "BTCUSDT"}, {NameKind::source, 1, "feed"}},
-                         deadline_after(NS_PER_SECOND));
+                         deadline_after(120 * NS_PER_SECOND));
         append_records(log, 600);
-        log.append_names({{NameKind::symbol, 5, "ETHUSDT"}}, deadline_after(NS_PER_SECOND));
+        log.append_names({{NameKind::symbol, 5, "ETHUSDT"}}, deadline_after(120 * NS_PER_SECOND));
         append_records(log, 600);
     }
     for (const SegmentEntry& segment : list_segments(*files, DIRECTORY)) {
@@ -148,7 +148,7 @@ TEST_CASE("A reader gives what was asked for", "[wal]") {
             clock->advance(1000 + i);
             const std::string text = content(log.next_sequence());
             const Topic topic = i % 10 == 0 ? Topic::clock : Topic::application;
-            log.append_wait(topic, as_bytes(text), 4, deadline_after(NS_PER_SECOND));
+            log.append_wait(topic, as_bytes(text), 4, deadline_after(120 * NS_PER_SECOND));
         }
     }
     ReadOptions options;
@@ -177,7 +177,7 @@ TEST_CASE("Retention removes what is committed, and no more", "[wal]") {
     Log log(files, DIRECTORY, options);
     for (int i = 0; i < 20; ++i) {
         append_records(log, 100);
-        REQUIRE(log.wait_durable(log.next_sequence() - 1, deadline_after(5 * NS_PER_SECOND)));
+        REQUIRE(log.wait_durable(log.next_sequence() - 1, deadline_after(120 * NS_PER_SECOND)));
         log.set_committed(log.written());
     }
     CHECK(log.state() == LogState::running);
@@ -215,7 +215,7 @@ TEST_CASE("At the limit with nothing committed the log halts, and goes on afterw
     log.set_committed(written);
     log.resume();
     CHECK(log.state() == LogState::running);
-    REQUIRE(log.wait_durable(offered, deadline_after(5 * NS_PER_SECOND)));
+    REQUIRE(log.wait_durable(offered, deadline_after(120 * NS_PER_SECOND)));
     const Sequence oldest = list_segments(*files, DIRECTORY).front().first;
     CHECK(oldest > 1);
     check_records(read_all(files), offered, oldest);
