@@ -32,6 +32,10 @@ class TradeFlag(enum.IntFlag):
     """Sets neither high nor low."""
     NO_VOLUME = 4
     """Adds nothing to the volumes; it still counts as a trade."""
+    CANCEL = 8
+    """No trade: takes an earlier one with the same id out of its bars; live engines only."""
+    CORRECT = 16
+    """No trade: gives an earlier one with the same id these values; live engines only."""
 
 
 class Condition(NamedTuple):

@@ -257,12 +257,21 @@ class Corrections:
             raise errors.make("correction_needs_log", "the engine has no log to rebuild bars from")
         return self._wal
 
+    def _valid(self, instead: Mapping[str, Any]) -> dict[str, Any] | None:
+        return _values(instead)
+
     def _put_right(
-        self, symbol: str | int, trade_id: int, source: int, instead: dict[str, Any] | None
+        self,
+        symbol: str | int,
+        trade_id: int,
+        source: int,
+        instead: dict[str, Any] | None,
+        *,
+        tries: int = _TRIES,
     ) -> CorrectionReport:
         wal, symbol_id = self._log(), _id_of(symbol)
         with self._lock_of_corrections():
-            for attempt in range(_TRIES):
+            for attempt in range(tries):
                 self._core.flush(None)  # what waits in the lanes is not in the log yet
                 found = _Logged(wal, symbol_id)
                 if found.was_changed(source, trade_id, instead):

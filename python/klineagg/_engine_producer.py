@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._core_tables import core_columns
+from klineagg._engine_flagged import chosen_rows, split
 from klineagg._engine_options import span_ns
 from klineagg._engine_stats import ProducerStats, producer_stats
 from klineagg.columns import Normaliser, TradeChunk
@@ -26,7 +27,7 @@ __all__ = ["Producer", "PushResult"]
 class PushResult:
     """What became of the rows of one push.
 
-    ``offered == queued + rejected + dropped + skipped``.
+    ``offered == queued + rejected + dropped + skipped + corrected``.
 
     Attributes:
         offered: rows that were passed in.
@@ -37,6 +38,9 @@ class PushResult:
             None unless asked for.
         rejected_reasons: why, by name, one for each of ``rejected_rows``.
         skipped: rows that the log had already, see :meth:`Producer.skip_recovered`.
+        corrected: rows that cancel or correct an earlier trade (``TradeFlag.CANCEL``,
+            ``TradeFlag.CORRECT``) and were followed, or wait for their bar: see
+            :attr:`Engine.corrections`. Those that cannot be followed are rejected.
     """
 
     offered: int
@@ -46,6 +50,7 @@ class PushResult:
     rejected_rows: NDArray[np.int64] | None = None
     rejected_reasons: tuple[str, ...] | None = None
     skipped: int = 0
+    corrected: int = 0
 
     def __repr__(self) -> str:
         parts = [f"{self.queued:,} of {self.offered:,} queued"]
@@ -55,6 +60,7 @@ class PushResult:
                 ("rejected", self.rejected),
                 ("dropped", self.dropped),
                 ("skipped", self.skipped),
+                ("corrected", self.corrected),
             )  # fmt: skip
             if count
         ]
@@ -90,13 +96,16 @@ class Producer:
             the trade is queued, False when it was rejected or dropped; raises as :meth:`push`.
     """
 
-    __slots__ = ("__weakref__", "_core", "_engine", "_normaliser", "_tail", "push_one")
+    __slots__ = ("__weakref__", "_core", "_engine", "_normaliser", "_source", "_tail", "push_one")
 
     push_one: PushOne
 
-    def __init__(self, engine: Engine, core: _core.Producer, normaliser: Normaliser) -> None:
+    def __init__(
+        self, engine: Engine, core: _core.Producer, normaliser: Normaliser, source: int
+    ) -> None:
         self._engine = engine  # it lives as long as somebody can push
         self._core = core
+        self._source = source
         self._normaliser = normaliser
         self._tail: _core.RecoveredTail | None = None
         self.push_one = core.push_one
@@ -114,6 +123,10 @@ class Producer:
         A bad row is counted and left out, and never stops the batch. With ``policy="block"`` the
         call waits while lanes are full. The GIL is released; Ctrl-C ends it between blocks of rows,
         of which :meth:`stats` then knows.
+
+        Rows with ``TradeFlag.CANCEL`` or ``TradeFlag.CORRECT`` are no trades: they are followed
+        behind the trades of their chunk (batches of fitting types are one chunk), as by
+        :meth:`Engine.cancel` and :meth:`Engine.correct`, and the call waits for that.
 
         Args:
             trades: as for :func:`klineagg.aggregate`; columns of fitting types are read in place.
@@ -134,15 +147,14 @@ class Producer:
         base = self._normaliser._row
         total = _Total(return_rejected)
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
+        self._engine._retry_now_and_then()
         for chunk in self._normaliser.chunks(trades):
             self._engine._reach_chunk(chunk)
-            rows = None
-            if self._tail is not None:
-                chunk, rows = self._new_rows(chunk, total)
-            pushed = self._core.push(core_columns(chunk), return_rejected, timeout_ns)
-            if rows is not None:
-                pushed["rows"] = rows[pushed["rows"]]
-            total.add(pushed, chunk, base)
+            flagged = split(chunk)
+            if flagged is None:
+                self._push_trades(chunk, None, total, timeout_ns, base)
+            else:
+                self._push_flagged(chunk, flagged, total, timeout_ns, base)
         return total.result()
 
     def skip_recovered(self) -> int:
@@ -166,8 +178,47 @@ class Producer:
         self._tail = tail if tail.left else None
         return tail.left
 
+    def _push_trades(
+        self,
+        chunk: TradeChunk,
+        rows: NDArray[np.int64] | None,
+        total: _Total,
+        timeout_ns: int | None,
+        base: int,
+    ) -> int:
+        """Queues a chunk, of which ``rows`` says where its rows were; gives how many are left."""
+        if self._tail is not None:
+            chunk, rows = self._new_rows(chunk, rows, total)
+        pushed = self._core.push(core_columns(chunk), total.return_rejected, timeout_ns)
+        if rows is not None:
+            pushed["rows"] = rows[pushed["rows"]]
+        return total.add(pushed, chunk, base, raises=rows is None)
+
+    def _push_flagged(
+        self,
+        chunk: TradeChunk,
+        flagged: NDArray[np.int64],
+        total: _Total,
+        timeout_ns: int | None,
+        base: int,
+    ) -> None:
+        """Trades first; then what is to be done to those that the log has by then."""
+        plain = np.delete(np.arange(len(chunk)), flagged)
+        left = 0
+        if len(plain):
+            left = self._push_trades(chosen_rows(chunk, plain), plain, total, timeout_ns, base)
+        if left:
+            first = plain[len(plain) - left]  # from here on nothing was taken
+            left += int((flagged > first).sum())
+            flagged = flagged[flagged < first]
+        refused = self._engine._follow_rows(chunk, flagged, self._source)
+        total.offered += len(flagged)
+        total.corrected += len(flagged) - len(refused)
+        total.refuse(refused, chunk.first_row - base)
+        total.check(left)
+
     def _new_rows(
-        self, chunk: TradeChunk, total: _Total
+        self, chunk: TradeChunk, rows: NDArray[np.int64] | None, total: _Total
     ) -> tuple[TradeChunk, NDArray[np.int64] | None]:
         tail = self._tail
         assert tail is not None
@@ -175,15 +226,11 @@ class Producer:
         if not tail.left:
             self._tail = None
         if keep.all():
-            return chunk, None
+            return chunk, rows
         total.offered += len(chunk) - int(keep.sum())
         total.skipped += len(chunk) - int(keep.sum())
-        chosen = {
-            each.name: getattr(chunk, each.name)[keep]
-            for each in fields(chunk)
-            if isinstance(getattr(chunk, each.name), np.ndarray)
-        }
-        return replace(chunk, **chosen), np.flatnonzero(keep)
+        kept = np.flatnonzero(keep)
+        return chosen_rows(chunk, keep), kept if rows is None else rows[kept]
 
     def flush(self, *, timeout: Any = None) -> bool:
         """Waits until everything that this producer pushed before is applied. Ctrl-C ends it.
@@ -236,10 +283,11 @@ class _Total:
     rejected: int = 0
     dropped: int = 0
     skipped: int = 0
+    corrected: int = 0
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
-    def add(self, pushed: Mapping[str, Any], chunk: TradeChunk, base: int) -> None:
+    def add(self, pushed: Mapping[str, Any], chunk: TradeChunk, base: int, *, raises: bool) -> int:
         self.offered += pushed["offered"]
         self.queued += pushed["queued"]
         self.rejected += pushed["rejected"]
@@ -247,30 +295,38 @@ class _Total:
         if self.return_rejected:
             self.rows.append(pushed["rows"] + (chunk.first_row - base))
             self.reasons += [_core.ENGINE_REJECT_REASONS[k] for k in pushed["reasons"].tolist()]
-        if pushed["left"]:
-            text = f"{pushed['left']:,} rows found no room in their lanes within the timeout"
+        left: int = pushed["left"]
+        if raises:
+            self.check(left)
+        return left
+
+    def refuse(self, refused: list[tuple[int, str]], base: int) -> None:
+        self.rejected += len(refused)
+        if self.return_rejected and refused:
+            self.rows.append(np.array([row for row, _ in refused], np.int64) + base)
+            self.reasons += [reason for _, reason in refused]
+
+    def check(self, left: int) -> None:
+        if left:
+            text = f"{left:,} rows found no room in their lanes within the timeout"
             raise errors.make(
                 "lane_full",
                 text,
                 queued=self.queued,
                 rejected=self.rejected,
                 dropped=self.dropped,
-                left=pushed["left"],
+                left=left,
             )
 
     def result(self) -> PushResult:
-        if not self.return_rejected:
-            return PushResult(
-                self.offered, self.queued, self.rejected, self.dropped, skipped=self.skipped
-            )
-        none: NDArray[np.int64] = np.empty(0, np.int64)
-        rows = np.concatenate([none, *self.rows])
+        rows: NDArray[np.int64] | None = None
+        reasons: tuple[str, ...] | None = None
+        if self.return_rejected:
+            none: NDArray[np.int64] = np.empty(0, np.int64)
+            rows = np.concatenate([none, *self.rows])
+            order = np.argsort(rows, kind="stable")
+            rows, reasons = rows[order], tuple(self.reasons[at] for at in order.tolist())
         return PushResult(
-            self.offered,
-            self.queued,
-            self.rejected,
-            self.dropped,
-            rows,
-            tuple(self.reasons),
-            self.skipped,
-        )
+            self.offered, self.queued, self.rejected, self.dropped, rows, reasons,
+            self.skipped, self.corrected,
+        )  # fmt: skip

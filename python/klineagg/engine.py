@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from klineagg import _core, errors
 from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
-from klineagg._engine_correct import CorrectionReport, Corrections, known_revisions
+from klineagg._engine_correct import CorrectionReport, known_revisions
+from klineagg._engine_flagged import CorrectionCounts, Flagged
 from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, wal_of
 from klineagg._engine_metrics import metrics_text
 from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigReport",
     "ConsumerStats",
+    "CorrectionCounts",
     "CorrectionReport",
     "Engine",
     "EngineCounts",
@@ -72,7 +74,7 @@ __all__ = [
 ]
 
 
-class Engine(Readers, Changes, States, Workers, Journaled, Corrections):
+class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
     """K-lines of many symbols and intervals, closed in real time by worker threads of its own.
 
     Bars have the meaning, and to the last bit the values, that :func:`klineagg.aggregate` gives
@@ -332,7 +334,7 @@ class Engine(Readers, Changes, States, Workers, Journaled, Corrections):
                 raise errors.make("invalid_option", text, option="name", value=name)
             core = self._producers[name] = self._core.producer(name, int(source), self._timeout_ns)
             core.extend = extension(self)
-        return Producer(self, core, normaliser)
+        return Producer(self, core, normaliser, int(source))
 
     def add_symbol(
         self, symbol: str | int, last_price: float | None = None, *, start: Any = None

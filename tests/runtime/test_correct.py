@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +49,19 @@ def rows() -> np.ndarray[Any, Any]:
     return out
 
 
+def fields_of(row: Any, price: float, flags: int = 0) -> dict[str, Any]:
+    time = int(row["time"].astype("datetime64[ns]").astype(np.int64))
+    return {
+        "symbol": str(row["symbol"]), "time": time, "price": price,
+        "quantity": float(row["quantity"]), "side": "buy" if row["side"] > 0 else "sell",
+        "trade_id": int(row["trade_id"]), "flags": flags,
+    }  # fmt: skip
+
+
 def write(path: Path, trades: np.ndarray[Any, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    lines = ["symbol,time,price,quantity,side,trade_id"]
-    for row in trades:
-        side = "buy" if row["side"] > 0 else "sell"
-        time = int(row["time"].astype("datetime64[ns]").astype(np.int64))
-        price, quantity = float(row["price"]), float(row["quantity"])
-        lines.append(f"{row['symbol']},{time},{price!r},{quantity!r},{side},{row['trade_id']}")
+    lines = ["symbol,time,price,quantity,side,trade_id,flags"]
+    lines += [",".join(map(str, fields_of(row, float(row["price"])).values())) for row in trades]
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -118,3 +126,59 @@ def test_trades_are_cancelled_and_bars_repaired_while_it_runs(tmp_path: Path) ->
         until(lambda: is_stored(tmp_path, mixed, "1s", "1m"))
         terminated(process)
     assert is_stored(tmp_path, mixed, "1s", "1m")
+
+
+def acts_of(trades: np.ndarray[Any, Any]) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any]]:
+    """The trades with rows that cancel or correct some, and the trades that are left."""
+    lines: list[dict[str, Any]] = []
+    after, gone = trades.copy(), []
+    for at, row in enumerate(trades):
+        lines.append(fields_of(row, float(row["price"])))
+        # Of trades some way back, and of the newest one.
+        if at % 400 == 399:
+            lines.append(fields_of(trades[at - 150], 0.0, flags=8))
+            lines.append(fields_of(row, 2.5, flags=16))
+            gone.append(at - 150)
+            after["price"][at] = 2.5
+    return lines, np.delete(after, gone)
+
+
+def test_rows_that_cancel_and_correct_survive_kills(tmp_path: Path) -> None:
+    lines, after = acts_of(rows())
+    header = ",".join(lines[0])
+    text = [",".join(map(str, line.values())) for line in lines]
+    (tmp_path / "trades").mkdir()
+    path = tmp_path / "trades/part-0.csv"
+    config = write_config(tmp_path, **FOLLOWED, engine__amend_horizon='"365d"')
+    # It grows, so that there are batches, and kills between them.
+    for round, part in enumerate(np.array_split(np.array(text), 3)):
+        with path.open("a") as file:
+            file.write("\n".join(([header] if round == 0 else []) + part.tolist()) + "\n")
+        if round < 2:
+            with running("run", config, cwd=tmp_path):
+                time.sleep(0.7 + 0.3 * round)  # anywhere: while it reads, corrects or stores
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["accepted"] >= COUNT)
+        until(lambda: is_stored(tmp_path, after))
+        told = status(config)["corrections"]
+        assert told["refused"] == {} and told["waiting"] == 0
+        terminated(process)
+    assert is_stored(tmp_path, after)
+
+
+def test_rows_of_json_lines_cancel_and_correct(tmp_path: Path) -> None:
+    lines, after = acts_of(rows()[:1_200])
+    stray = {**lines[0], "trade_id": 77_777, "flags": 8}
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, [*lines, stray])) + "\n")
+    config = write_config(
+        tmp_path, source__kind='"stdin"', source__format='"jsonl"', source__on_end='"stop"',
+        engine__amend_horizon='"365d"',
+    )  # fmt: skip
+    with (tmp_path / "in.jsonl").open("rb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "klineagg", "run", str(config)],
+            cwd=tmp_path, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        out = ended(process)
+    assert "correction_unknown_trade" in out
+    assert is_stored(tmp_path, after)

@@ -16,7 +16,7 @@ from klineagg.config import Watcher
 from klineagg.runtime.control import Reply, Server
 from klineagg.runtime.correcting import OPERATIONS, correct
 from klineagg.runtime.daily import daily_update, day_of, maintain
-from klineagg.runtime.host import Feeder, Host
+from klineagg.runtime.host import Feeder, Host, take_waiting
 from klineagg.runtime.lending import Lender
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.persist import Persister
@@ -88,6 +88,7 @@ class App:
                 "read %d trades behind record %d of the log in %.2f s",
                 recovery.trades, recovery.checkpoint, recovery.seconds,
             )  # fmt: skip
+        take_waiting(self.engine, position)
         if position is not None:
             _log.info("goes on at %s", position)
         self.source = make(config, position)
@@ -158,6 +159,8 @@ class App:
                 if queue is not None:
                     queue.stop()
             if self.engine.state == "running":
+                if left := self.engine.retry_corrections():
+                    _log.warning("%d corrections wait for the end of their bars still", left)
                 self.engine.drain()
             self._store_the_rest()
         except BaseException as problem:
@@ -282,6 +285,7 @@ class App:
             "rows_read": self.host.rows,
             "accepted": counts.accepted,
             "in_flight": counts.in_flight,
+            "corrections": asdict(self.engine.corrections),
             "wal": None if self.wal is None else self.wal_status(),
             "source": self.source.describe(),
             "source_ended": self._ended.is_set(),

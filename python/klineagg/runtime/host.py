@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from klineagg._engine_snapshot import Snapshot
 from klineagg.sources import Batch, Source
 
 if TYPE_CHECKING:
-    from klineagg.engine import Engine
+    from klineagg.engine import Engine, PushResult
 
-__all__ = ["Feeder", "Host", "pack_state", "unpack_state"]
+__all__ = ["Feeder", "Host", "pack_state", "take_waiting", "unpack_state"]
 
 _MAGIC: Final = b"KLARUN1\n"
 _PATIENCE_S: Final = 2.0
+_WAITING: Final = "corrections"  # in a position, beside what the source says
+_log: Final = logging.getLogger("klineagg.run")
 
 
 def pack_state(position: dict[str, Any] | None, engine: bytes) -> bytes:
@@ -44,6 +47,12 @@ def unpack_state(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
     return head["position"], bytes(body[4 + size :])
 
 
+def take_waiting(engine: Engine, position: dict[str, Any] | None) -> None:
+    """Hands the corrections that waited when a position was kept to the engine that goes on."""
+    if position is not None:
+        engine.wait_corrections(position.pop(_WAITING, ()))
+
+
 class Host:
     """Lets trades in, and freezes them together with the source's position.
 
@@ -62,6 +71,7 @@ class Host:
         self._gate = threading.Condition()
         self._between = True
         self._freezing = 0
+        self._refused = 0
         self.rows = 0
 
     def push(self, batch: Batch) -> None:
@@ -72,14 +82,38 @@ class Host:
             self._between = False
         # When this raises, part of it may be in: no position fits the engine's state any more, and
         # no state is handed out from then on.
-        self.producer.push(batch.data)
+        done = self.producer.push(batch.data)
+        if done.corrected or done.rejected:
+            self._tell(done)
         with self._gate:
             self.source.done(batch)
             self.rows += batch.rows
-            if self.engine.wal is not None and self.source.position() is not None:
-                self.engine.note(json.dumps(self.source.position()).encode())
+            self._note()
             self._between = True
             self._gate.notify_all()
+
+    def idle(self) -> None:
+        """There are no trades just now: what waits for the end of its bar is tried again."""
+        if self.engine.corrections.waiting:
+            self.engine.retry_corrections()
+
+    def position(self) -> dict[str, Any] | None:
+        """Where the source is to be read on, with the corrections that wait for their bars."""
+        position = self.source.position()
+        waiting = self.engine.waiting_corrections()
+        return position if position is None or not waiting else {**position, _WAITING: waiting}
+
+    def _note(self) -> None:
+        if self.engine.wal is not None and (position := self.position()) is not None:
+            self.engine.note(json.dumps(position).encode())
+
+    def _tell(self, done: PushResult) -> None:
+        told = self.engine.corrections
+        if done.corrected:
+            _log.info("%d rows cancel or correct a trade; so far: %s", done.corrected, told)
+        if sum(told.refused.values()) > self._refused:
+            self._refused = sum(told.refused.values())
+            _log.warning("trades cannot be cancelled or corrected: %s", told.refused)
 
     @property
     def pushing(self) -> bool:
@@ -108,7 +142,7 @@ class Host:
             snapshot = self.engine.take(consumer, checkpoint=checkpoint)
             if snapshot.checkpoint is None:
                 return snapshot, None
-            return snapshot, pack_state(self.source.position(), snapshot.checkpoint)
+            return snapshot, pack_state(self.position(), snapshot.checkpoint)
 
 
 class Feeder(threading.Thread):
@@ -132,6 +166,7 @@ class Feeder(threading.Thread):
                 if self._stop_now.is_set():
                     break
                 if batch is None:
+                    self._host.idle()
                     self._stop_now.wait(self._host.source.idle_s)
                 else:
                     self._host.push(batch)
