@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._core_tables import core_columns
+from klineagg._engine_logged import LoggedTrades, changed
+from klineagg._engine_reach import Reaching
 from klineagg._options import time_ns
 from klineagg._wal_content import TRADE_DTYPE
 from klineagg.columns import Normaliser
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CorrectionReport", "Corrections", "known_revisions"]
 
-_MARK: Final = b"klineagg.correction\x00"
 _TRIES: Final = 20
 _FIELDS: Final = ("time", "price", "quantity", "side", "flags")
 
@@ -45,59 +45,6 @@ class CorrectionReport:
     same: int
     unexplained: int
     position: int
-
-
-class _Logged:
-    """The trades of one symbol as a log has them, less those that were cancelled."""
-
-    def __init__(self, wal: Wal, symbol: int) -> None:
-        parts: list[NDArray[np.void]] = []
-        self.changes: list[dict[str, Any]] = []
-        name = symbol_names([symbol])[0]
-        first = _core.wal_segments(wal.path)
-        self.is_whole = bool(first) and first[0]["first"] == 1  # nothing was dropped yet
-        for record in wal.replay(topics=("trade", "application")):
-            if record.trades is not None:
-                parts.append(record.trades[record.trades["symbol"] == symbol])
-            elif record.data is not None and record.data.startswith(_MARK):
-                change = json.loads(record.data[len(_MARK) :])
-                if change["symbol"] == name:
-                    self.changes.append(change)
-        rows = np.concatenate(parts) if parts else np.empty(0, TRADE_DTYPE)
-        self.rows = _once(rows)
-        for change in self.changes:
-            at = self.find(change["source"], change["id"])
-            if at >= 0:
-                self.rows = changed(self.rows, at, change["instead"])
-
-    def find(self, source: int, trade_id: int) -> int:
-        of = self.rows
-        found = np.flatnonzero((of["source"] == source) & (of["first_trade_id"] == trade_id))
-        return int(found[0]) if len(found) else -1
-
-    def was_changed(self, source: int, trade_id: int, instead: dict[str, Any] | None) -> bool:
-        last = [c for c in self.changes if c["source"] == source and c["id"] == trade_id][-1:]
-        return bool(last) and last[0]["instead"] == instead
-
-
-def _once(rows: NDArray[np.void]) -> NDArray[np.void]:
-    """Without the repetitions of trades that an engine knows by their id."""
-    if not len(rows):
-        return rows
-    _, first = np.unique(rows[["source", "first_trade_id"]], return_index=True)
-    keep = rows["first_trade_id"] < 0
-    keep[first] = True
-    return rows[keep]
-
-
-def changed(rows: NDArray[np.void], at: int, instead: Mapping[str, Any] | None) -> NDArray[np.void]:
-    """The rows without the one at ``at``, or with other values in it."""
-    if instead is None:
-        return np.delete(rows, at)
-    rows = rows.copy()
-    for name, value in instead.items():
-        rows[name][at] = np.datetime64(value, "ns") if name == "time" else value
-    return rows
 
 
 def _values(instead: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -154,10 +101,9 @@ def known_revisions(
     ]
 
 
-class Corrections:
+class Corrections(Reaching):
     """The part of :class:`klineagg.Engine` that puts bars right."""
 
-    _core: _core.Engine
     _wal: Wal | None
 
     def cancel(self, symbol: str | int, trade_id: int, *, source: int = 0) -> CorrectionReport:
@@ -229,12 +175,13 @@ class Corrections:
             if trades is not None:
                 rows = rows_of(trades, symbol_id)
             else:
-                found = _Logged(self._log(), symbol_id)
-                rows = found.rows
-                times = rows["time"].view(np.int64)
-                if not found.is_whole and (not len(times) or times.min() > begin_ns):
+                logged = self._logged()
+                self._core.flush(None)  # what waits in the lanes is not in the log yet
+                logged.update()
+                if not logged.is_whole and not logged.reaches(symbol_id, begin_ns):
                     text = "the log does not have the trades of the whole range any more"
                     raise errors.make("correction_log_gone", text, symbol=str(symbol))
+                rows = logged.between(symbol_id, begin_ns, end_ns).rows
             times = rows["time"].view(np.int64)
             rows = rows[(times >= begin_ns) & (times < end_ns)]
             total = dict.fromkeys(("replaced", "same", "unexplained"), 0)
@@ -252,10 +199,26 @@ class Corrections:
         lock: threading.Lock = self.__dict__.setdefault("_correcting", threading.Lock())
         return lock
 
-    def _log(self) -> Wal:
+    def _logged(self) -> LoggedTrades:
+        """Of who has the lock of corrections."""
         if self._wal is None:
             raise errors.make("correction_needs_log", "the engine has no log to rebuild bars from")
-        return self._wal
+        logged: LoggedTrades | None = self.__dict__.get("_logged_trades")
+        if logged is None:
+            logged = self.__dict__["_logged_trades"] = LoggedTrades(self._wal)
+        return logged
+
+    def _over(self, times: list[int]) -> tuple[int, int]:
+        """From the first to the last instant of all bars over these times."""
+        begin, end = min(times), max(times) + 1
+        for each in times:
+            self._reach_time(each)
+        for interval in list(self._core_intervals.values()):
+            for each in times:
+                is_inside, opened, closed = interval.locate(each)
+                if is_inside:
+                    begin, end = min(begin, opened), max(end, closed)
+        return begin, end
 
     def _valid(self, instead: Mapping[str, Any]) -> dict[str, Any] | None:
         return _values(instead)
@@ -269,23 +232,23 @@ class Corrections:
         *,
         tries: int = _TRIES,
     ) -> CorrectionReport:
-        wal, symbol_id = self._log(), _id_of(symbol)
+        symbol_id = _id_of(symbol)
         with self._lock_of_corrections():
+            logged = self._logged()
             for attempt in range(tries):
                 self._core.flush(None)  # what waits in the lanes is not in the log yet
-                found = _Logged(wal, symbol_id)
-                if found.was_changed(source, trade_id, instead):
+                logged.update()
+                if logged.was_changed(symbol_id, source, trade_id, instead):
                     return CorrectionReport(0, 0, 0, 0)
-                at = found.find(source, trade_id)
-                if at < 0:
+                time_ns = logged.time_of(symbol_id, source, trade_id)
+                if time_ns is None:
                     text = f"the log does not have trade {trade_id} of {symbol} (any more)"
                     raise errors.make("correction_unknown_trade", text, trade_id=trade_id)
-                after = changed(found.rows, at, instead)
-                times = [int(found.rows["time"].view(np.int64)[at])]
-                if instead is not None:
-                    times.append(int(after["time"].view(np.int64)[at]))
+                times = [time_ns] if instead is None else [time_ns, instead.get("time", time_ns)]
+                before = logged.between(symbol_id, *self._over(times))
+                after = changed(before.rows, before.find(source, trade_id), instead)
                 told = _core.correct_bars(
-                    self._core, symbol_id, found.rows.tobytes(), after.tobytes(), times, None
+                    self._core, symbol_id, before.rows.tobytes(), after.tobytes(), times, None
                 )
                 if not told["pending"]:
                     change = {
@@ -294,8 +257,7 @@ class Corrections:
                         "id": trade_id,
                         "instead": instead,
                     }
-                    wal.append("application", _MARK + json.dumps(change).encode())
-                    wal.flush()
+                    logged.append(change)
                     told.pop("pending")
                     return CorrectionReport(**told)
                 time.sleep(0.001 * attempt)

@@ -14,6 +14,7 @@ from klineagg.bars import BarFlag, Bars
 from klineagg.engine import CorrectionReport
 from klineagg.lake import Lake
 from klineagg.lake.repair import plan_repair, write_repair
+from klineagg.wal import Wal
 
 START = np.datetime64("2024-01-01T00:00", "ns")
 END = START + np.timedelta64(2, "h")
@@ -40,7 +41,7 @@ def trades(count: int = 400, seed: int = 0) -> np.ndarray[Any, Any]:
     return rows
 
 
-def engine_of(folder: Path, **options: Any) -> Engine:
+def engine_of(folder: Path | Wal, **options: Any) -> Engine:
     chosen: dict[str, Any] = {"amend_horizon": None, "clock": SimulatedClock(), "max_ahead": None}
     return Engine("1m,5m,1h", wal=folder, **(chosen | options))
 
@@ -192,3 +193,86 @@ def test_amendments_are_above_what_a_repair_has_written(tmp_path: Path) -> None:
         high = bars[np.flatnonzero((bars.high == 300.0) & (bars.trade_count > 0))]
         assert sorted(high.interval.tolist()) == [0, 1, 2], "the late trade is in the lake"
         assert (high.revision >= 2).all()
+
+
+def test_a_search_reads_the_part_of_the_log_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from klineagg import _engine_logged, _wal_read
+
+    rows = trades(4_000)
+    rows["symbol"][1::2] = "ETHUSDT"
+    read = 0
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal read
+        for record in _replay(*arguments, **named):
+            read += 0 if record.trades is None else len(record.trades)
+            yield record
+
+    _replay = _wal_read.replay
+    monkeypatch.setattr(_engine_logged, "replay", counted)
+    monkeypatch.setattr(_engine_logged, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(_wal_read, "_BATCH_ROWS", 100)
+    instead = {"price": 91.0, "quantity": 9.0, "time": rows["time"][40]}
+    with Wal(tmp_path / "log", segment_bytes=16_384) as wal, engine_of(wal) as engine:
+        with engine.producer("feed") as feed:
+            for begin in range(0, len(rows), 50):
+                feed.push(rows[begin : begin + 50])
+                feed.flush()
+        engine.advance(END)
+        parts = [closed(engine)]
+        engine.cancel("BTCUSDT", 2_001)
+        assert read >= len(rows)  # all of it, once
+        read = 0
+        engine.cancel("BTCUSDT", 2_003)
+        # The hour around it, and where it is.
+        assert read < 0.75 * len(rows)
+        # From the end of the log to its beginning.
+        engine.correct("ETHUSDT", 3_990, **instead)
+        engine.cancel("ETHUSDT", 42)
+        assert engine.repair("ETHUSDT", START, END).replaced == 0
+        parts.append(closed(engine))
+        with pytest.raises(errors.EngineError, match="correction_unknown_trade"):
+            engine.cancel("ETHUSDT", 2_001)
+    after = rows.copy()
+    for name, value in instead.items():
+        after[name][3_989] = value
+    after = np.delete(after, [41, 2_000, 2_002])
+    bars = Bars.concat(parts)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        its = after[after["symbol"] == symbol]
+        is_right(bars[symbol], its[np.argsort(its["time"], kind="stable")])
+
+
+def test_a_repair_out_of_the_log_has_what_was_pushed_just_now(tmp_path: Path) -> None:
+    rows = trades(60_000)
+    with engine_of(tmp_path / "log") as engine, engine.producer("feed") as feed:
+        for begin in range(0, len(rows), 12_000):
+            feed.push(rows[begin : begin + 12_000])
+            # Bars would lose the trades that wait in the lanes, and are in the log a moment later.
+            told = engine.repair("BTCUSDT", START, END)
+            assert (told.replaced, told.unexplained) == (0, 0)
+        engine.advance(END)
+        is_right(closed(engine), rows)
+
+
+def test_a_repair_asks_for_more_than_the_log_has(tmp_path: Path) -> None:
+    rows = trades(6_000)
+    wal = Wal(tmp_path / "log", segment_bytes=16_384, size_max=65_536)
+    with wal, engine_of(wal) as engine, engine.producer("feed") as feed:
+        parts = []
+        for begin in range(0, len(rows), 50):
+            feed.push(rows[begin : begin + 50])
+            with engine.take("lake", checkpoint=True) as snapshot:
+                parts.append(snapshot.closed)
+        assert wal.stats().removed_segments > 0
+        for start in (START, rows["time"][10]):
+            with pytest.raises(errors.EngineError, match="correction_log_gone"):
+                engine.repair("BTCUSDT", start, END)
+        assert engine.repair("BTCUSDT", rows["time"][-20], END).replaced == 0
+        with pytest.raises(errors.EngineError, match="correction_unknown_trade"):
+            engine.cancel("BTCUSDT", 7)
+        # Of its hour, and perhaps of its minute, the log does not have all any more.
+        told = engine.cancel("BTCUSDT", int(next(wal.trades())["first_trade_id"][0]))
+        assert told.unexplained >= 1 and told.replaced + told.unexplained == 3

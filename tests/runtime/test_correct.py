@@ -182,3 +182,27 @@ def test_rows_of_json_lines_cancel_and_correct(tmp_path: Path) -> None:
         out = ended(process)
     assert "correction_unknown_trade" in out
     assert is_stored(tmp_path, after)
+
+
+def test_a_running_repair_revises_in_the_lake_what_the_engine_has_forgotten(tmp_path: Path) -> None:
+    trades = rows()
+    span = trades["time"][-1] - trades["time"][0]
+    early = trades["time"] < trades["time"][0] + span // 4
+    missing = early & (np.random.default_rng(4).random(COUNT) < 0.05)
+    write(tmp_path / "trades/part-0.csv", trades[~missing])
+    write(tmp_path / "whole.csv", trades)
+    config = write_config(tmp_path, **FOLLOWED, engine__amend_horizon='"1s"')
+    first = trades["time"][0].astype("datetime64[m]")
+    last = (trades["time"][0] + span // 2).astype("datetime64[m]")
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and is_stored(tmp_path, trades[~missing]))
+        asks = ("repair", "XBTUSD", "--running", config, "--from", first, "--to", last)
+        # The log has what was heard, so all of it is right by that.
+        done = asked(tmp_path, *asks)
+        assert (done["replaced"], done["in_lake"]) == (0, 0)
+        done = asked(tmp_path, *asks, "--trades", "whole.csv")
+        assert done["replaced"] == 0 and done["in_lake"] > 0
+        until(lambda: is_stored(tmp_path, trades, "1s", "1m"))
+        assert asked(tmp_path, *asks, "--trades", "whole.csv")["in_lake"] == 0
+        terminated(process)
+    assert is_stored(tmp_path, trades, "1s", "1m")

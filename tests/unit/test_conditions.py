@@ -22,6 +22,8 @@ def test_trade_flags_are_the_core_s() -> None:
         ("NO_OPEN_CLOSE", 1),
         ("NO_HIGH_LOW", 2),
         ("NO_VOLUME", 4),
+        ("CANCEL", 8),
+        ("CORRECT", 16),
     ]
 
 

@@ -52,7 +52,10 @@ def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
     done = {**asdict(engine.repair(symbol, start, end, trades)), "in_lake": 0}
     if not done["unexplained"]:
         return done
-    if trades is None:
+    # Once more from the beginning: trades are streams, and the engine has read this one.
+    if files:
+        trades = read_trades(*files)
+    else:
         assert engine.wal is not None  # repair() has read it
         trades = engine.wal.trades()
     try:
