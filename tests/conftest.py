@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from disks import small_disk  # noqa: F401  fixture
 from watchdog import (  # noqa: F401  hooks of pytest
     pytest_configure,
     pytest_runtest_call,

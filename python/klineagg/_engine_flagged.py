@@ -182,25 +182,17 @@ class Flagged(Corrections):
         told: _Told = self.__dict__.setdefault("_corrected", _Told())
         return told
 
-    def _follow_rows(
-        self, chunk: TradeChunk, rows: NDArray[np.int64], source: int
-    ) -> list[tuple[int, str]]:
-        """Does what these rows say; gives those that are refused, with reasons."""
-        refused: list[tuple[int, str]] = []
-        for row in rows.tolist():
-            trade_id = -1 if chunk.trade_id is None else int(chunk.trade_id[row])
-            symbol = int(chunk.symbol[row])
-            reason = self._cannot(symbol, trade_id)
-            if not reason:
-                assert chunk.flags is not None
-                is_cancel = bool(int(chunk.flags[row]) & TradeFlag.CANCEL)
-                instead = None if is_cancel else _values(chunk, row)
-                reason = self._follow(_Asked(symbol, source, trade_id, instead))
-            else:
-                self._refuse(reason)
-            if reason:
-                refused.append((row, reason))
-        return refused
+    def _follow_row(self, chunk: TradeChunk, row: int, source: int) -> str:
+        """Does what a row says; empty, or why it is refused."""
+        trade_id = -1 if chunk.trade_id is None else int(chunk.trade_id[row])
+        symbol = int(chunk.symbol[row])
+        if reason := self._cannot(symbol, trade_id):
+            self._refuse(reason)
+            return reason
+        assert chunk.flags is not None
+        is_cancel = bool(int(chunk.flags[row]) & TradeFlag.CANCEL)
+        instead = None if is_cancel else _values(chunk, row)
+        return self._follow(_Asked(symbol, source, trade_id, instead))
 
     def _cannot(self, symbol: int, trade_id: int) -> str:
         if self._wal is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from klineagg.engine import Engine
 
 __all__ = ["Producer", "PushResult"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +147,39 @@ class Producer:
             WalHaltedError: ``wal_halted``, ``wal_full``: the log takes nothing; see
                 :meth:`Engine.resume`.
         """
-        base = self._normaliser._row
-        total = _Total(return_rejected)
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
-        self._engine._retry_now_and_then()
+        return self._push(trades, _Total(return_rejected, self._normaliser._row, timeout_ns))
+
+    def push_all(
+        self, trades: Any, wait: Callable[[errors.KlineaggError], None], *, timeout: Any = None
+    ) -> PushResult:
+        """Queues all of the trades, and goes on where it was when something is in the way.
+
+        Where :meth:`push` would raise because lanes are full or the log has halted, ``wait`` is
+        called with that error. When it returns, what was not taken yet is tried again, and nothing
+        else: no row goes in twice. When it raises, the push ends with that.
+
+        Args:
+            trades: as for :meth:`push`.
+            wait: for example, calls :meth:`Engine.resume` until that works.
+            timeout: as for :meth:`push`.
+
+        Raises:
+            ColumnError, TimeUnitError, EngineError: as :meth:`push`.
+        """
+        timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
+        return self._push(trades, _Total(False, self._normaliser._row, timeout_ns, wait))
+
+    def _push(self, trades: Any, total: _Total) -> PushResult:
+        engine = self._engine
+        total.until_done(engine._retry_now_and_then)
         for chunk in self._normaliser.chunks(trades):
-            self._engine._reach_chunk(chunk)
+            total.until_done(partial(engine._reach_chunk, chunk))
             flagged = split(chunk)
             if flagged is None:
-                self._push_trades(chunk, None, total, timeout_ns, base)
+                total.check(self._push_trades(chunk, None, total))
             else:
-                self._push_flagged(chunk, flagged, total, timeout_ns, base)
+                self._push_flagged(chunk, flagged, total)
         return total.result()
 
     def skip_recovered(self) -> int:
@@ -178,43 +203,40 @@ class Producer:
         self._tail = tail if tail.left else None
         return tail.left
 
-    def _push_trades(
-        self,
-        chunk: TradeChunk,
-        rows: NDArray[np.int64] | None,
-        total: _Total,
-        timeout_ns: int | None,
-        base: int,
-    ) -> int:
+    def _push_trades(self, chunk: TradeChunk, rows: NDArray[np.int64] | None, total: _Total) -> int:
         """Queues a chunk, of which ``rows`` says where its rows were; gives how many are left."""
         if self._tail is not None:
             chunk, rows = self._new_rows(chunk, rows, total)
-        pushed = self._core.push(core_columns(chunk), total.return_rejected, timeout_ns)
-        if rows is not None:
-            pushed["rows"] = rows[pushed["rows"]]
-        return total.add(pushed, chunk, base, raises=rows is None)
+        first = chunk.first_row - total.base
+        while True:
+            push = partial(
+                self._core.push, core_columns(chunk), total.return_rejected, total.timeout_ns
+            )
+            pushed = total.until_done(push)
+            if rows is not None:
+                pushed["rows"] = rows[pushed["rows"]]
+            left = total.add(pushed, first)
+            if not left:
+                return 0
+            if total.wait is None:
+                return left
+            total.wait(total.full(left))
+            chunk = chosen_rows(chunk, np.arange(len(chunk) - left, len(chunk)))
 
-    def _push_flagged(
-        self,
-        chunk: TradeChunk,
-        flagged: NDArray[np.int64],
-        total: _Total,
-        timeout_ns: int | None,
-        base: int,
-    ) -> None:
+    def _push_flagged(self, chunk: TradeChunk, flagged: NDArray[np.int64], total: _Total) -> None:
         """Trades first; then what is to be done to those that the log has by then."""
         plain = np.delete(np.arange(len(chunk)), flagged)
         left = 0
         if len(plain):
-            left = self._push_trades(chosen_rows(chunk, plain), plain, total, timeout_ns, base)
+            left = self._push_trades(chosen_rows(chunk, plain), plain, total)
         if left:
             first = plain[len(plain) - left]  # from here on nothing was taken
             left += int((flagged > first).sum())
             flagged = flagged[flagged < first]
-        refused = self._engine._follow_rows(chunk, flagged, self._source)
-        total.offered += len(flagged)
-        total.corrected += len(flagged) - len(refused)
-        total.refuse(refused, chunk.first_row - base)
+        for row in flagged.tolist():
+            follow = partial(self._engine._follow_row, chunk, row, self._source)
+            reason = total.until_done(follow)
+            total.follow(row + chunk.first_row - total.base, reason)
         total.check(left)
 
     def _new_rows(
@@ -278,6 +300,9 @@ class _Total:
     """The results of the chunks of one push."""
 
     return_rejected: bool
+    base: int  # row of the first one, among all that the producer has had
+    timeout_ns: int | None = None
+    wait: Callable[[errors.KlineaggError], None] | None = None
     offered: int = 0
     queued: int = 0
     rejected: int = 0
@@ -287,36 +312,52 @@ class _Total:
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
-    def add(self, pushed: Mapping[str, Any], chunk: TradeChunk, base: int, *, raises: bool) -> int:
-        self.offered += pushed["offered"]
+    def until_done(self, step: Callable[[], _T]) -> _T:
+        """Does it, again and again while the log has halted and somebody waits for it."""
+        while True:
+            try:
+                return step()
+            except errors.WalHaltedError as error:  # noqa: PERF203 - as often as it halts
+                if self.wait is None:
+                    raise
+                self.wait(error)
+
+    def add(self, pushed: Mapping[str, Any], first: int) -> int:
+        left: int = pushed["left"]
+        # Those that are left are offered again, where somebody waits.
+        self.offered += pushed["offered"] - (0 if self.wait is None else left)
         self.queued += pushed["queued"]
         self.rejected += pushed["rejected"]
         self.dropped += pushed["dropped"]
         if self.return_rejected:
-            self.rows.append(pushed["rows"] + (chunk.first_row - base))
+            self.rows.append(pushed["rows"] + first)
             self.reasons += [_core.ENGINE_REJECT_REASONS[k] for k in pushed["reasons"].tolist()]
-        left: int = pushed["left"]
-        if raises:
-            self.check(left)
         return left
 
-    def refuse(self, refused: list[tuple[int, str]], base: int) -> None:
-        self.rejected += len(refused)
-        if self.return_rejected and refused:
-            self.rows.append(np.array([row for row, _ in refused], np.int64) + base)
-            self.reasons += [reason for _, reason in refused]
+    def follow(self, row: int, reason: str) -> None:
+        self.offered += 1
+        if not reason:
+            self.corrected += 1
+            return
+        self.rejected += 1
+        if self.return_rejected:
+            self.rows.append(np.array([row], np.int64))
+            self.reasons.append(reason)
 
     def check(self, left: int) -> None:
         if left:
-            text = f"{left:,} rows found no room in their lanes within the timeout"
-            raise errors.make(
-                "lane_full",
-                text,
-                queued=self.queued,
-                rejected=self.rejected,
-                dropped=self.dropped,
-                left=left,
-            )
+            raise self.full(left)
+
+    def full(self, left: int) -> errors.KlineaggError:
+        text = f"{left:,} rows found no room in their lanes within the timeout"
+        return errors.make(
+            "lane_full",
+            text,
+            queued=self.queued,
+            rejected=self.rejected,
+            dropped=self.dropped,
+            left=left,
+        )
 
     def result(self) -> PushResult:
         rows: NDArray[np.int64] | None = None

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ import numpy as np
 import pytest
 
 import klineagg
+from disks import filled
 from klineagg import SimulatedClock, errors
 from klineagg.data import load_bitmex
 from klineagg.lake import Lake
 from lake.lakes import Model, content, delivery, rows_of
 from lake.test_lake_servers import TESTS
 
-ROOM = 6 << 20  # bytes
 # SQLite's index of its log of writes ahead: without it a catalog cannot be read either.
 SQLITE_NEEDS = 65_536
 # Commits until one fails; tells each that did not.
@@ -41,34 +40,6 @@ with Lake(sys.argv[2], timeout=2) as lake:
         else:
             print(number, flush=True)
 """
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few MiB of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    options = f"size={ROOM}"
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=False)
-    if made.returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def filled(place: Path, left: int) -> Path:
-    """A file that leaves so much of a disk."""
-    filler = place / "filler"
-    stat = os.statvfs(place)
-    size = max(stat.f_bavail * stat.f_frsize - left, 0)
-    with filler.open("wb") as file:
-        file.write(b"x" * size)
-    return filler
 
 
 @pytest.mark.parametrize("left", [0, 8_192, 65_536])

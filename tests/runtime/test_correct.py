@@ -158,7 +158,6 @@ def test_rows_that_cancel_and_correct_survive_kills(tmp_path: Path) -> None:
             with running("run", config, cwd=tmp_path):
                 time.sleep(0.7 + 0.3 * round)  # anywhere: while it reads, corrects or stores
     with running("run", config, cwd=tmp_path) as process:
-        until(lambda: answers(config) and status(config)["accepted"] >= COUNT)
         until(lambda: is_stored(tmp_path, after))
         told = status(config)["corrections"]
         assert told["refused"] == {} and told["waiting"] == 0

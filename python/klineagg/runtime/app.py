@@ -26,6 +26,7 @@ from klineagg.runtime.setup import (
     engine_that_goes_on,
     open_lake,
     open_wal,
+    patience_of,
     revised,
 )
 from klineagg.runtime.timer import Timer
@@ -95,7 +96,7 @@ class App:
         stack.callback(self.source.close)
         self.engine.start()
         stack.callback(self._stop_engine)
-        self.host = Host(self.engine, self.source)
+        self.host = Host(self.engine, self.source, patience_of(config, self.engine))
         self.lender = Lender(self.host, seconds(config.engine.lease))
         stack.callback(self.lender.close)
         self.persister = Persister(self.host, lambda: self.lake)
@@ -255,6 +256,8 @@ class App:
         op = request.get("op")
         if op == "status":
             return self.status(), ()
+        if op == "mark" and self.state == "running":
+            return {"mark": self.host.mark()}, ()
         if op == "take" and self.state == "running":
             if self.config.persist.by == "run" and request["consumer"] == "lake":
                 text = 'this engine stores its bars itself: [persist] by is "run"'
@@ -301,11 +304,14 @@ class App:
     def wal_status(self) -> dict[str, Any]:
         """How the log is doing, for JSON."""
         stats = self.engine.stats().wal
-        return {} if stats is None else asdict(stats)
+        halts = self.host.patience.describe()
+        return {} if stats is None else {**asdict(stats), "waiting": halts}
 
     def line(self) -> str:
         """How it is doing, in a line."""
         counts, of = self.engine.counts(), self.persister
+        if cause := self.host.patience.cause:
+            return f"{self.state}: {counts.accepted:,} trades, NOTHING IS ACCEPTED: {cause}"
         told = f"{self.state}: {counts.accepted:,} trades, {of.rows:,} bars stored"
         if self.config.persist.by == "worker":
             told = f"{self.state}: {counts.accepted:,} trades, {self.lender.lent:,} snapshots lent"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg._engine_snapshot import Snapshot
+from klineagg.runtime.halts import Patience
 from klineagg.sources import Batch, Source
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ class Host:
     Args:
         engine: running.
         source: that feeds it.
+        patience: waits while the engine's log takes nothing.
     """
 
-    def __init__(self, engine: Engine, source: Source) -> None:
+    def __init__(self, engine: Engine, source: Source, patience: Patience | None = None) -> None:
         self.engine, self.source = engine, source
+        self.patience = Patience(engine) if patience is None else patience
         self.producer = engine.producer(name="source")
         if engine.wal is not None and source.position() is not None:
             # Those behind the last note: the source is read on from there.
@@ -75,27 +78,37 @@ class Host:
         self.rows = 0
 
     def push(self, batch: Batch) -> None:
-        """Hands a batch to the engine; waits as long as its lanes are full."""
+        """Hands a batch to the engine; waits as long as its lanes are full or its log has halted.
+
+        Raises:
+            WalHaltedError: ``wal_halted``, ``wal_full``, when it is to wait no more.
+        """
+        self.patience.before_batch()
         with self._gate:
             # Without this a feeder that never rests would never leave a moment between batches.
             self._gate.wait_for(lambda: not self._freezing)
             self._between = False
         # When this raises, part of it may be in: no position fits the engine's state any more, and
         # no state is handed out from then on.
-        done = self.producer.push(batch.data)
+        done = self.producer.push_all(batch.data, self.patience.halted)
         if done.corrected or done.rejected:
             self._tell(done)
         with self._gate:
             self.source.done(batch)
             self.rows += batch.rows
-            self._note()
+        self._note()
+        with self._gate:
             self._between = True
             self._gate.notify_all()
 
     def idle(self) -> None:
         """There are no trades just now: what waits for the end of its bar is tried again."""
+        self.patience.look()
         if self.engine.corrections.waiting:
-            self.engine.retry_corrections()
+            try:
+                self.engine.retry_corrections()
+            except errors.WalHaltedError as error:
+                self.patience.halted(error)
 
     def position(self) -> dict[str, Any] | None:
         """Where the source is to be read on, with the corrections that wait for their bars."""
@@ -104,8 +117,14 @@ class Host:
         return position if position is None or not waiting else {**position, _WAITING: waiting}
 
     def _note(self) -> None:
-        if self.engine.wal is not None and (position := self.position()) is not None:
-            self.engine.note(json.dumps(position).encode())
+        if self.engine.wal is None or (position := self.position()) is None:
+            return
+        while True:
+            try:
+                self.engine.note(json.dumps(position).encode())
+                return
+            except errors.WalHaltedError as error:  # noqa: PERF203 - as often as it halts
+                self.patience.halted(error)
 
     def _tell(self, done: PushResult) -> None:
         told = self.engine.corrections
@@ -119,6 +138,13 @@ class Host:
     def pushing(self) -> bool:
         """Whether a batch is on its way into the engine."""
         return not self._between
+
+    def mark(self) -> list[Any] | None:
+        """Changes with everything that a snapshot may show; for JSON. None without a log."""
+        if self.engine.wal is None:
+            return None
+        position = json.loads(json.dumps(self.position()))
+        return [self.engine.accepted_position, position]
 
     def freeze(self, consumer: str, *, checkpoint: bool) -> tuple[Snapshot, bytes | None]:
         """What the consumer has not acknowledged, and the state that goes with it.
@@ -175,6 +201,7 @@ class Feeder(threading.Thread):
         self._ended(error)
 
     def stop(self) -> None:
-        """Ends soon; the batch at hand goes in."""
+        """Ends soon; the batch at hand goes in, unless the log has halted."""
         self._stop_now.set()
+        self._host.patience.stop()
         self._host.source.stop()

@@ -25,6 +25,9 @@ class Freezer(Protocol):
     def freeze(self, consumer: str, *, checkpoint: bool) -> tuple[Any, bytes | None]:
         """See :meth:`klineagg.runtime.host.Host.freeze`."""
 
+    def mark(self) -> list[Any] | None:
+        """See :meth:`klineagg.runtime.host.Host.mark`."""
+
 
 class Persister:
     """Takes a snapshot, commits it with the state that goes with it, acknowledges it.
@@ -42,6 +45,7 @@ class Persister:
         self._guard = threading.Lock()
         self._position: Any = None
         self._stateless = True
+        self._mark: list[Any] | None = None  # of the last snapshot that is done with
         self.commits = self.rows = self.failures = self.rows_lost = 0
         self.error: str | None = None
         self.refusal: errors.KlineaggError | None = None  # another engine has the lake
@@ -63,12 +67,16 @@ class Persister:
             return done
 
     def _persist(self) -> bool:
+        if self._mark is not None and self._host.mark() == self._mark:
+            return False  # a snapshot alone would be written into the log, and synced
         snapshot, state = self._host.freeze(CONSUMER, checkpoint=True)
         with snapshot:
             position = None if state is None else unpack_state(state)[0]
+            mark = None if state is None else [snapshot.position, position]
             same = position == self._position and not self._stateless
             if not len(snapshot.closed) and not len(snapshot.open) and (state is None or same):
                 snapshot.nack()  # an ack would write a checkpoint for nothing
+                self._mark = mark
                 return False
             result = self._lake().commit(snapshot, CONSUMER, state)
             if not result.applied:
@@ -76,7 +84,7 @@ class Persister:
                 hint = "another engine writes to it, or the system's clock was set back"
                 self.refusal = errors.make("control_refused", text, hint=hint)
                 raise self.refusal
-        self._position, self._stateless = position, state is None
+        self._position, self._stateless, self._mark = position, state is None, mark
         self.commits += 1
         self.rows += result.rows
         if snapshot.rows_lost:

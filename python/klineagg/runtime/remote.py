@@ -39,6 +39,15 @@ class RemoteHost:
         snapshot = map_snapshot(consumer, message, files, self._settle)
         return snapshot, snapshot.checkpoint
 
+    def mark(self) -> list[Any] | None:
+        """Changes with everything that a snapshot may show.
+
+        Raises:
+            ControlError: ``control_unavailable``, ``control_refused``.
+        """
+        found: list[Any] | None = self._ask("mark")[0]["mark"]
+        return found
+
     def status(self) -> dict[str, Any]:
         """How the engine is doing."""
         return self._ask("status")[0]

@@ -14,6 +14,7 @@ from klineagg import _core, errors
 from klineagg._engine_options import span_ns
 from klineagg.bars import Bars
 from klineagg.config.secrets import expand
+from klineagg.runtime.halts import Patience
 from klineagg.runtime.host import unpack_state
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "make_engine",
     "open_lake",
     "open_wal",
+    "patience_of",
     "revised",
 ]
 
@@ -61,6 +63,12 @@ def open_wal(config: Config) -> Wal | None:
         size_max=(of.size_max_mb << 20) or None,
         age_max=of.age_max,
     )
+
+
+def patience_of(config: Config, engine: Engine) -> Patience:
+    """Who waits while the engine's log takes nothing."""
+    of = config.wal
+    return Patience(engine, (of.size_max_mb << 20) or None, of.age_max, of.segment_mb << 20)
 
 
 def engine_that_goes_on(
