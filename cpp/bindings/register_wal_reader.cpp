@@ -116,12 +116,9 @@ private:
     [[nodiscard]] TradeRow row_of(const wal::LaneRecord& record) const {
         std::int32_t symbol = record.symbol;
         if (symbol >= 0) {
+            // Without a name it is a number that its user has made, and means the same everywhere.
             const auto known = ids_.find(symbol);
-            if (known == ids_.end()) {
-                throw Error(ErrorCode::wal_format, path_ + ": symbol number " +
-                                                       std::to_string(symbol) + " has no name");
-            }
-            symbol = known->second;
+            if (known != ids_.end()) symbol = known->second;
         }
         return {record.time,
                 record.price,

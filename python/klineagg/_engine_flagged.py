@@ -116,6 +116,12 @@ def _values(chunk: TradeChunk, row: int) -> dict[str, Any]:
     return found
 
 
+def _named(symbol: int) -> str | int:
+    """By its name, which is the same in every process; a number that was never given one."""
+    name: str = symbol_names([symbol])[0]
+    return symbol if name == str(symbol) else name
+
+
 class Flagged(Corrections):
     """The part of :class:`klineagg.Engine` that does what rows with such flags say."""
 
@@ -136,7 +142,7 @@ class Flagged(Corrections):
             asked = list(told.waiting.values())
         return [
             {
-                "symbol": symbol_names([each.symbol])[0],
+                "symbol": _named(each.symbol),
                 "source": each.source,
                 "id": each.id,
                 "instead": each.instead,
@@ -149,9 +155,9 @@ class Flagged(Corrections):
         told = self._told()
         with told.guard:
             for each in waiting:
-                asked = _Asked(
-                    int(intern([each["symbol"]])[0]), each["source"], each["id"], each["instead"]
-                )
+                symbol = each["symbol"]
+                number = symbol if isinstance(symbol, int) else int(intern([symbol])[0])
+                asked = _Asked(number, each["source"], each["id"], each["instead"])
                 told.waiting[asked.place] = asked
 
     def retry_corrections(self) -> int:

@@ -245,6 +245,20 @@ def test_a_search_reads_the_part_of_the_log_that_it_needs(
         is_right(bars[symbol], its[np.argsort(its["time"], kind="stable")])
 
 
+def test_symbols_may_be_numbers_without_a_name(tmp_path: Path) -> None:
+    rows = trades(300)
+    table = {name: rows[name] for name in rows.dtype.names or ()}
+    table["symbol"] = np.full(len(rows), 1_000_003, np.int32)
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, table)
+        parts = [closed(engine)]
+        assert engine.cancel(1_000_003, 150).replaced == 3
+        parts.append(closed(engine))
+        found = next(Wal.read_trades(tmp_path / "log"))
+        assert set(found["symbol"].tolist()) == {1_000_003}
+    is_right(Bars.concat(parts), np.delete(rows, 149))
+
+
 def test_a_repair_out_of_the_log_has_what_was_pushed_just_now(tmp_path: Path) -> None:
     rows = trades(60_000)
     with engine_of(tmp_path / "log") as engine, engine.producer("feed") as feed:
