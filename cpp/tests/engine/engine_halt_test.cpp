@@ -57,16 +57,22 @@ std::uint64_t calls_of_a_run(const Table& table, wal::SyncMode sync) {
 
 }  // namespace
 
-TEST_CASE("whichever call fails, acceptance halts once, reads go on, and resume goes on",
-          "[engine][journal]") {
+namespace {
+
+using Fault = FaultyFiles::Fault;
+
+/// So many of the calls fail, each in a run of its own, once or from then on; 0: every one.
+void fail_calls(std::uint64_t parts, Fault fault, bool forever) {
     const Table table = some_trades(700);
     for (const wal::SyncMode sync : {wal::SyncMode::interval, wal::SyncMode::always}) {
         const std::uint64_t calls = calls_of_a_run(table, sync);
-        for (std::uint64_t call = 0; call < calls; call += 1 + calls / 40) {
-            INFO("mode " << static_cast<int>(sync) << ", call " << call);
+        const std::uint64_t step = parts == 0 ? 1 : 1 + calls / parts;
+        for (std::uint64_t call = 0; call < calls; call += step) {
+            INFO("mode " << static_cast<int>(sync) << ", call " << call << ", fault "
+                         << static_cast<int>(fault) << (forever ? ", forever" : ", once"));
             Logged live(INTERVALS, options_of(2), std::make_shared<FaultyFiles>(),
                         log_options(sync));
-            live.files->fail_at(call, FaultyFiles::Fault::io_error, true);
+            live.files->fail_at(call, fault, forever);
             std::size_t accepted = feed(live, table);
             if (live.files->failed() == 0) continue;
             // The last sync of "interval" may fail behind everything that was accepted.
@@ -100,7 +106,22 @@ TEST_CASE("whichever call fails, acceptance halts once, reads go on, and resume 
     }
 }
 
-TEST_CASE("a log cut anywhere gives the bars of the trades that are left", "[engine][journal]") {
+}  // namespace
+
+TEST_CASE("whichever call fails, acceptance halts once, reads go on, and resume goes on",
+          "[engine][journal]") {
+    fail_calls(30, Fault::io_error, true);
+    fail_calls(8, Fault::no_space, false);
+}
+TEST_CASE("every call fails, in every way, once and from then on", "[.slow][engine][journal]") {
+    for (const Fault fault : {Fault::io_error, Fault::no_space, Fault::short_write})
+        for (const bool forever : {false, true}) fail_calls(0, fault, forever);
+}
+
+namespace {
+
+/// Cut at each `step`-th byte or so.
+void cut_log(std::uint64_t step) {
     const Table table = some_trades(300);
     auto files = std::make_shared<FaultyFiles>();
     {
@@ -118,7 +139,7 @@ TEST_CASE("a log cut anywhere gives the bars of the trades that are left", "[eng
     std::vector<std::byte> whole;  // the state after the last whole frame
     std::size_t next = 0;
     std::int64_t trades = -1;
-    for (std::uint64_t size = offsets.front(); size < offsets.back(); size += 1 + size % 41) {
+    for (std::uint64_t size = offsets.front(); size < offsets.back(); size += step == 1 ? 1 : 1 + size % step) {
         while (next < offsets.size() && offsets[next] <= size) {
             ++next;
             whole.clear();
@@ -134,4 +155,49 @@ TEST_CASE("a log cut anywhere gives the bars of the trades that are left", "[eng
         trades = after.engine->counts().applied;
     }
     CHECK(trades > 200);
+}
+
+/// Each `step`-th byte of a closed log is flipped: the engine does not begin with other bars.
+void flip_log(std::size_t step) {
+    const Table table = some_trades(300);
+    auto files = std::make_shared<FaultyFiles>();
+    std::vector<std::byte> whole;
+    {
+        Logged live(INTERVALS, options_of(2), files);
+        CHECK(feed(live, table) == table.size());
+        whole = live.state();
+    }
+    const auto segments = wal::list_segments(*files, "log");
+    REQUIRE(segments.size() == 1);
+    const std::size_t size = files->bytes_of(segments[0].path).size();
+    constexpr std::size_t SEAL = 64;  // and more; behind it nothing counts
+    for (std::size_t at = 0; at < size; at += step) {
+        const auto spoiled = files->clone();
+        spoiled->bytes_of(segments[0].path)[at] ^= std::byte{0x40};
+        INFO("byte " << at << " of " << size);
+        bool begins = true;
+        try {
+            Logged after(INTERVALS, options_of(1), spoiled);
+            REQUIRE(differs(whole, after.state()) == "");
+        } catch (const Error& error) {
+            REQUIRE(error.code() == ErrorCode::wal_damaged);
+            begins = false;
+        }
+        if (at < wal::SEGMENT_HEADER_BYTES) REQUIRE(begins);  // it is there twice
+        else if (at + SEAL < size) REQUIRE(!begins);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a log cut anywhere gives the bars of the trades that are left", "[engine][journal]") {
+    cut_log(41);
+}
+TEST_CASE("a log cut at every byte", "[.slow][engine][journal]") { cut_log(1); }
+
+TEST_CASE("a byte of a log that is not what was written is noticed", "[engine][journal]") {
+    flip_log(97);
+}
+TEST_CASE("any byte of a log that is not what was written", "[.slow][engine][journal]") {
+    flip_log(1);
 }
