@@ -178,6 +178,8 @@ std::int64_t Slice::fill(const std::vector<SymbolAggregator<PartialBar>*>& bars,
             }
         }
     });
+    for (std::size_t place = 0; place < bars.size(); ++place)
+        bars[place]->settle(FillSink{&to, cursors.data() + place * outputs, outside.data()});
     publish_rows();
     return beyond_horizon;
 }

@@ -64,6 +64,7 @@ public:
         const Trade* const end = trade + trades.size();
         while ((trade = aggregator.add_run(trade, end, *room, sink())) != end)
             late += aggregator.add_slow(*trade++, sink()) == Admission::late ? 1 : 0;
+        aggregator.settle(sink());
     }
     void add_time(TimeNs time) { late += aggregator.add(time, sink()) == Admission::late ? 1 : 0; }
     void finish() { aggregator.finish(sink()); }

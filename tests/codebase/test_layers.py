@@ -37,8 +37,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             {
                 "bus/delayed", "bus/publisher", "bus/subscriber", "bus/tracker",
                 "bus/trade_columns",
-                "admission", "builder", "csv", "detail/row_counter", "detail/row_errors",
-                "engine/lane", "history", "rollup", "time_bar",
+                "admission", "builder", "csv", "detail/roll_bars", "detail/row_counter",
+                "detail/row_errors", "engine/lane", "history", "rollup", "time_bar",
             }
         ),
     ),

@@ -19,6 +19,7 @@
 #include "klineagg/builder.hpp"
 #include "klineagg/detail/huge_pool.hpp"
 #include "klineagg/detail/missing_times.hpp"
+#include "klineagg/detail/roll_bars.hpp"
 #include "klineagg/detail/time_list.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/history.hpp"
@@ -132,10 +133,14 @@ public:
     Admission add_slow(const TradeType& trade, const Sink& sink);
 
     /// Applies trades that follow each other in order, closing bars in batches; returns the first
-    /// that asks for add_slow. `closed` is room to work in.
+    /// that asks for add_slow. `closed` is room to work in. Coarser bars that ended, and that no
+    /// bar followed yet, are left to settle: most have a follower in the next run.
     template <class AnyTrade, class Sink>
     const AnyTrade* add_run(const AnyTrade* trade, const AnyTrade* end, ClosedBars<Bar>& closed,
                             const Sink& sink);
+    /// Closes what ended. After the last run of those that are handed out together.
+    template <class Sink>
+    void settle(const Sink& sink);
 
     template <class Sink>
     Admission add(const TradeType& trade, const Sink& sink) {
@@ -296,6 +301,9 @@ private:
     void roll_up(int level, const Bar* bars, std::size_t count, const Sink& sink);
     template <class Sink>
     void roll_into(int level, const Bar* bars, std::size_t count, const Sink& sink);
+    /// As roll_into, for any interval and any bars.
+    template <class Sink>
+    void roll_any(int level, const Bar* bars, const Bar* end, const Sink& sink);
     template <class Sink>
     void emit(int level, Bar* bars, std::size_t count, const Sink& sink);
     /// The last price of bars that were closed.

@@ -293,6 +293,7 @@ void Worker::apply_group(SymbolSlot& slot, const AnyTrade* trade, const AnyTrade
     }
     if constexpr (std::is_same_v<AnyTrade, Trade>)
         if (observer_) [[unlikely]] observer_->trades(slot, untold, end);
+    aggregator.settle(sink);
     settle(slot);
 }
 

@@ -136,6 +136,11 @@ void SymbolAggregator<Bar>::close_run(Bar* bars, std::size_t count, TimeNs water
                                       const Sink& sink) {
     watermark_ = std::max(watermark_, watermark);
     close_bars(0, bars, count, sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::settle(const Sink& sink) {
     settle_feeds(0, sink);
 }
 
@@ -210,6 +215,29 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
     Level& state = at(level);
     const Interval& interval = *plan_[level].interval;
     const Bar* const end = bars + count;
+    BarBatch<Bar, 64> made;  // 20 KiB of the stack for each level that is passed
+    while (bars != end && interval.kind() == IntervalKind::fixed) {
+        if (!state.active) {
+            const TimeNs opens = interval.cells().open_of(bars->open_time);
+            (void)begin_with_bars(state.bar, {opens, opens + interval.period()}, bars, bars + 1);
+            state.active = true;
+            ++bars;
+        }
+        std::size_t ended = 0;
+        const Bar* const next = detail::roll_bars(state.bar, interval.cells(), interval.period(),
+                                                  bars, end, made.data(), made.CAPACITY - 1, ended);
+        if (next == nullptr) [[unlikely]] break;
+        if (ended != 0) close_bars(level, made.data(), ended, sink);
+        bars = next;
+    }
+    if (bars != end) roll_any(level, bars, end, sink);
+}
+
+template <class Bar>
+template <class Sink>
+void SymbolAggregator<Bar>::roll_any(int level, const Bar* bars, const Bar* end, const Sink& sink) {
+    Level& state = at(level);
+    const Interval& interval = *plan_[level].interval;
     if (state.active) {
         while ((bars = merge_next_bars(state.bar, bars, end)) != end) {
             if (bars->open_time >= state.bar.close_time) break;
@@ -219,7 +247,7 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
         close_level(level, sink);
     }
     // Made in the room in which they are closed; the last one stays open.
-    BarBatch<Bar, 64> made;  // 20 KiB of the stack for each level that is passed
+    BarBatch<Bar, 64> made;
     while (bars != end) {
         Span span;
         if (!interval.locate(bars->open_time, span)) {

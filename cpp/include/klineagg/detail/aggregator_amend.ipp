@@ -12,6 +12,7 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
         // What is within reach is judged by it, and may not depend on the intervals either.
         advance(mark, sink);
+        settle_feeds(0, sink);  // a run may have left bars that ended
         const TimeNs second_end = floor_to(time, NS_PER_SECOND) + NS_PER_SECOND;
         const DurationNs horizon = options_->amend_horizon_ns;
         if (horizon != HORIZON_UNLIMITED && second_end <= mark - horizon) {

@@ -32,9 +32,10 @@ void SymbolAggregator<Bar>::emit(int level, Bar* bars, std::size_t count, const 
         for (std::size_t i = 0; i < count; ++i) emit_one(level, bars[i], sink);
         return;
     }
-    for (std::size_t i = 0; i < count; ++i) {
-        bars[i].flags = static_cast<std::uint16_t>(
-            bars[i].flags | BAR_CLOSED | cut_flag(bars[i].open_time, bars[i].close_time));
+    const bool may_be_cut = coverage_start_ != TIME_NONE || !missing_.empty();
+    for (Bar* bar = bars; bar != bars + count; ++bar) {
+        const int cut = may_be_cut ? cut_flag(bar->open_time, bar->close_time) : 0;
+        bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_CLOSED | cut);
     }
     sink.bars(output, bars, count, state.last_close);
     state.covered_to = bars[count - 1].close_time;
