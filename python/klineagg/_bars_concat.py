@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_index import SeriesIndex, ranges
-from klineagg._distinct import distinct
+from klineagg._distinct import distinct, is_among
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -31,7 +31,7 @@ def sorted_rows(
     if index.in_order:
         # The usual case: time falls only where another series begins.
         falls = np.flatnonzero(time_ns[1:] < time_ns[:-1]) + 1
-        if np.isin(falls, index.offsets, assume_unique=True).all():
+        if is_among(falls, index.offsets).all():
             return None
     by_key = np.argsort(index.keys, kind="stable")
     rows = ranges(index.offsets[:-1][by_key], index.offsets[1:][by_key])
@@ -40,7 +40,7 @@ def sorted_rows(
     row_keys = np.repeat(keys, lengths)
     falls = (times[1:] < times[:-1]) & (row_keys[1:] == row_keys[:-1])
     if np.any(falls):
-        wrong = np.isin(row_keys, distinct(row_keys[1:][falls]))
+        wrong = is_among(row_keys, distinct(row_keys[1:][falls]))
         at = np.flatnonzero(wrong)
         rows[at] = rows[at][np.lexsort((times[at], row_keys[at]))]
     return rows

@@ -12,7 +12,7 @@ from klineagg import errors
 from klineagg._bars_columns import BarFlag
 from klineagg._bars_index import ranges, series_keys
 from klineagg._bars_spans import Spans
-from klineagg._distinct import distinct
+from klineagg._distinct import distinct, is_among
 
 __all__ = ["Pieces", "between", "expand", "newest"]
 
@@ -114,10 +114,10 @@ def newest(columns: Columns, spans: SpansOf, timeless: Sequence[int]) -> Pieces 
     overlaps = (closes[:-1] > opens[1:]) & (keys[:-1] == keys[1:])
     # Several tick, volume or value bars may begin and end within one stamp; all of them count.
     if timeless:
-        overlaps &= ~np.isin(columns["interval"][1:], timeless)
+        overlaps &= ~is_among(columns["interval"][1:], timeless)
     if not np.any(overlaps):
         return None
-    touched = np.isin(keys, distinct(keys[:-1][overlaps]))
+    touched = is_among(keys, distinct(keys[:-1][overlaps]))
     rows = np.flatnonzero(touched)
     won = _winners(columns, rows, keys[rows], opens[rows], closes[rows], spans)
     others = np.flatnonzero(~touched)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from klineagg import errors
 from klineagg._bars_index import SeriesIndex, no_such_series
+from klineagg._distinct import is_among
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -78,9 +79,9 @@ def _series_rows(bars: Bars, symbol: Any, interval: Any) -> tuple[Rows, SeriesIn
             raise no_such_series("symbol", given, bars.symbols)
     chosen = np.ones(len(index), np.bool_)
     if symbols is not None:
-        chosen &= np.isin(index.symbol, symbols)
+        chosen &= is_among(index.symbol, symbols)
     if spans is not None:
-        chosen &= np.isin(index.interval, spans)
+        chosen &= is_among(index.interval, spans)
     return series_rows(index, np.flatnonzero(chosen))
 
 

@@ -61,6 +61,12 @@ def test_modules_import_optional_packages_when_they_need_them() -> None:
     assert wrong == []
 
 
+ASKS_UNIQUE = {
+    f"np.{name}"
+    for name in ("unique", "unique_values", "isin", "intersect1d", "setdiff1d", "union1d")
+}
+
+
 def test_nothing_asks_numpy_for_distinct_values_by_hashes() -> None:
     """See klineagg._distinct: in a daemon thread at exit that ends the whole process."""
     wrong = [
@@ -68,8 +74,9 @@ def test_nothing_asks_numpy_for_distinct_values_by_hashes() -> None:
         for path in package_files()
         for node in ast.walk(ast.parse(text(path)))
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "np.unique"
-        and not {key.arg for key in node.keywords} & {"return_index", "return_inverse"}
+        and ast.unparse(node.func) in ASKS_UNIQUE
+        and not {key.arg for key in node.keywords}
+        & {"return_index", "return_inverse", "return_indices"}
     ]
     assert wrong == []
 

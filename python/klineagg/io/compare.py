@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg._bars_columns import BarFlag
+from klineagg._distinct import is_among
 from klineagg.io.klines import FIELDS, Klines
 from klineagg.io.matching import series_for
 
@@ -221,7 +222,7 @@ def _unmatched(
     for name in ("volume", "trade_count"):
         if name in klines.columns:
             empty |= klines.columns[name] == 0
-    alone = np.setdiff1d(np.arange(len(klines)), other)
+    alone = np.flatnonzero(~is_among(np.arange(len(klines)), other))
     for at in alone.tolist():
         time = int(klines.open_time[at])
         if not begin <= time < end:
@@ -232,7 +233,7 @@ def _unmatched(
             out.missing_ours += 1
             out.add(place.difference("bar", None, at, None, klines.columns["close"][at]))
     first, last = int(klines.open_time[0]), int(klines.open_time[-1])
-    for at in np.setdiff1d(np.arange(len(ours)), mine).tolist():
+    for at in np.flatnonzero(~is_among(np.arange(len(ours)), mine)).tolist():
         if not first <= int(ours.open_time.view(np.int64)[at]) <= last:
             continue
         if ours.trade_count[at] == 0:

@@ -18,7 +18,7 @@ from klineagg._bars_columns import COLUMNS
 from klineagg._bars_extras import require
 from klineagg._bars_index import series_keys
 from klineagg._bars_spans import is_activity
-from klineagg._distinct import distinct
+from klineagg._distinct import distinct, is_among
 from klineagg.bars import Bars
 from klineagg.lake.datafile import DataFile, source_of
 from klineagg.lake.rows import Boundaries, bars_of, cut_at_days, members_of, parts_of, table_of
@@ -140,7 +140,7 @@ def _changed(
     written = _bars_runs.Pieces(*(array[~unchanged] for array in pieces))
     removed = np.flatnonzero(~ours & ~kept)
     added = both._with(written.take_from(both._columns))
-    activity = np.isin(added.interval, timeless)
+    activity = is_among(added.interval, timeless)
     # A row that is delivered again changes nothing.
     gone, again = _same(both, removed, added)
     if activity.any():
