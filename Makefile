@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LIVE_ARGS ?= --write
 BUS_ARGS ?=
+BUS_TESTS ?= [bus-endurance]
 # What scripts/bootstrap has to find or bring before anything else.
 TIER ?= build
 
@@ -27,8 +28,8 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sc
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all kills endurance bench lint tidy format clean distclean bootstrap package \
-	test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
+.PHONY: help demo test test-all kills endurance endurance-cpp endurance-python bench lint tidy \
+	format clean distclean bootstrap package test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
 
 help: ## this list
 	@echo "klineagg:"
@@ -44,21 +45,27 @@ test: bootstrap test-cpp test-python ## the default tests, from scratch, on a fr
 test-all: TIER = test-all
 test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy package $(STAMPS)/group-test ## also sanitizers, fuzzing, clang-tidy, long properties
 	@echo "== Python tests: slow ones and long properties"
-	@HYPOTHESIS_PROFILE=long $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
+	@HYPOTHESIS_PROFILE=long KLINEAGG_TEST_LIMIT_S=7200 $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
 		-o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
 kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of engines, workers and writers of the lake
-	@KLINEAGG_KILLS=$(KILLS) $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
+	@KLINEAGG_KILLS=$(KILLS) KLINEAGG_TEST_LIMIT_S=86400 $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
 		-o faulthandler_timeout=86400 tests/runtime tests/lake $(PYTEST_ARGS)
 
-endurance: TIER = test
-endurance: bootstrap package $(STAMPS)/group-build $(STAMPS)/group-test ## the bus's long runs: kills, 10^9 messages, 1,000 subscribers
-	@echo "== the bus's long runs: C++ (1,000 kills each, 10^9 messages, 1,000 subscribers)"
+endurance: endurance-cpp endurance-python ## the bus's long runs: kills, 10^9 messages, 1,000 subscribers
+
+endurance-cpp: TIER = test
+endurance-cpp: bootstrap $(STAMPS)/group-build $(STAMPS)/group-test ## those of C++ alone; BUS_TESTS picks some
+	@echo "== the bus's long runs: C++ (1,000 kills each, 10^9 messages)"
 	@$(CONFIGURE) --preset dev
 	@$(BUILD) --preset dev --target klineagg_tests
-	@$(RUN) build/dev/klineagg_tests '[bus-endurance]' --durations yes
+	@$(RUN) build/dev/klineagg_tests '$(BUS_TESTS)' --durations yes
+
+endurance-python: TIER = test
+endurance-python: package $(STAMPS)/group-test ## those of Python alone; PYTEST_ARGS picks some
 	@echo "== the bus's long runs: Python (1,000 kills each, 1,000 processes, 200 resumed)"
-	@$(RUN) $(CURDIR)/$(PY) -m pytest -v -s -m slow -o faulthandler_timeout=7200 tests/bus $(PYTEST_ARGS)
+	@KLINEAGG_TEST_LIMIT_S=7200 $(RUN) $(CURDIR)/$(PY) -m pytest -v -s -m slow \
+		-o faulthandler_timeout=7200 tests/bus $(PYTEST_ARGS)
 
 bench: package $(STAMPS)/group-bench ## speed beside the peers, of the live engine, and of the bus
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
@@ -113,7 +120,8 @@ test-asan-python: package $(STAMPS)/group-test ## the Python tests with ASan and
 	@$(RUN) $(CURDIR)/$(PIP) $(WHEEL) --no-deps --upgrade --target build/asan-site \
 		-C build-dir=build/asan-wheel -C cmake.build-type=Debug -C install.strip=false \
 		-C cmake.define.KLINEAGG_SANITIZE=address,undefined .
-	@$(RUN) PYTHONPATH="$(CURDIR)/build/asan-site" scripts/with-asan $(CURDIR)/$(PY) -m pytest \
+	@$(RUN) PYTHONPATH="$(CURDIR)/build/asan-site" KLINEAGG_TEST_LIMIT_S=1800 scripts/with-asan \
+		$(CURDIR)/$(PY) -m pytest -o faulthandler_timeout=1800 \
 		--ignore=tests/codebase --ignore=tests/packaging $(PYTEST_ARGS)
 
 fuzz: TIER = test-all
