@@ -103,6 +103,7 @@ WHEN = {
     "lake_commit": "a commit or a round of maintenance failed; the lake is as it was before",
     "lake_extension": "DuckDB has not the extensions that a lake needs",
     "lake_closed": "a lake was closed, or opened in the process that this one forked from",
+    "take_timeout": "a snapshot was not begun within the timeout: the workers are held up",
 }
 
 GROUPS = {

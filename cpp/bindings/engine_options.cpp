@@ -63,6 +63,7 @@ EngineOptions engine_options_of(const py::dict& given) {
     reader.read("allow_nonpositive_prices", options.allow_nonpositive_prices);
     reader.read("unacknowledged_rows_max", options.unacknowledged_rows_max);
     reader.read("on_bound", options.on_bound);
+    reader.read("eviction_folder", options.eviction_folder);
     reader.read("last_prices", options.last_prices);
     std::vector<std::tuple<std::int32_t, int, TimeNs, TimeNs, std::int32_t>> revisions;
     reader.read("revisions", revisions);

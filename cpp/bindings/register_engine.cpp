@@ -210,8 +210,8 @@ void advance(EngineHandle& self, TimeNs now) {
 }
 
 /// A take or a view that has begun cannot be ended; what it would wait for can be waited for.
-void wait_responsive(Engine& engine) {
-    in_pieces({}, [&](DurationNs piece_ns) { return engine.wait_responsive(piece_ns); });
+bool wait_responsive(Engine& engine, std::optional<DurationNs> timeout_ns = {}) {
+    return in_pieces(timeout_ns, [&](DurationNs piece_ns) { return engine.wait_responsive(piece_ns); });
 }
 
 void wait_closed(EngineHandle& self, const std::string& consumer) {
@@ -222,9 +222,12 @@ void wait_closed(EngineHandle& self, const std::string& consumer) {
 }
 
 std::unique_ptr<SnapshotHandle> take(EngineHandle& self, const std::string& consumer,
-                                     std::optional<DurationNs> lease_ns, bool with_checkpoint) {
+                                     std::optional<DurationNs> lease_ns, bool with_checkpoint,
+                                     std::optional<DurationNs> timeout_ns) {
     Engine& engine = self.get();
-    wait_responsive(engine);
+    if (!wait_responsive(engine, timeout_ns))
+        throw Error(ErrorCode::take_timeout, "the workers did not come to it in time",
+                    {{"consumer", consumer}});
     const GilReleased released;
     return std::make_unique<SnapshotHandle>(
         std::make_shared<Snapshot>(engine.take(consumer, lease_ns, with_checkpoint)));
@@ -295,7 +298,8 @@ void register_engine(py::module_& module) {
         .value("drop_oldest", LanePolicy::drop_oldest);
     py::enum_<BoundPolicy>(module, "BoundPolicy")
         .value("lose", BoundPolicy::lose)
-        .value("block", BoundPolicy::block);
+        .value("block", BoundPolicy::block)
+        .value("evict", BoundPolicy::evict);
     register_clocks(module);
 
     py::class_<engine::RecoveredTail>(module, "RecoveredTail")
@@ -312,12 +316,19 @@ void register_engine(py::module_& module) {
         .def("producer",
              [](EngineHandle& self, const std::string& name, std::uint16_t source,
                 DurationNs timeout_ns) {
-                 return std::make_unique<ProducerHandle>(self->producer(name, source), timeout_ns);
+                 std::shared_ptr<Producer> made;
+                 {
+                     const GilReleased released;
+                     made = self->producer(name, source);
+                 }
+                 // With the GIL: the handle refers to objects of Python.
+                 return std::make_unique<ProducerHandle>(std::move(made), timeout_ns);
              },
-             py::arg("name"), py::arg("source"), py::arg("timeout_ns"), ReleaseGil())
+             py::arg("name"), py::arg("source"), py::arg("timeout_ns"))
         .def("flush", &flush, py::arg("timeout_ns"), "False when the timeout is over first.")
         .def("advance", &advance, py::arg("now"))
-        .def("take", &take, py::arg("consumer"), py::arg("lease_ns"), py::arg("with_checkpoint"))
+        .def("take", &take, py::arg("consumer"), py::arg("lease_ns"), py::arg("with_checkpoint"),
+             py::arg("timeout_ns") = std::nullopt)
         .def("checkpoint", &checkpoint)
         .def("recovery", &recovery_of)
         .def("note", &note, py::arg("data"))

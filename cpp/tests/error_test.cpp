@@ -38,6 +38,7 @@ TEST_CASE("the table is in order, and every row says what to do", "[error]") {
                                         "ColumnError",   "TimeUnitError", "TradeError",
                                         "OrderError",    "FileError",   "ResultError",
                                         "EngineError",   "LaneFullError", "SnapshotError",
+                                        "SnapshotTimeoutError",
                                         "WalError",      "WalDamagedError", "WalHaltedError",
                                         "WalTimeoutError", "LakeError", "LakeBusyError",
                                         "LakeQueryError", "ConfigError", "ControlError",

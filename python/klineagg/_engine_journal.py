@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from klineagg._engine_clock import SimulatedClock, SystemClock
     from klineagg.wal import Wal
 
-__all__ = ["EngineWalStats", "Journaled", "Recovery", "wal_of", "wal_stats"]
+__all__ = ["EngineWalStats", "Journaled", "Recovery", "path_of", "wal_of", "wal_stats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,13 @@ def wal_of(wal: Wal | str | os.PathLike[str] | None) -> tuple[Wal | None, bool]:
         text = f"wal={wal!r} is neither a Wal nor a path"
         raise errors.make("invalid_option", text, option="wal", value=wal)
     return Wal(wal), True
+
+
+def path_of(wal: Wal | str | os.PathLike[str] | None) -> str | None:
+    """Where the log lies; what cannot be one is refused by :func:`wal_of`."""
+    if isinstance(wal, (str, os.PathLike)):
+        return os.fspath(wal)
+    return getattr(wal, "path", None)
 
 
 def wal_stats(core: _core.Engine) -> EngineWalStats | None:

@@ -87,7 +87,8 @@ def core_options(
     last_prices: Mapping[str | int, float] | None,
     coverage_start: Any,
     unacknowledged_max: int,
-    on_bound: str,
+    on_bound: str | None,
+    wal_path: str | None,
     keep_bars: int,
     shared_snapshots: bool,
 ) -> dict[str, Any]:
@@ -96,7 +97,11 @@ def core_options(
     choice(gaps, "gaps", ("none", "runs", "flat"))
     choice(wait, "wait", ("spin", "backoff", "park"))
     choice(policy, "policy", ("block", "drop_newest", "drop_oldest"))
-    choice(on_bound, "on_bound", ("lose", "block"))
+    if on_bound is None:
+        on_bound = "lose" if wal_path is None else "evict"
+    choice(on_bound, "on_bound", ("lose", "block", "evict"))
+    if on_bound == "evict" and wal_path is None:
+        raise invalid("on_bound", on_bound, '"lose" or "block" without a log')
     for name, value in (
         ("admit_unknown", admit_unknown),
         ("allow_nonpositive_prices", allow_nonpositive_prices),
@@ -128,6 +133,7 @@ def core_options(
         "last_prices": seeds,
         "unacknowledged_rows_max": count(unacknowledged_max, "unacknowledged_max", 1, 2**40),
         "on_bound": getattr(_core.BoundPolicy, on_bound),
+        "eviction_folder": wal_path or "",
         "keep_bars": count(keep_bars, "keep_bars", 0, 2**24),
         "shared_snapshots": bool(shared_snapshots),
     }

@@ -43,7 +43,9 @@ class Readers:
         """
         return self._core.state
 
-    def take(self, consumer: str, *, lease: Any = None, checkpoint: bool = False) -> Snapshot:
+    def take(
+        self, consumer: str, *, lease: Any = None, checkpoint: bool = False, timeout: Any = None
+    ) -> Snapshot:
         """Freezes what a consumer has not acknowledged: closed bars, and changed open ones.
 
         Args:
@@ -51,6 +53,8 @@ class Readers:
                 closed ones that are still kept.
             lease: in place of the engine's.
             checkpoint: with the state of the engine at the same moment, see :meth:`checkpoint`.
+            timeout: how long to wait for workers that are held up (``"1s"``, timedelta, ns); None:
+                as long as it takes. What it takes to freeze the rows comes on top.
 
         Returns:
             A snapshot at one moment for all symbols. Acknowledge it, or use it with ``with``.
@@ -58,9 +62,10 @@ class Readers:
 
         Raises:
             SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
+            SnapshotTimeoutError: ``take_timeout``; nothing has changed.
             EngineError: ``worker_failed``, ``forked``.
         """
-        take = self._taker(consumer, lease, checkpoint)
+        take = self._taker(consumer, lease, checkpoint, timeout)
         if threading.current_thread() is not threading.main_thread():
             return take()
         left = self._left_takes.pop(consumer, None)
@@ -79,22 +84,27 @@ class Readers:
             raise
 
     def take_async(
-        self, consumer: str, *, lease: Any = None, checkpoint: bool = False
+        self, consumer: str, *, lease: Any = None, checkpoint: bool = False, timeout: Any = None
     ) -> PendingSnapshot:
         """As :meth:`take`, to be awaited: the event loop goes on meanwhile.
 
         ``snapshot = await engine.take_async("lake")``, or
         ``async with engine.take_async("lake") as snapshot:``.
         """
-        return PendingSnapshot(self._taker(consumer, lease, checkpoint))
+        return PendingSnapshot(self._taker(consumer, lease, checkpoint, timeout))
 
-    def _taker(self, consumer: str, lease: Any, checkpoint: bool) -> Callable[[], Snapshot]:
+    def _taker(
+        self, consumer: str, lease: Any, checkpoint: bool, timeout: Any
+    ) -> Callable[[], Snapshot]:
         if not isinstance(consumer, str) or not consumer:
             text = f"consumer={consumer!r} is not a name"
             raise errors.make("invalid_option", text, option="consumer", value=consumer)
         lease_ns = None if lease is None else span_ns(lease, "lease")
+        timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         return lambda: Snapshot(
-            self._core.take(consumer, lease_ns, bool(checkpoint)), consumer, self._bars_of
+            self._core.take(consumer, lease_ns, bool(checkpoint), timeout_ns),
+            consumer,
+            self._bars_of,
         )
 
     def closed(self, consumer: str = "closed") -> ClosedBars:

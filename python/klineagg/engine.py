@@ -17,7 +17,7 @@ from klineagg._engine_changes import Changes, ConfigReport
 from klineagg._engine_clock import SimulatedClock, SystemClock, as_clock
 from klineagg._engine_correct import CorrectionReport, known_revisions
 from klineagg._engine_flagged import CorrectionCounts, Flagged
-from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, wal_of
+from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, path_of, wal_of
 from klineagg._engine_metrics import metrics_text
 from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
 from klineagg._engine_producer import Producer, PushResult
@@ -108,8 +108,10 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         coverage_start: marks bars that it cuts as PARTIAL; by default the clock's time when there
             are ``last_prices``, else the clock's time when a symbol first comes.
         unacknowledged_max: closed rows kept for consumers, for each worker.
-        on_bound: beyond that ``"lose"`` the oldest (the next snapshot says how many), or
-            ``"block"`` the workers until somebody acknowledges.
+        on_bound: beyond that ``"evict"`` the oldest to a file beside the log, out of which they
+            come when they are taken (the default with a log, and only with one); ``"lose"`` them
+            (the default without; the next snapshot says how many); or ``"block"`` the workers
+            until somebody acknowledges.
         keep_bars: closed rows of each symbol and interval that are held for :meth:`bars`, beside
             those kept for consumers.
         bus: publishes trades and bars to other processes, see :class:`klineagg.bus.EngineFeed`.
@@ -163,7 +165,7 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         last_prices: Mapping[str | int, float] | None = None,
         coverage_start: Any = None,
         unacknowledged_max: int = 2**21,
-        on_bound: str = "lose",
+        on_bound: str | None = None,
         keep_bars: int = 0,
         shared_snapshots: bool = False,
         bus: EngineFeed | None = None,
@@ -177,7 +179,8 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
             lease=lease, admit_unknown=admit_unknown,
             allow_nonpositive_prices=allow_nonpositive_prices, last_prices=last_prices,
             coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
-            on_bound=on_bound, keep_bars=keep_bars, shared_snapshots=shared_snapshots,
+            on_bound=on_bound, wal_path=path_of(wal), keep_bars=keep_bars,
+            shared_snapshots=shared_snapshots,
         )  # fmt: skip
         if bus is not None:
             options["feed"] = bus._core

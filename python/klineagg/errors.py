@@ -33,6 +33,7 @@ __all__ = [
     "RecordTypeError",
     "ResultError",
     "SnapshotError",
+    "SnapshotTimeoutError",
     "SourceError",
     "TaskError",
     "TimeUnitError",
@@ -145,6 +146,13 @@ class LaneFullError(KlineaggError, TimeoutError):
 
 class SnapshotError(KlineaggError, RuntimeError):
     """A snapshot cannot be taken or acknowledged now."""
+
+
+class SnapshotTimeoutError(SnapshotError, TimeoutError):
+    """A snapshot was not begun within the timeout: the workers are held up."""
+
+    # TimeoutError is an OSError, whose __str__ would hide code and hint.
+    __str__ = KlineaggError.__str__
 
 
 class WalError(KlineaggError, OSError):

@@ -71,7 +71,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             {
                 "engine/bar_row", "engine/block_sorter", "engine/capture", "engine/capture_rows",
                 "bus/published",
-                "engine/closed_log", "engine/observer", "engine/open_table",
+                "engine/closed_log", "engine/row_file", "engine/observer", "engine/open_table",
                 "engine/worker_metrics",
                 "engine/command", "engine/core", "engine/cut_board", "engine/dirty_table",
                 "engine/due_heap", "engine/duplicates", "engine/growing_array", "engine/intake",

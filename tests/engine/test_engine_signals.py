@@ -82,6 +82,29 @@ def test_timeouts_of_pushes_and_flushes(idle: tuple[Engine, Producer]) -> None:
     engine.stop()
 
 
+def test_a_take_gives_up_in_time_and_loses_nothing() -> None:
+    with Engine("1s", clock=SimulatedClock(), late="drop", gaps="none") as engine:
+        producer = engine.producer()
+        seconds = 0
+        given_up: list[Exception] = []
+        while not given_up:
+            batch = trades(5_000)
+            batch["time"] = batch["time"] + np.timedelta64(seconds, "s")
+            producer.push(batch)
+            seconds += 5_000
+            try:
+                engine.take("lake", timeout=1).nack()
+            except TimeoutError as error:
+                given_up.append(error)
+        assert isinstance(given_up[0], errors.SnapshotTimeoutError)
+        assert given_up[0].name == "take_timeout"
+        engine.flush()
+        with engine.take("lake", timeout="4m") as snapshot:
+            assert len(snapshot.closed) == seconds - 1
+        with pytest.raises(errors.OptionError):
+            engine.take("lake", timeout="soon")
+
+
 def test_what_a_push_left_can_be_pushed_again() -> None:
     """Nothing is lost or doubled when a batch is pushed in the pieces that fit."""
     engine = Engine("1m", clock=SimulatedClock(), lane_capacity=4096, late="drop")

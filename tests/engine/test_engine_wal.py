@@ -257,6 +257,28 @@ def test_at_its_limit_the_log_halts_acceptance_and_reading_goes_on(tmp_path: Pat
     wal.close()
 
 
+def test_rows_beyond_the_bound_wait_beside_the_log(tmp_path: Path) -> None:
+    rows = trades()
+    with engine_on(tmp_path, unacknowledged_max=1024) as engine:
+        slow = engine.take("slow")
+        feed = engine.producer()
+        for begin in range(0, ROWS, 1_000):  # nobody waits for the slow one
+            feed.push(part(rows, begin, begin + 1_000))
+        engine.advance(int(rows["time"][-1]) + 120 * 10**9)
+        (told,) = engine.consumers()
+        assert told.rows_behind > 2 * 1024
+        slow.nack()
+        with engine.take("slow") as snapshot:
+            assert snapshot.rows_lost == 0
+            assert rows_of(snapshot.closed) == rows_of(
+                klineagg.aggregate(rows, ",".join(INTERVALS))
+            )
+        assert {path.suffix for path in tmp_path.iterdir()} <= {".kwal", ".kcp", ".lock", ""}
+    for wrong in ("evict", "keep"):  # there is no log here
+        with pytest.raises(errors.OptionError):
+            Engine("1m", clock=SimulatedClock(), on_bound=wrong)
+
+
 def test_a_checkpoint_of_another_log_and_a_log_with_two_engines_are_refused(
     tmp_path: Path,
 ) -> None:

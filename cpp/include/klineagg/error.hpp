@@ -79,6 +79,7 @@ namespace klineagg {
     X(727, lake_commit, LakeError, "nothing was committed; deliver the snapshot again")            \
     X(728, lake_extension, LakeError, "pip install 'klineagg[lake]'")                              \
     X(729, lake_closed, LakeError, "open the lake again: klineagg.Lake(...)")                      \
+    X(731, take_timeout, SnapshotTimeoutError, "take again: no row is lost, and none comes twice")  \
     X(741, config_invalid, ConfigError, "fix the line; `klineagg config init` shows every key")    \
     X(742, config_restart, ConfigError, "stop it and run it again to change this")                 \
     X(743, control_unavailable, ControlError, "start `klineagg run`, with the same configuration") \

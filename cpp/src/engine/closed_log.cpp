@@ -6,18 +6,21 @@
 
 namespace klineagg::engine {
 
-ClosedLog::ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks)
+ClosedLog::ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks, const std::string& folder)
     : rows_max_(rows_max), spare_chunks_(std::max<std::uint64_t>(spare_chunks, 1)) {
     // A chunk that is partly acknowledged and one that is being filled come on top of the bound.
     const std::uint64_t chunks = rows_max_ / CHUNK_ROWS + 2 + spare_chunks_;
     rings_.push_back(std::make_unique<Ring>(std::bit_ceil(chunks)));
     ring_.store(rings_.back().get());
     bytes_.store((rings_.back()->mask + 1) * sizeof(std::atomic<Chunk*>));
+    static_assert(sizeof(Chunk) % 4096 == 0);
+    if (!folder.empty()) file_ = std::make_unique<RowFile>(folder, sizeof(Chunk));
     (void)refill();
 }
 
 ClosedLog::~ClosedLog() {
-    for (std::uint64_t chunk = trimmed_; chunk < ready_.load(); ++chunk) delete slot(chunk).load();
+    for (std::uint64_t chunk = held_from(); chunk < ready_.load(); ++chunk)
+        delete slot(chunk).load();
     for (Chunk* chunk : free_) delete chunk;
 }
 
@@ -55,7 +58,7 @@ bool ClosedLog::refill(bool beyond_bound) {
     // While readers hold all that the bound allows there are no spares: the writer waits.
     // But not for each few rows, where it is quick and the bound large.
     const std::uint64_t over = std::max(spare_chunks_, std::min(spares_, limit / 4));
-    if (!beyond_bound) target = std::min(target, trimmed_ + limit + over);
+    if (!beyond_bound) target = std::min(target, held_from() + limit + over);
     std::uint64_t ready = ready_.load(std::memory_order_relaxed);
     const bool behind = ready < target;
     for (; ready < target; ++ready) {
@@ -79,15 +82,38 @@ void ClosedLog::trim(std::uint64_t index) noexcept {
     // A chunk that the writer has not left is not taken, even when all in it was read.
     const std::uint64_t chunks = std::min(index, end()) / CHUNK_ROWS;
     for (; trimmed_ < chunks; ++trimmed_) {
-        free_.push_back(slot(trimmed_).load(std::memory_order_relaxed));
-        // A burst must not keep its memory for ever.
-        if (free_.size() > 2 * spares_) {
-            delete free_.back();
-            free_.pop_back();
-            --made_;
-            bytes_.fetch_sub(sizeof(Chunk), std::memory_order_relaxed);
-        }
+        Chunk* const chunk = slot(trimmed_).load(std::memory_order_relaxed);
+        if (trimmed_ < evicted_) file_->take_back(chunk);
+        else put_by(chunk);
     }
+}
+
+void ClosedLog::put_by(Chunk* chunk) noexcept {
+    free_.push_back(chunk);
+    // A burst must not keep its memory for ever.
+    if (free_.size() > 2 * spares_) {
+        delete free_.back();
+        free_.pop_back();
+        --made_;
+        bytes_.fetch_sub(sizeof(Chunk), std::memory_order_relaxed);
+    }
+}
+
+bool ClosedLog::evict() noexcept {
+    if (!file_) return false;
+    const std::uint64_t rows = end();
+    const std::uint64_t wanted = rows > rows_max_ ? (rows - rows_max_) / CHUNK_ROWS : 0;
+    evicted_ = held_from();
+    const std::uint64_t until = std::min(wanted, evicted_ + EVICTED_AT_ONCE);
+    for (; evicted_ < until; ++evicted_) {
+        Chunk* const chunk = slot(evicted_).load(std::memory_order_relaxed);
+        const void* const place = file_->put(chunk);
+        if (place == nullptr) return false;
+        slot(evicted_).store(static_cast<Chunk*>(const_cast<void*>(place)),
+                             std::memory_order_release);
+        put_by(chunk);
+    }
+    return true;
 }
 
 std::uint64_t ClosedLog::rows_over() const noexcept {

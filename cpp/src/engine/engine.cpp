@@ -31,6 +31,8 @@ EngineOptions checked(EngineOptions options) {
         throw_option("late", "a live engine drops or amends late trades");
     if (!options.last_prices.empty() && options.aggregator.coverage_start == TIME_NONE)
         throw_option("last_prices", "last_prices need the start of the coverage");
+    if (options.on_bound == BoundPolicy::evict && options.eviction_folder.empty())
+        throw_option("on_bound", "rows can be evicted to a folder only: eviction_folder");
     options.aggregator.include_open = true;
     options.aggregator.coverage_end = TIME_NONE;
     return options;

@@ -26,6 +26,7 @@ EngineStats Engine::stats() const {
     }
     stats.memory_misses = static_cast<std::uint64_t>(
         core_->blocks.misses() + core_->slots.misses() + counts().log_waits);
+    stats.keeper_turns = core_->keeper.turns();
     // Their lanes counted these as applied, before they came to their symbols.
     const std::uint64_t refused_later = stats.refused.total();
     stats.snapshot = snapshot_latency_->read();

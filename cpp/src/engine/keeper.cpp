@@ -58,6 +58,7 @@ void Keeper::run() {
         try {
             busy = turn_();
             after_turn_();
+            turns_.fetch_add(1);
         } catch (const std::exception& error) {
             failed_(error.what());
             return;

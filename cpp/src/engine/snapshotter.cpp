@@ -195,15 +195,18 @@ bool Snapshotter::keep(const std::vector<Worker*>& workers) {
     for (const auto& [name, consumer] : consumers_) reading = reading || consumer.reading;
     for (std::size_t i = 0; i < workers.size(); ++i) {
         ClosedLog& log = workers[i]->log();
+        bool evicts = false;  // so that nobody waits for long who waits for room
         if (!reading) {
             std::uint64_t from = std::max(log.begin(), kept_from(i, log.end()));
-            if (core_->options.on_bound == BoundPolicy::lose || core_->stopping.load())
+            const BoundPolicy policy = core_->options.on_bound;
+            evicts = policy == BoundPolicy::evict && log.evict();
+            if (policy == BoundPolicy::lose || (core_->stopping.load() && !evicts))
                 from = std::max(from, log.begin() + log.rows_over());
             log.trim(from);
         }
         // A cut comes behind rows that are not in the log yet, and what it is for may be to read
         // the log: the bound must not hold it up.
-        const bool beyond_bound = reading || core_->cuts_waited_for.load() != 0;
+        const bool beyond_bound = reading || (core_->cuts_waited_for.load() != 0 && !evicts);
         if (!workers[i]->is_retired()) busy = log.refill(beyond_bound) || busy;
     }
     return busy;

@@ -103,7 +103,9 @@ class EngineConfig:
         2**21, integer(1, 2**40), "closed bars kept for whoever has not stored them, per worker"
     )
     on_bound: str = option(
-        "block", choice("block", "lose"), "beyond that: block the source, or lose the oldest"
+        "block",
+        choice("block", "lose", "evict"),
+        "beyond that: block the source, lose the oldest, or evict them to a file beside the log",
     )
     allow_nonpositive_prices: bool = option(False, boolean, "some futures trade at or below zero")
 

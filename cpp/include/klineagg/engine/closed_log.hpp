@@ -8,9 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "klineagg/engine/bar_row.hpp"
+#include "klineagg/engine/row_file.hpp"
 
 namespace klineagg::engine {
 
@@ -19,7 +21,8 @@ public:
     static constexpr std::uint64_t CHUNK_ROWS = 1024;
 
     /// `rows_max`: the bound of what is kept for readers; `spare_chunks` more are held ready.
-    ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks);
+    /// `folder`: of the file for rows beyond the bound; empty: there is none.
+    ClosedLog(std::uint64_t rows_max, std::uint64_t spare_chunks, const std::string& folder = {});
     ~ClosedLog();
     ClosedLog(const ClosedLog&) = delete;
     ClosedLog& operator=(const ClosedLog&) = delete;
@@ -64,6 +67,9 @@ public:
     bool refill(bool beyond_bound = false);
     /// Takes back the chunks below `index`.
     void trim(std::uint64_t index) noexcept;
+    /// Moves some of the oldest rows beyond the bound into the file, where readers find them as
+    /// before. False when there is none, or the system refuses. Not while anybody reads.
+    bool evict() noexcept;
     /// Rows beyond the bound: how many the slowest readers have to give up.
     [[nodiscard]] std::uint64_t rows_over() const noexcept;
     [[nodiscard]] std::size_t bytes() const noexcept;
@@ -87,8 +93,15 @@ private:
         const Ring& ring = *ring_.load(std::memory_order_acquire);
         return ring.slots[chunk & ring.mask];
     }
+    static constexpr std::uint64_t EVICTED_AT_ONCE = 16;  // chunks: who waits for the keeper may go on
+
     void grow();
     [[nodiscard]] Chunk* make_chunk();
+    void put_by(Chunk* chunk) noexcept;
+    /// The first chunk that is in memory, or may be.
+    [[nodiscard]] std::uint64_t held_from() const noexcept {
+        return evicted_ > trimmed_ ? evicted_ : trimmed_;
+    }
 
     std::uint64_t rows_max_;
     std::uint64_t spare_chunks_;
@@ -96,6 +109,8 @@ private:
     std::atomic<const Ring*> ring_{nullptr};
     std::vector<Chunk*> free_;     // the keeper's
     std::uint64_t trimmed_ = 0;    // the keeper's: chunks below are taken back
+    std::uint64_t evicted_ = 0;    // the keeper's: chunks below are in the file
+    std::unique_ptr<RowFile> file_;  // the keeper's
     std::uint64_t made_ = 0;       // chunks in existence
     std::uint64_t spares_ = 0;     // the keeper's: to be held ready, by what the writer took lately
     std::uint64_t last_filled_ = 0;

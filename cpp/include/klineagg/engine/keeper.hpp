@@ -1,7 +1,9 @@
 // The thread that has memory ready before the workers need it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -30,6 +32,8 @@ public:
     void call() noexcept;
     /// Of a thread that waits for what the keeper does: a turn, where no keeper runs.
     void help();
+    /// Turns that its thread has ended.
+    [[nodiscard]] std::uint64_t turns() const noexcept { return turns_.load(); }
 
 private:
     void run();
@@ -38,6 +42,7 @@ private:
     std::function<void()> after_turn_;
     std::function<bool()> is_idle_;
     std::function<void(const char*)> failed_;
+    std::atomic<std::uint64_t> turns_{0};
     std::mutex mutex_;
     std::condition_variable changed_;
     bool running_ = false;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "klineagg/aggregator.hpp"
@@ -25,6 +26,7 @@ class Observer;
 enum class BoundPolicy : std::uint8_t {
     lose,   // the oldest go; the consumer's next snapshot says how many it lost
     block,  // the workers wait, so lanes fill and their policy acts
+    evict,  // the oldest lie in a file until they are asked for; where it cannot be written: block
 };
 
 /// With a log an engine accepts a trade when the log has it, and goes on where the log ends.
@@ -65,6 +67,7 @@ struct EngineOptions {
     bool allow_nonpositive_prices = false;
     std::uint64_t unacknowledged_rows_max = std::uint64_t{1} << 21U;  // for each worker
     BoundPolicy on_bound = BoundPolicy::lose;
+    std::string eviction_folder;  // for `evict`; the file has no name
     ArenaKind snapshot_memory = ArenaKind::own;  // shared: other processes may map snapshots
     std::map<std::int32_t, double> last_prices;  // genesis seeds; need a coverage start
     std::shared_ptr<engine::Clock> clock;        // none: the system's

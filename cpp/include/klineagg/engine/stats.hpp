@@ -43,6 +43,7 @@ struct EngineStats {
     // How often a worker or a producer had to make memory itself, or a worker to wait for some: the
     // keeper came too late.
     std::uint64_t memory_misses = 0;
+    std::uint64_t keeper_turns = 0;
     std::vector<ProducerStats> producers;
     std::vector<WorkerStats> workers;
     engine::HistogramSnapshot ingest;    // push to applied; of single rows every 16th
