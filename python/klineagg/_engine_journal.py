@@ -91,10 +91,9 @@ def wal_of(wal: Wal | str | os.PathLike[str] | None) -> tuple[Wal | None, bool]:
 
 
 def path_of(wal: Wal | str | os.PathLike[str] | None) -> str | None:
-    """Where the log lies; what cannot be one is refused by :func:`wal_of`."""
-    if isinstance(wal, (str, os.PathLike)):
-        return os.fspath(wal)
-    return getattr(wal, "path", None)
+    """Where the log lies, wherever the process goes; :func:`wal_of` refuses what cannot be one."""
+    place = wal if isinstance(wal, (str, os.PathLike)) else getattr(wal, "path", None)
+    return None if place is None else os.path.abspath(place)
 
 
 def wal_stats(core: _core.Engine) -> EngineWalStats | None:
