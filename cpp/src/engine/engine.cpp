@@ -79,10 +79,15 @@ Engine::Engine(RollupPlan plan, EngineOptions options)
     core_->keeper.set_turn([this] { return keep(); });
     core_->slots.prepare(SPARE_SLOTS);
     core_->routes.prepare(0);  // ids are dense: the first trade need not make room for its route
-    if (core_->journal) recover();
-    for (const auto& [symbol, price] : core_->options.last_prices) {
-        const bool is_known = engine::RouteTable::is_route(core_->routes.find(symbol));
-        if (!is_known) add_symbol(symbol, price, core_->options.aggregator.coverage_start);
+    try {
+        if (core_->journal) recover();
+        for (const auto& [symbol, price] : core_->options.last_prices) {
+            const bool is_known = engine::RouteTable::is_route(core_->routes.find(symbol));
+            if (!is_known) add_symbol(symbol, price, core_->options.aggregator.coverage_start);
+        }
+    } catch (...) {
+        core_->slots.on_growth({});  // else the workers outlive the journal, which they take leave of
+        throw;
     }
 }
 
