@@ -108,10 +108,9 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         coverage_start: marks bars that it cuts as PARTIAL; by default the clock's time when there
             are ``last_prices``, else the clock's time when a symbol first comes.
         unacknowledged_max: closed rows kept for consumers, for each worker.
-        on_bound: beyond that ``"evict"`` the oldest to a file beside the log, out of which they
-            come when they are taken (the default with a log, and only with one); ``"lose"`` them
-            (the default without; the next snapshot says how many); or ``"block"`` the workers
-            until somebody acknowledges.
+        on_bound: beyond that ``"evict"`` the oldest to a file beside the log until they are taken
+            (the default with a log), ``"lose"`` them (the default without; the next snapshot says
+            how many), or ``"block"`` the workers until somebody acknowledges.
         keep_bars: closed rows of each symbol and interval that are held for :meth:`bars`, beside
             those kept for consumers.
         bus: publishes trades and bars to other processes, see :class:`klineagg.bus.EngineFeed`.
