@@ -7,6 +7,7 @@ KILLS ?= 1000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LIVE_ARGS ?= --write
+WAL_ARGS ?= --write
 BUS_ARGS ?=
 BUS_TESTS ?= [bus-endurance]
 # What scripts/bootstrap has to find or bring before anything else.
@@ -67,9 +68,10 @@ endurance-python: package $(STAMPS)/group-test ## those of Python alone; PYTEST_
 	@KLINEAGG_TEST_LIMIT_S=7200 $(RUN) $(CURDIR)/$(PY) -m pytest -v -s -m slow \
 		-o faulthandler_timeout=7200 tests/bus $(PYTEST_ARGS)
 
-bench: package $(STAMPS)/group-bench ## speed beside the peers, of the live engine, and of the bus
+bench: package $(STAMPS)/group-bench ## speed beside the peers, of the live engine, its log and lake, and of the bus
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.live $(LIVE_ARGS)
+	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.wal $(WAL_ARGS)
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.bus $(BUS_ARGS)
 
 lint: TIER = test

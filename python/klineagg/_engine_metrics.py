@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from math import isnan
 
+from klineagg._engine_flagged import CorrectionCounts
 from klineagg._engine_journal import EngineWalStats
 from klineagg._engine_stats import EngineMemory, EngineStats, Latency, ProducerStats
 
@@ -145,7 +146,24 @@ def _wal(text: _Text, wal: EngineWalStats) -> None:
     )  # fmt: skip
 
 
-def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> str:
+def _corrections(text: _Text, counts: CorrectionCounts) -> None:
+    done: list[Sample] = [
+        ("_total", {"outcome": name}, getattr(counts, name))
+        for name in ("cancelled", "corrected", "unchanged")
+    ]
+    text.family("corrections", "counter", "Rows that cancel or correct a trade.", done)
+    refused: list[Sample] = [
+        ("_total", {"reason": reason}, count) for reason, count in counts.refused.items()
+    ]
+    what = "Those that could not be followed."
+    text.family("corrections_refused", "counter", what, refused)
+    what = "Those that wait for their bar."
+    text.family("corrections_waiting", "gauge", what, [("", {}, counts.waiting)])
+
+
+def metrics_text(
+    stats: EngineStats, memory: EngineMemory, corrections: CorrectionCounts, labels: Labels
+) -> str:
     """Counters, gauges and latencies in the OpenMetrics text format; ``labels`` go on every one."""
     text = _Text(labels)
     states: list[Sample] = [
@@ -186,5 +204,6 @@ def metrics_text(stats: EngineStats, memory: EngineMemory, labels: Labels) -> st
     text.family("memory_bytes", "gauge", "Memory by part.", parts, unit="bytes")
     if stats.wal is not None:
         _wal(text, stats.wal)
+    _corrections(text, corrections)
     text.family("symbols", "gauge", "Symbols known.", [("", {}, memory.symbol_count)])
     return text.end()

@@ -409,7 +409,7 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         Raises:
             EngineError: ``forked``.
         """
-        return metrics_text(self.stats(), self.memory(), labels)
+        return metrics_text(self.stats(), self.memory(), self.corrections, labels)
 
     def __repr__(self) -> str:
         names = ",".join(self.intervals)

@@ -100,6 +100,9 @@ def test_rows_that_cannot_be_followed_are_rejected_with_reasons(tmp_path: Path) 
         assert (result.queued, result.corrected, result.rejected) == (20, 1, 5)
         assert result.offered == len(mixed)
         assert sum(engine.corrections.refused.values()) == 4
+        text = engine.metrics_text()
+        assert 'klineagg_corrections_refused_total{reason="correction_unknown_trade"} 1' in text
+        assert 'klineagg_corrections_total{outcome="cancelled"} 1' in text
     with Engine("1m", clock=SimulatedClock(), max_ahead=None) as plain:
         result = plain.producer("feed").push(rows, return_rejected=True)
         assert result.rejected_reasons == ("correction_needs_log",) * 3

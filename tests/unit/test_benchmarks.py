@@ -226,3 +226,20 @@ def test_command_lists_peers(capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_refuses_unknown_peers() -> None:
     with pytest.raises(SystemExit, match="no such peer: fastest"):
         main(["--peers", "fastest"])
+
+
+def test_the_log_and_the_lake_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb_extension_ducklake")
+    from benchmarks import wal
+
+    monkeypatch.setattr(wal, "PAGE", tmp_path / "page.md")
+    wal.main(["--rows", str(ROWS), "--rounds", "1", "--bars", "2000", "--large", "720000",
+              "--folder", str(tmp_path), "--write"])  # fmt: skip
+    text = (tmp_path / "page.md").read_text()
+    assert text in capsys.readouterr().out
+    for what in ("by itself", "interval", "always", "bytes a trade", "recovery", "cancel",
+                 "commit of 2,000 bars", "one day of one symbol out of 720,000 bars"):  # fmt: skip
+        assert what in text
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
