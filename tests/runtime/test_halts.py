@@ -17,6 +17,7 @@ from disks import filled
 from klineagg import Bars, Engine, SimulatedClock, errors
 from klineagg.runtime.halts import Patience
 from klineagg.runtime.host import Host
+from klineagg.runtime.persist import Persister
 from klineagg.sources import Batch, Source
 from klineagg.wal import Wal
 from runtime.runs import (
@@ -207,31 +208,54 @@ def test_a_run_goes_on_when_its_disk_has_room_again(
     assert_same(stored(tmp_path), expected([path]))
 
 
+def test_nothing_is_taken_where_there_is_nothing_new(tmp_path: Path) -> None:
+    rows = trades(4_000)
+    with (
+        klineagg.Lake(tmp_path / "lake") as lake,
+        Wal(tmp_path / "log", fsync="always") as wal,
+        engine_of(wal) as engine,
+    ):
+        host = Host(engine, Parts(rows, 2_000))
+        persister = Persister(host, lambda: lake)
+
+        def written() -> tuple[int, int, int]:
+            return wal.next_sequence, wal.stats().syncs, persister.commits
+
+        for batch in host.source.batches():
+            assert batch is not None
+            host.push(batch)
+            engine.flush()
+            assert persister.persist()
+            before = written()
+            for _ in range(50):
+                assert not persister.persist()
+            assert written() == before
+        # Time alone closes bars, too.
+        engine.advance(rows["time"][-1] + np.timedelta64(1, "h"))
+        assert persister.persist() and not persister.persist()
+        assert lake.bars("XBTUSD", "1h").trade_count.sum() == 4_000
+
+
 @pytest.mark.parametrize("by", ["run", "worker"])
-def test_an_idle_run_writes_and_stores_nothing(tmp_path: Path, by: str) -> None:
+def test_an_idle_run_leaves_its_log_alone(tmp_path: Path, by: str) -> None:
     write(tmp_path / "trades/part-0.csv", 2_000)
     config = write_config(tmp_path, **FOLLOWED, persist__by=f'"{by}"')
 
-    def done() -> tuple[Any, ...]:
-        told = status(config)
-        return told["wal"]["next"], told["wal"]["syncs"], told["lake"], told["lent"]
+    def is_quiet() -> bool:
+        def done() -> tuple[Any, ...]:
+            told = status(config)
+            return told["wal"]["next"], told["wal"]["syncs"], told["lake"], told["lent"]
+
+        before = done()
+        time.sleep(0.6)  # thirty times as long as from one snapshot to the next
+        return before == done()
 
     with ExitStack() as stack:
         process = stack.enter_context(running("run", config, cwd=tmp_path))
         if by == "worker":
             stack.enter_context(running("worker", config, cwd=tmp_path))
         until(lambda: answers(config) and stored_trades(tmp_path) == 2_000)
-        before = done()
-
-        def is_settled() -> bool:
-            nonlocal before
-            time.sleep(0.3)  # fifteen times as long as from one snapshot to the next
-            earlier, before = before, done()
-            return earlier == before
-
-        until(is_settled)
-        time.sleep(0.6)
-        assert done() == before
+        until(is_quiet)
         # It has not fallen asleep.
         write(tmp_path / "trades/part-1.csv", 2_000)
         until(lambda: stored_trades(tmp_path) == 4_000)
