@@ -101,6 +101,12 @@ Reader::Step Reader::take(const FrameView& view, Frame& frame) {
     return Step::frame;
 }
 
+bool Reader::looks_again(int most) noexcept {
+    if (options_.is_quiet || looks_again_ >= most) return false;
+    ++looks_again_;
+    return true;
+}
+
 std::optional<SegmentEntry> Reader::following() const {
     for (const SegmentEntry& each : list_segments(*files_, directory_))
         if (each.first > segment_) return each;
@@ -112,6 +118,12 @@ Reader::Step Reader::at_end(ScanResult result) {
     if (next && next->first <= scanner_->expected()) {
         // What the old one has behind this was written again in the new one.
         open(*next);
+        return Step::again;
+    }
+    if (next && looks_again(1)) {
+        // What was read may be from before the writer went on to the next segment. Now that this
+        // is there, nothing comes into the old one any more.
+        scanner_->go_back(scanner_->offset(), scanner_->expected());
         return Step::again;
     }
     if (result == ScanResult::blank && scanner_->header() && (next || !options_.follow)) {
@@ -145,16 +157,14 @@ Reader::Step Reader::at_damage(Damage damage) {
         open(*next);
         return Step::again;
     }
-    if (next) {
-        damage.last = std::min(damage.last, next->first - 1);
-    } else if (looks_again_ < LOOKS_MAX && !options_.is_quiet) {
+    if (looks_again(next ? 1 : LOOKS_MAX)) {
         // A writer may be in the middle of it: what was read first may be older than what was
         // read behind it.
-        ++looks_again_;
-        std::this_thread::sleep_for(LOOK_PAUSE);
+        if (!next) std::this_thread::sleep_for(LOOK_PAUSE);
         scanner_->go_back(damage.offset, damage.first);
         return Step::again;
     }
+    if (next) damage.last = std::min(damage.last, next->first - 1);
     looks_again_ = 0;
     report(damage);
     return Step::again;

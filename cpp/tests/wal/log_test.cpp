@@ -1,5 +1,6 @@
 #include "klineagg/wal/log.hpp"
 
+#include <functional>
 #include <thread>
 
 #include "wal/logs.hpp"
@@ -135,6 +136,75 @@ TEST_CASE("A reader follows a log that is written", "[wal]") {
     CHECK(right);
     writer.join();
     CHECK(last == 5000);
+}
+
+namespace {
+
+/// Something happens before somebody looks which files there are.
+class Hooked final : public FileSystem {
+public:
+    explicit Hooked(std::shared_ptr<FileSystem> files) : files_(std::move(files)) {}
+    std::unique_ptr<File> open(const std::string& path, OpenMode mode) override {
+        return files_->open(path, mode);
+    }
+    void rename(const std::string& from, const std::string& to) override {
+        files_->rename(from, to);
+    }
+    void remove(const std::string& path) override { files_->remove(path); }
+    void make_directory(const std::string& path) override { files_->make_directory(path); }
+    std::vector<std::string> list(const std::string& directory) override {
+        if (before_list) before_list();
+        return files_->list(directory);
+    }
+    void sync_directory(const std::string& directory) override {
+        files_->sync_directory(directory);
+    }
+    std::string boot_id() override { return files_->boot_id(); }
+
+    std::function<void()> before_list;
+
+private:
+    std::shared_ptr<FileSystem> files_;
+};
+
+}  // namespace
+
+TEST_CASE("A reader at the end of a segment that goes on meanwhile finds no damage", "[wal]") {
+    for (const bool follow : {false, true}) {
+        // So many are there when the end is seen, and so many more when the next segment is.
+        for (const Sequence behind : {Sequence{1}, Sequence{40}, Sequence{400}}) {
+            INFO("follow " << follow << ", " << behind << " more");
+            const auto files = std::make_shared<FaultyFiles>();
+            Log log(files, DIRECTORY, small_options());
+            append_records(log, 3);
+            REQUIRE(log.wait_written(3, deadline_after(120 * NS_PER_SECOND)));
+            const auto hooked = std::make_shared<Hooked>(files);
+            ReadOptions options;
+            options.follow = follow;
+            Reader reader(hooked, DIRECTORY, options);
+            Reader::Frame frame;
+            for (int i = 0; i < 3; ++i) REQUIRE(reader.next(frame));
+            Sequence written = 3;
+            int times = 3;
+            hooked->before_list = [&] {
+                if (times-- <= 0) return;
+                append_records(log, behind);
+                written += behind;
+                REQUIRE(log.wait_written(written, deadline_after(120 * NS_PER_SECOND)));
+            };
+            Sequence last = 3;
+            for (bool more = true; more;) {
+                more = times > 0;  // then the end that is seen is not the last one
+                while (reader.next(frame)) {
+                    REQUIRE(frame.view.header.sequence == last + 1);
+                    ++last;
+                }
+            }
+            CHECK(reader.damages().empty());
+            CHECK(last > 3);
+            if (follow) CHECK(last == written);
+        }
+    }
 }
 
 TEST_CASE("A reader gives what was asked for", "[wal]") {

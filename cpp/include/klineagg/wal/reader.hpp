@@ -63,6 +63,8 @@ private:
     Step at_end(ScanResult result);
     Step at_damage(Damage damage);
     void report(const Damage& damage);
+    /// Whether the place is to be read once more, where that was done less than so often.
+    [[nodiscard]] bool looks_again(int most) noexcept;
     /// The segment behind the current one.
     [[nodiscard]] std::optional<SegmentEntry> following() const;
 
