@@ -223,6 +223,31 @@ class Corrections(Reaching):
     def _valid(self, instead: Mapping[str, Any]) -> dict[str, Any] | None:
         return _values(instead)
 
+    def _searched(
+        self,
+        logged: LoggedTrades,
+        symbol_id: int,
+        source: int,
+        trade_id: int,
+        instead: dict[str, Any] | None,
+    ) -> tuple[NDArray[np.void], NDArray[np.void], list[int]] | None:
+        """The trades of the bars over one as they count and as they should, and when it was.
+
+        None: that was done to it already.
+        """
+        logged.update()
+        if logged.was_changed(symbol_id, source, trade_id, instead):
+            return None
+        time_ns = logged.time_of(symbol_id, source, trade_id)
+        if time_ns is None:
+            name = symbol_names([symbol_id])[0]
+            text = f"the log does not have trade {trade_id} of {name} (any more)"
+            raise errors.make("correction_unknown_trade", text, trade_id=trade_id)
+        times = [time_ns] if instead is None else [time_ns, instead.get("time", time_ns)]
+        before = logged.between(symbol_id, *self._over(times))
+        after = changed(before.rows, before.find(source, trade_id), instead)
+        return before.rows, after, times
+
     def _put_right(
         self,
         symbol: str | int,
@@ -237,18 +262,18 @@ class Corrections(Reaching):
             logged = self._logged()
             for attempt in range(tries):
                 self._core.flush(None)  # what waits in the lanes is not in the log yet
-                logged.update()
-                if logged.was_changed(symbol_id, source, trade_id, instead):
+                try:
+                    found = self._searched(logged, symbol_id, source, trade_id, instead)
+                except errors.WalError as error:
+                    # Retention may take a segment away while it is read.
+                    if error.name not in ("wal_range", "wal_io") or attempt + 1 == tries:
+                        raise
+                    continue
+                if found is None:
                     return CorrectionReport(0, 0, 0, 0)
-                time_ns = logged.time_of(symbol_id, source, trade_id)
-                if time_ns is None:
-                    text = f"the log does not have trade {trade_id} of {symbol} (any more)"
-                    raise errors.make("correction_unknown_trade", text, trade_id=trade_id)
-                times = [time_ns] if instead is None else [time_ns, instead.get("time", time_ns)]
-                before = logged.between(symbol_id, *self._over(times))
-                after = changed(before.rows, before.find(source, trade_id), instead)
+                before, after, times = found
                 told = _core.correct_bars(
-                    self._core, symbol_id, before.rows.tobytes(), after.tobytes(), times, None
+                    self._core, symbol_id, before.tobytes(), after.tobytes(), times, None
                 )
                 if not told["pending"]:
                     change = {

@@ -245,6 +245,32 @@ def test_a_search_reads_the_part_of_the_log_that_it_needs(
         is_right(bars[symbol], its[np.argsort(its["time"], kind="stable")])
 
 
+def test_a_segment_that_goes_away_while_it_is_read_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from klineagg import _engine_logged, _wal_read
+
+    rows = trades()
+    calls = 0
+
+    def gone(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 4):  # in the search behind the first reading, and once more
+            raise errors.make("wal_range", "the log begins later by now")
+        return _replay(*arguments, **named)
+
+    _replay = _wal_read.replay
+    monkeypatch.setattr(_engine_logged, "replay", gone)
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, rows)
+        parts = [closed(engine)]
+        assert engine.cancel("BTCUSDT", 17).replaced == 3
+        assert calls > 4
+        parts.append(closed(engine))
+    is_right(Bars.concat(parts), np.delete(rows, 16))
+
+
 def test_symbols_may_be_numbers_without_a_name(tmp_path: Path) -> None:
     rows = trades(300)
     table = {name: rows[name] for name in rows.dtype.names or ()}
