@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -60,6 +61,9 @@ print(json.dumps(stages))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer has memory of its own"
+)
 @pytest.mark.parametrize("late", ["drop", "amend"])
 def test_memory_is_what_the_process_grew_by(late: str) -> None:
     run = subprocess.run(

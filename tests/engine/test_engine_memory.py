@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import zlib
 from typing import Any
@@ -130,6 +131,9 @@ def test_what_is_held_does_not_change_while_the_engine_runs_at_full_rate() -> No
     assert [digest(bars) for bars, _ in held] == [told for _, told in held]
 
 
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer keeps freed memory apart"
+)
 def test_a_buffer_that_nobody_refers_to_is_used_again() -> None:
     with Engine("1s", clock=SimulatedClock()) as engine:
         producer = engine.producer()
@@ -141,13 +145,13 @@ def test_a_buffer_that_nobody_refers_to_is_used_again() -> None:
             with engine.take("lake") as snapshot:
                 return snapshot.closed
 
-        released = {address(take(number).close) for number in range(10)}
-        assert len(released) < 5
-        kept = [take(number) for number in range(10, 20)]
+        released = {address(take(number).close) for number in range(30)}
+        assert len(released) < 15
+        kept = [take(number) for number in range(30, 40)]
         assert len({address(bars.close) for bars in kept}) == 10
         column = kept[0].close  # any part of it keeps the whole
         place = address(column)
         kept.clear()
         gc.collect()
-        assert place not in {address(take(number).close) for number in range(20, 30)}
+        assert place not in {address(take(number).close) for number in range(40, 50)}
         assert _core.cache_bytes() > 0
