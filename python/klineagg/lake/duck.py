@@ -67,6 +67,9 @@ def connect(extensions: Sequence[str]) -> Any:
             "autoload_known_extensions": False,
         },
     )
+    # First of all: long statements would draw on the standard output of programs, and on a busy
+    # machine loading an extension is one.
+    connection.execute("SET enable_progress_bar = false")
     for extension in extensions:
         load(connection, extension)
     # Times are UTC everywhere, whatever the zone of the machine.
@@ -77,8 +80,6 @@ def connect(extensions: Sequence[str]) -> Any:
         connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     # Files of a lake never change.
     connection.execute("SET GLOBAL parquet_metadata_cache = true")
-    # Long statements would draw on the standard output of programs.
-    connection.execute("SET enable_progress_bar = false")
     return connection
 
 
