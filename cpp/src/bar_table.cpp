@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <limits>
 #include <type_traits>
 
 namespace klineagg {
@@ -205,11 +204,10 @@ void BarTable::fill_series(std::int64_t begin, std::int64_t end) const noexcept 
 }
 
 PartialBar flat_bar(Span range, std::int64_t bars, std::uint16_t flags) noexcept {
-    constexpr std::int64_t run_max = std::numeric_limits<std::int32_t>::max();
     PartialBar bar;
     bar.open_time = range.open;
     bar.close_time = range.close;
-    bar.run_length = static_cast<std::int32_t>(std::min(bars, run_max));  // a day has 86,400
+    bar.run_length = run_length_of(bars);
     bar.flags = flags;
     return bar;
 }

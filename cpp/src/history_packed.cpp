@@ -59,19 +59,19 @@ void History::forget_all_before(TimeNs horizon) noexcept {
 }
 
 void History::forget(TimeNs horizon, std::size_t most) noexcept {
+    // While there is a second block, second_close_ is the end of its first bar: a block is read
+    // when it goes, not before.
     while (most != 0 && packed_.has_more()) {
-        const TimeNs end = packed_.next_end();
-        if (end > horizon) break;
-        close_before_ = packed_.pop_front(bars_.pool());
-        if (--most > 1) continue;
-        // Who forgets a few at a time looks at the next block when its memory has come.
-        second_close_ = end;
-        return;
+        if (second_close_ > horizon) return;
+        close_before_ = packed_.pop_front(second_close_, bars_.pool());
+        // Who forgets a few at a time reads the next block when its memory has come.
+        if (--most <= 1) break;
     }
+    if (packed_.has_more()) return;
     if (!packed_.empty()) {
         refresh_second();
         // The last block of them goes at once, when the first bar of the list is what stays.
-        if (most == 0 || packed_.has_more() || second_close_ > horizon) return;
+        if (most == 0 || second_close_ > horizon) return;
         close_before_ = packed_.last_close();
         packed_.clear(bars_.pool());
     }

@@ -1,9 +1,11 @@
 // The result as columns: every row is written once, where it stays.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -87,6 +89,12 @@ void publish_rows() noexcept;
 inline void write_row(const BarColumns& to, std::int64_t row, const PartialBar& bar,
                       double close_before) noexcept {
     write_rows(to, row, &bar, 1, close_before);
+}
+
+/// The length of a run of so many bars, as rows have it.
+[[nodiscard]] inline std::int32_t run_length_of(std::int64_t bars) noexcept {
+    constexpr std::int64_t run_max = std::numeric_limits<std::int32_t>::max();
+    return static_cast<std::int32_t>(std::min(bars, run_max));  // a day has 86,400
 }
 
 /// A bar, or a run of bars, in which nobody traded: flat at a price once it is rounded.

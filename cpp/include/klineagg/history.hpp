@@ -237,6 +237,6 @@ private:
     std::uint32_t busy_ = 0;  // bars to come until the list is packed: see reach()
     bool news_sorted_ = true;
 };
-static_assert(sizeof(History) <= 88);
+static_assert(sizeof(History) <= 112);
 
 }  // namespace klineagg

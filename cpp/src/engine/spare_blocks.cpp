@@ -41,12 +41,11 @@ SpareBlocks::~SpareBlocks() {
 
 void SpareBlocks::prefetch(const void* block) noexcept {
     // To be written, all of it, by the next bar that closes: it lay aside since an hour ago.
-    if (block == nullptr) return;
     const auto* const bytes = static_cast<const char*>(block);
     for (std::size_t at = 0; at < BLOCK_BYTES; at += BLOCK_ALIGN) __builtin_prefetch(bytes + at, 1);
 }
 
-void* SpareBlocks::take() {
+SpareBlocks::Free* SpareBlocks::pop() {
     if (free_ == nullptr) [[unlikely]] {
         free_ = ready_.exchange(nullptr, std::memory_order_acquire);
         if (free_ == nullptr) {
@@ -56,14 +55,21 @@ void* SpareBlocks::take() {
     }
     Free* const block = free_;
     free_ = block->next;
-    prefetch(free_);
+    prefetch(block);
+    return block;
+}
+
+void* SpareBlocks::take() {
+    Free*& asked = asked_[next_asked_++ % ASKED];
+    Free* const block = asked != nullptr ? asked : pop();
+    asked = nullptr;  // should there be no memory for another one
+    asked = pop();
     shown_taken_.store(++taken_, std::memory_order_relaxed);
     return block;
 }
 
 void SpareBlocks::give(void* block) noexcept {
     free_ = new (block) Free{free_};
-    prefetch(block);
     shown_taken_.store(--taken_, std::memory_order_relaxed);
 }
 

@@ -42,26 +42,37 @@ struct Worker::LogSink {
     SymbolSlot* slot;
 
     void bars(int output, const PartialBar* bars, std::size_t count, double close_before) const {
-        ClosedLog& log = worker->log_;
+        const TimeNs begin = slot->begin_of(output);
         for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
-            const TimeNs begin = slot->begin_of(output);
             if (bar->close_time <= begin) [[unlikely]] continue;  // before the interval came
-            while (!log.has_room()) [[unlikely]] worker->wait_for_room();
-            BarRow& row = log.append();
+            BarRow& row = next_row();
             fill_row(row, slot->symbol, static_cast<std::int16_t>(output), *bar, close_before);
             row.flags = static_cast<std::uint16_t>(row.flags | cut_flag(*bar, begin));
-            slot->kept.put(row);
-            if (bar->revision == 0) worker->metrics_.closed(bar->close_time);
+            tell(row);
             if (bar->has_close()) close_before = bar->close;
         }
     }
     void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
              std::int32_t revision) const {
-        PartialBar flat = flat_bar(range, bars, flags);
-        flat.revision = revision;
-        this->bars(output, &flat, 1, price);
+        const TimeNs begin = slot->begin_of(output);
+        if (range.close <= begin) [[unlikely]] return;
+        const auto all = static_cast<std::uint16_t>(flags | cut_flag(range, flags, begin));
+        BarRow& row = next_row();
+        fill_flat_row(row, slot->symbol, static_cast<std::int16_t>(output), range, bars, price, all,
+                      revision);
+        tell(row);
     }
     void outside(int, const PartialBar& bar) const { add(worker->counts_.outside, bar.trade_count); }
+
+private:
+    [[nodiscard]] BarRow& next_row() const {
+        while (!worker->log_.has_room()) [[unlikely]] worker->wait_for_room();
+        return worker->log_.append();
+    }
+    void tell(const BarRow& row) const {
+        slot->kept.put(row);
+        if (row.revision == 0) worker->metrics_.closed(row.close_time);
+    }
 };
 
 Worker::Worker(Core& core, std::uint32_t id)

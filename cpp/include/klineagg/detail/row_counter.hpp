@@ -36,13 +36,18 @@ public:
           levels_(plan.levels().size()),
           base_(plan.levels()[0].interval->cells()),
           period_(static_cast<std::uint64_t>(plan.levels()[0].interval->period())),
+          first_opens_(levels_),
+          newest_bars_(levels_),
           openings_(levels_ * (BLOCK_ROWS_MAX + 1)),
           spans_(levels_, Span{TIME_NONE, TIME_NONE}) {}
 
     /// A new symbol; its trades follow `newest` (TIME_NONE: any).
     void add_symbol(TimeNs newest) {
         hot_.push_back({TIME_NONE, std::max(newest, TIME_MIN)});
-        opened_.resize(opened_.size() + levels_);
+        for (std::size_t level = 0; level < levels_; ++level) {
+            first_opens_[level].push_back(TIME_NONE);
+            newest_bars_[level].push_back({TIME_NONE, 0});
+        }
     }
 
     /// Counts rows, at most BLOCK_ROWS_MAX. Returns the first that it does not take: of an
@@ -87,14 +92,20 @@ public:
     }
 
     [[nodiscard]] TimeNs newest(std::size_t place) const noexcept { return hot_[place].last; }
-    [[nodiscard]] const OpenedBars& opened(std::size_t place, int level) const noexcept {
-        return opened_[place * levels_ + static_cast<std::size_t>(level)];
+    [[nodiscard]] OpenedBars opened(std::size_t place, int level) const noexcept {
+        const auto at = static_cast<std::size_t>(level);
+        const NewestBar& newest = newest_bars_[at][place];
+        return {first_opens_[at][place], newest.open, newest.count};
     }
 
 private:
     struct Hot {
         TimeNs base_open;
         TimeNs last;
+    };
+    struct NewestBar {
+        TimeNs open;
+        std::int64_t count;  // of all bars up to it
     };
     static std::uint64_t distance(TimeNs from, TimeNs to) noexcept {
         return static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from);
@@ -107,17 +118,18 @@ private:
         if (time >= span.close || time < span.open)
             (void)plan_[level].interval->locate(time, span);  // neither periods nor months have holes
         const TimeNs open = span.open;
-        OpenedBars* const opened = opened_.data() + level;
+        NewestBar* const newest = newest_bars_[static_cast<std::size_t>(level)].data();
         std::uint32_t* const to =
             openings_.data() + static_cast<std::size_t>(level) * (BLOCK_ROWS_MAX + 1);
         std::size_t found = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t place = from[i];
-            OpenedBars& bars = opened[place * levels_];
-            const bool opens = open != bars.last_open;
-            bars.first_open = bars.count == 0 ? open : bars.first_open;
-            bars.last_open = open;
-            bars.count += opens ? 1 : 0;
+            NewestBar& bar = newest[place];
+            if (bar.count == 0) [[unlikely]]
+                first_opens_[static_cast<std::size_t>(level)][place] = open;
+            const bool opens = open != bar.open;
+            bar.open = open;
+            bar.count += opens ? 1 : 0;
             to[found] = place;  // in place for the base: never ahead of what is read
             found += opens ? 1 : 0;
         }
@@ -131,7 +143,9 @@ private:
     FixedGrid base_;
     std::uint64_t period_;  // of the base
     std::vector<Hot> hot_;
-    std::vector<OpenedBars> opened_;
+    // By level, then symbol: all that a cell asks of one level lies together.
+    std::vector<std::vector<TimeNs>> first_opens_;
+    std::vector<std::vector<NewestBar>> newest_bars_;
     // By level: the symbols that open a bar, and a place to write in vain.
     std::vector<std::uint32_t> openings_;
     std::vector<Span> spans_;  // by level: the newest

@@ -48,6 +48,26 @@ inline void fill_row(BarRow& row, std::int32_t symbol, std::int16_t interval,
     row.flags = bar.flags;
 }
 
+/// The row of flat_bar at a price, without the bar between.
+inline void fill_flat_row(BarRow& row, std::int32_t symbol, std::int16_t interval, Span range,
+                          std::int64_t bars, double price, std::uint16_t flags,
+                          std::int32_t revision) noexcept {
+    row.open_time = range.open;
+    row.close_time = range.close;
+    row.prices = {price, price, price, price};
+    for (double& sum : row.sums) sum = 0.0;
+    row.trade_count = 0;
+    row.first_trade_id = NO_TRADE_ID;
+    row.last_trade_id = NO_TRADE_ID;
+    row.first_trade_time = TIME_NONE;
+    row.last_trade_time = TIME_NONE;
+    row.symbol = symbol;
+    row.run_length = run_length_of(bars);
+    row.revision = revision;
+    row.interval = interval;
+    row.flags = flags;
+}
+
 /// Writes rows to their places from `place` on, one column after the other; symbol, interval, run
 /// length and revision included. Call publish_rows before another thread reads them.
 void write_rows(const BarColumns& to, std::int64_t place, const BarRow* const* rows,

@@ -37,7 +37,11 @@ public:
     /// The place of the next row. Needs has_room().
     BarRow& append() noexcept {
         if (next_ % CHUNK_ROWS == 0) chunk_ = slot(next_ / CHUNK_ROWS).load(std::memory_order_acquire);
-        return chunk_->rows[next_++ % CHUNK_ROWS];
+        BarRow& row = chunk_->rows[next_++ % CHUNK_ROWS];
+        // Rows go to memory that left the caches long ago: the writer would wait for every line.
+        const auto* const ahead = reinterpret_cast<const std::byte*>(&row + ROWS_AHEAD);
+        for (std::size_t at = 0; at < sizeof(BarRow); at += 64) __builtin_prefetch(ahead + at, 1);
+        return row;
     }
     /// Shows the rows appended so far to readers: once a block, not once a row.
     /// True when there were any.
@@ -88,6 +92,7 @@ private:
         std::unique_ptr<std::atomic<Chunk*>[]> slots;
     };
     static constexpr std::uint64_t SPARES_MAX = 512;
+    static constexpr std::ptrdiff_t ROWS_AHEAD = 6;
 
     [[nodiscard]] std::atomic<Chunk*>& slot(std::uint64_t chunk) const noexcept {
         const Ring& ring = *ring_.load(std::memory_order_acquire);

@@ -1,6 +1,7 @@
 // Blocks for kept bars: made by the keeper, used by the workers.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +52,7 @@ private:
         std::byte bytes[BLOCK_BYTES];
     };
 
+    static constexpr std::size_t ASKED = 4;  // a power of two
     static constexpr std::size_t SPARES_MIN = 512;
     static constexpr std::size_t SPARES_MAX = 65536;
     static constexpr std::size_t SPARES_EACH = 2;  // for each symbol
@@ -60,12 +62,17 @@ private:
 
     static void prefetch(const void* block) noexcept;
     static Free* chain(Block* slab, std::size_t count, Free* next) noexcept;
+    /// The next free block, out of the list.
+    Free* pop();
     /// A chain of new blocks.
     Free* make(std::size_t slabs);
     Free* make_missing();
 
     // Of the worker.
     Free* free_ = nullptr;
+    // The next ones to be taken, in turn: their memory is asked for when they come in here.
+    std::array<Free*, ASKED> asked_{};
+    std::size_t next_asked_ = 0;
     std::int64_t taken_ = 0;  // less what was given back
     std::atomic<std::int64_t> shown_taken_{0};
     std::atomic<std::int64_t> misses_{0};

@@ -64,9 +64,12 @@ inline void prefetch_base(const SymbolSlot& slot) noexcept {
 }
 
 /// PARTIAL for a bar that an interval's beginning cuts.
-inline std::uint16_t cut_flag(const PartialBar& bar, TimeNs begin) noexcept {
-    const bool cut = bar.open_time < begin && begin < bar.close_time && (bar.flags & BAR_GAP) == 0;
+inline std::uint16_t cut_flag(Span span, std::uint16_t flags, TimeNs begin) noexcept {
+    const bool cut = span.open < begin && begin < span.close && (flags & BAR_GAP) == 0;
     return cut ? BAR_PARTIAL : 0;
+}
+inline std::uint16_t cut_flag(const PartialBar& bar, TimeNs begin) noexcept {
+    return cut_flag({bar.open_time, bar.close_time}, bar.flags, begin);
 }
 
 /// Slots in chunks that are made ahead; indices are dense and never move.
