@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -288,3 +290,30 @@ def test_symbols_keep_their_names_whatever_their_ids(lake: Lake) -> None:
     lake.commit(swapped)
     assert lake.symbols() == ("A", "B") == lake.symbols("1m")
     assert lake.bars("A").open_time.view(np.int64).tolist() == [START + MINUTE]
+
+
+# DuckDB takes python -c for a session of a person, and draws bars for statements that take long;
+# here all of them do.
+SLOW = """
+import sys, duckdb
+made = duckdb.connect
+def connect(*arguments, **more):
+    connection = made(*arguments, **more)
+    connection.execute("SET progress_bar_time = 0")
+    print("connected")
+    return connection
+duckdb.connect = connect
+from klineagg.lake import Lake
+with Lake(sys.argv[1]) as lake:
+    lake.sql("FROM bars")
+"""
+
+
+def test_opening_and_reading_draw_nothing_on_the_standard_output(tmp_path: Path) -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", SLOW, str(tmp_path / "lake")],
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stdout  # fmt: skip
+    # What is above, and the statement that turns them off.
+    assert out.count("elapsed") <= 2 * out.count("connected") > 0
