@@ -67,10 +67,11 @@ def write_config(folder: Path, **more: Any) -> Path:
     return path
 
 
-def command(*arguments: Any, cwd: Path) -> subprocess.Popen[str]:
+def command(*arguments: Any, cwd: Path, stdin: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "klineagg", *map(str, arguments)],
         cwd=cwd,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,8 +80,10 @@ def command(*arguments: Any, cwd: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def running(*arguments: Any, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    process = command(*arguments, cwd=cwd)
+def running(
+    *arguments: Any, cwd: Path, stdin: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    process = command(*arguments, cwd=cwd, stdin=stdin)
     try:
         yield process
     finally:

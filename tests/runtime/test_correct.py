@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,39 @@ def test_rows_of_json_lines_cancel_and_correct(tmp_path: Path) -> None:
         out = ended(process)
     assert "correction_unknown_trade" in out
     assert is_stored(tmp_path, after)
+
+
+def test_what_standard_input_cancels_before_its_bar_has_come_survives_a_kill(
+    tmp_path: Path,
+) -> None:
+    trades = rows()
+    seconds = trades["time"].astype("datetime64[s]")
+    # The only trade of its bar, so that the cancel waits for the bar's end.
+    alone = int(np.flatnonzero((np.diff(seconds)[:-1] > 0) & (np.diff(seconds)[1:] > 0))[5]) + 1
+    lines = [fields_of(row, float(row["price"])) for row in trades]
+    cancel = fields_of(trades[alone], 0.0, flags=8)
+    config = write_config(
+        tmp_path, source__kind='"stdin"', source__format='"jsonl"',
+        engine__amend_horizon='"365d"',
+    )  # fmt: skip
+
+    def tell(part: list[dict[str, Any]], then: Callable[[subprocess.Popen[str]], Any]) -> None:
+        with running("run", config, cwd=tmp_path, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write("".join(json.dumps(line) + "\n" for line in part))
+            process.stdin.flush()
+            until(lambda: answers(config) and status(config)["rows_read"] >= len(part))
+            then(process)
+
+    def killed(process: subprocess.Popen[str]) -> None:
+        assert status(config)["corrections"]["waiting"] == 1
+        process.kill()
+        process.wait()
+
+    tell([*lines[: alone + 1], cancel], killed)
+    tell([], killed)  # it waits there, too
+    tell(lines[alone + 1 :], terminated)
+    assert is_stored(tmp_path, np.delete(trades, alone))
 
 
 def test_a_running_repair_revises_in_the_lake_what_the_engine_has_forgotten(tmp_path: Path) -> None:

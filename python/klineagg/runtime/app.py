@@ -89,7 +89,7 @@ class App:
                 "read %d trades behind record %d of the log in %.2f s",
                 recovery.trades, recovery.checkpoint, recovery.seconds,
             )  # fmt: skip
-        take_waiting(self.engine, position)
+        position = take_waiting(self.engine, position)
         if position is not None:
             _log.info("goes on at %s", position)
         self.source = make(config, position)

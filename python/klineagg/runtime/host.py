@@ -48,10 +48,15 @@ def unpack_state(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
     return head["position"], bytes(body[4 + size :])
 
 
-def take_waiting(engine: Engine, position: dict[str, Any] | None) -> None:
-    """Hands the corrections that waited when a position was kept to the engine that goes on."""
+def take_waiting(engine: Engine, position: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Hands the corrections that waited when a position was kept to the engine that goes on.
+
+    Returns:
+        Where the source is to be read on; None for one that cannot be read again.
+    """
     if position is not None:
         engine.wait_corrections(position.pop(_WAITING, ()))
+    return position or None
 
 
 class Host:
@@ -75,6 +80,8 @@ class Host:
         self._between = True
         self._freezing = 0
         self._refused = 0
+        # Those that wait from before the engine was made are in its last note or its state.
+        self._noted_waiting = engine.corrections.waiting > 0
         self.rows = 0
 
     def push(self, batch: Batch) -> None:
@@ -95,9 +102,9 @@ class Host:
             self._tell(done)
         with self._gate:
             self.source.done(batch)
-            self.rows += batch.rows
         self._note()
         with self._gate:
+            self.rows += batch.rows  # what they ask for is kept, too
             self._between = True
             self._gate.notify_all()
 
@@ -109,16 +116,25 @@ class Host:
                 self.engine.retry_corrections()
             except errors.WalHaltedError as error:
                 self.patience.halted(error)
+                return
+            self._note_waiting()
 
     def position(self) -> dict[str, Any] | None:
         """Where the source is to be read on, with the corrections that wait for their bars."""
         position = self.source.position()
         waiting = self.engine.waiting_corrections()
-        return position if position is None or not waiting else {**position, _WAITING: waiting}
+        return {**(position or {}), _WAITING: waiting} if waiting else position
+
+    def _note_waiting(self) -> None:
+        """What came of those that waited; a source that is not read on says so nowhere else."""
+        if self._noted_waiting and not self.engine.corrections.waiting:
+            self._note()
 
     def _note(self) -> None:
-        if self.engine.wal is None or (position := self.position()) is None:
+        position = self.position()
+        if self.engine.wal is None or (position is None and not self._noted_waiting):
             return
+        self._noted_waiting = position is not None and _WAITING in position
         while True:
             try:
                 self.engine.note(json.dumps(position).encode())
