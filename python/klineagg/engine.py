@@ -206,9 +206,9 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         except BaseException:
             self._close_wal()
             raise
-        self._outputs: list[Any] = list(
-            self._intervals
-        )  # by the number that rows bear; it only grows
+        # By the number that rows bear; it only grows. The log may know of some that went.
+        names = self._core.interval_names()
+        self._outputs: list[Any] = [*self._intervals, *names[len(self._intervals) :]]
         self._core_intervals = dict(zip(self.intervals, built, strict=True))
         self._core.replace_tables([], *self._reach.in_core)
         self._timeout_ns: int = options["block_timeout_ns"]

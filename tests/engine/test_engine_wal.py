@@ -180,6 +180,38 @@ def test_an_engine_goes_on_with_other_workers_intervals_and_rules(tmp_path: Path
     assert closed == rows_of(klineagg.aggregate(rows, "1s,5s,1m"))
 
 
+def test_intervals_that_came_and_went_did_so_after_a_crash_too(tmp_path: Path) -> None:
+    rows = trades(4_000)
+
+    def live(engine: Engine) -> None:
+        feed = engine.producer()
+        feed.push(part(rows, 0, 1_000))
+        engine.take("lake", checkpoint=True).ack()
+        feed.push(part(rows, 1_000, 2_000))
+        engine.reconfigure(intervals="1m,5s,1d")
+        feed.push(part(rows, 2_000, 3_000))
+
+    def rest(engine: Engine) -> tuple[list[str], Rows]:
+        engine.producer().push(part(rows, 3_000, 4_000))
+        engine.advance(int(rows["time"][-1]) + 10**12)
+        closed = engine.take("lake").closed
+        return sorted(set(closed.intervals)), rows_of(closed)
+
+    with engine_on(tmp_path / "never") as whole:
+        live(whole)
+        wanted = rest(whole)
+    with engine_on(tmp_path / "crashed") as crashed:
+        live(crashed)
+    clock = SimulatedClock()
+    with Engine("1d,5s,1m", wal=tmp_path / "crashed", clock=clock, max_ahead=None) as engine:
+        assert engine.intervals == ("1d", "5s", "1m")
+        assert rest(engine) == wanted
+    # Those of 1s that nobody had taken when it went, and no 5s from before that came.
+    times = {name: [at for _, each, at in wanted[1] if each == name] for name in ("1s", "5s")}
+    first, last = (int(rows["time"][k]) for k in (1_000, 2_000))
+    assert times["1s"] and max(times["1s"]) < last and min(times["5s"]) > first
+
+
 def test_acknowledged_rows_do_not_come_again_and_the_others_do(tmp_path: Path) -> None:
     rows = trades(3_000)
     with engine_on(tmp_path) as engine:

@@ -38,6 +38,7 @@ struct EngineCounts {
 namespace engine {
 struct Handover;
 struct Checkpoint;
+class PastIntervals;
 }
 
 enum class RemovedSymbol : std::uint8_t {
@@ -207,9 +208,12 @@ private:
     class Replay;
     friend class Replay;
     void recover();
-    void begin_rules(bool is_empty);
+    void look_back(const std::optional<std::vector<Interval>>& live);
+    void begin_as_before();
+    void begin_from(const std::vector<std::byte>& bytes, bool is_new);
+    void go_over_to(const std::vector<Interval>& intervals, bool is_empty);
     void replay_told(wal::Log& log);
-    void set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps);
+    void set_rules(const engine::RulesRecord& record);
     std::vector<engine::HeldBar> look(const Correction& correction, engine::Route route);
     bool apply(std::int32_t symbol, engine::Route route, engine::Replacements all,
                CorrectionReport& report);
@@ -271,6 +275,7 @@ private:
 
     std::shared_ptr<engine::Core> core_;
     Recovery recovery_;
+    std::shared_ptr<const engine::PastIntervals> past_;  // while it recovers
     std::vector<engine::LaneRecord> recovered_tail_;
     std::shared_ptr<engine::Snapshotter> snapshotter_;
     Workers workers_;                               // by place

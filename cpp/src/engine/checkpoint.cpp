@@ -1,6 +1,5 @@
 #include "klineagg/engine/checkpoint.hpp"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -86,6 +85,7 @@ void Checkpoint::read(const Symbol& symbol, SymbolSlot& slot, BlockPool* pool) c
 }
 
 PlanGeneration generation_after(const PlanGeneration& from, const std::vector<Interval>& wanted,
+                                const std::vector<Interval>& outputs,
                                 const AggregatorOptions& rules) {
     if (from.options.late != rules.late) {
         throw Error(ErrorCode::checkpoint_mismatch,
@@ -93,14 +93,7 @@ PlanGeneration generation_after(const PlanGeneration& from, const std::vector<In
                     {{"option", "late"}});
     }
     const PlanGeneration next = next_generation(from, wanted, rules);
-    std::vector<RollupPlan::Node> nodes = next.plan.nodes();
-    for (RollupPlan::Node& node : nodes) {
-        if (node.output == HIDDEN_LEVEL) continue;
-        const Interval& interval = next.outputs[static_cast<std::size_t>(node.output)];
-        node.output =
-            static_cast<int>(std::find(wanted.begin(), wanted.end(), interval) - wanted.begin());
-    }
-    PlanGeneration numbered(RollupPlan(nodes, wanted.size()), rules, wanted);
+    PlanGeneration numbered = renumbered(next, outputs);
     numbered.levels_before = next.levels_before;
     numbered.has_new_base = next.has_new_base;
     return numbered;

@@ -84,13 +84,6 @@ void note_intervals(ConfigReport& report, const PlanGeneration& now, const PlanG
     report.has_new_base = next.has_new_base;
 }
 
-std::vector<Interval> live_intervals(const PlanGeneration& now) {
-    std::vector<Interval> live;
-    for (const int output : now.live_outputs())
-        live.push_back(now.outputs[static_cast<std::size_t>(output)]);
-    return live;
-}
-
 }  // namespace
 
 void Engine::replace_lanes(std::size_t capacity, DurationNs timeout_ns) {
@@ -138,9 +131,9 @@ void Engine::follow(const PlanGeneration& generation) {
     const auto command = std::make_shared<Follow>();
     command->generation = &generation;
     if (is_journaled()) {
-        engine::RulesRecord rules{live_intervals(generation), generation.options.lateness_ns,
+        engine::RulesRecord rules{generation.live_intervals(), generation.options.lateness_ns,
                                   generation.options.amend_horizon_ns,
-                                  static_cast<std::uint8_t>(generation.options.gaps)};
+                                  static_cast<std::uint8_t>(generation.options.gaps), {}};
         std::vector<std::byte> record;
         engine::ByteWriter to(record);
         engine::put_record(to, rules);
@@ -196,7 +189,7 @@ ConfigReport Engine::reconfigure(const ConfigChange& change, DurationNs timeout_
     rules.amend_horizon_ns = change.amend_horizon_ns.value_or(rules.amend_horizon_ns);
     rules.gaps = change.gaps.value_or(rules.gaps);
     auto next = std::make_unique<const PlanGeneration>(engine::next_generation(
-        now, change.intervals ? *change.intervals : live_intervals(now), rules));
+        now, change.intervals ? *change.intervals : now.live_intervals(), rules));
     note_intervals(report, now, *next);
     const bool new_plan = new_rules || !report.added.empty() || !report.removed.empty();
     core_->generations.reserve(core_->generations.size() + 1);

@@ -7,6 +7,7 @@
 #include "control.hpp"
 #include "cut_wait.hpp"
 #include "klineagg/engine/journal_records.hpp"
+#include "klineagg/engine/past_intervals.hpp"
 #include "klineagg/wal/reader.hpp"
 #include "klineagg/wal/trade_codec.hpp"
 
@@ -213,10 +214,9 @@ private:
             }
             case JournalKind::hole: take_hole(engine::get_hole(from), time_); return;
             case JournalKind::rules: {
-                // Intervals are those that are wanted now, from the checkpoint on.
-                const engine::RulesRecord record =
-                    engine::get_rules_record(from, engine_->intervals());
-                engine_->set_rules(record.lateness_ns, record.amend_horizon_ns, record.gaps);
+                engine::RulesRecord record = engine::get_rules_record(from, engine_->intervals());
+                record.intervals = engine_->past_->at(position_, record.intervals);
+                engine_->set_rules(record);
                 return;
             }
         }
@@ -267,42 +267,21 @@ private:
     std::uint64_t position_ = 0;
 };
 
-void Engine::set_rules(DurationNs lateness_ns, DurationNs amend_horizon_ns, std::uint8_t gaps) {
-    ConfigChange change;
-    change.lateness_ns = lateness_ns;
-    change.amend_horizon_ns = amend_horizon_ns;
-    change.gaps = static_cast<GapMode>(gaps);
-    (void)reconfigure(change);
-}
-
 void Engine::recover() {
     engine::Journal& journal = *core_->journal;
     wal::Log& log = journal.log();
     const engine::MonotonicNs begin = engine::monotonic_ns();
     const engine::CutWait waiting(*core_);  // nobody acknowledges rows meanwhile
+    const std::vector<Interval> wanted = intervals();
     journal.set_replaying(true);
     std::vector<std::byte> file;
     const auto& given = core_->options.journal.checkpoint;
     if (!given) file = journal.oldest_checkpoint();
     const std::vector<std::byte>& bytes = given ? *given : file;
     const bool is_new = log.next_sequence() == 1;
-    if (!bytes.empty()) {
-        const auto place = engine::get_placed(bytes);
-        const bool fits = place && place->log == log.id();
-        if (!fits && !is_new)
-            throw Error(ErrorCode::recovery_mismatch, "the checkpoint is of another log",
-                        {{"path", log.directory()}});
-        if (fits && place->position >= log.next_sequence())
-            throw Error(ErrorCode::recovery_mismatch,
-                        "the checkpoint is ahead of the log, which ends with record " +
-                            std::to_string(log.next_sequence() - 1),
-                        {{"position", std::to_string(place->position)}});
-        recovery_.symbols = restore(bytes);
-        if (fits) recovery_.checkpoint = recovery_.position = place->position;
-        // What a new log begins with has to be there after a crash too.
-        else journal.begin_with(engine::put_placed({log.id(), 0, place ? place->checkpoint : bytes}));
-    }
     try {
+        if (bytes.empty()) begin_as_before();
+        else begin_from(bytes, is_new);
         replay_told(log);
     } catch (const Error& error) {
         if (error.code() != ErrorCode::wal_range) throw;
@@ -310,19 +289,9 @@ void Engine::recover() {
                     std::string("the log does not begin where the checkpoint ends: ") + error.what(),
                     error.fields());
     }
-    journal.set_replaying(false);
-    journal.begin_at(highest_watermark_);
-    const AggregatorOptions& rules = core_->options.aggregator;
-    std::vector<std::byte> record;
-    engine::ByteWriter to(record);
-    engine::put_record(to, engine::BeginRecord{snapshotter_->epoch()});
-    const TimeNs now = core_->clock->now();
-    (void)journal.write(record, now == TIME_MIN ? 0 : now);
-    const AggregatorOptions& found = core_->now().options;
-    const bool is_empty = is_new && bytes.empty();
-    if (is_empty || found.lateness_ns != rules.lateness_ns ||
-        found.amend_horizon_ns != rules.amend_horizon_ns || found.gaps != rules.gaps)
-        begin_rules(is_empty);
+    go_over_to(wanted, is_new && bytes.empty());
+    if (past_->has_new() && !given) journal.hold_back(recovery_.checkpoint);
+    past_.reset();
     recovery_.took_ns = engine::monotonic_ns() - begin;
 }
 
@@ -336,25 +305,6 @@ void Engine::replay_told(wal::Log& log) {
     Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
     for (const auto& worker : workers_) worker->observe_replay(false);
     if (told) observer->replayed();
-}
-
-void Engine::begin_rules(bool is_empty) {
-    const AggregatorOptions& rules = core_->options.aggregator;
-    const auto gaps = static_cast<std::uint8_t>(rules.gaps);
-    if (!is_empty) {
-        set_rules(rules.lateness_ns, rules.amend_horizon_ns, gaps);
-        return;
-    }
-    // So that another engine that begins with this log begins with these.
-    const engine::PlanGeneration& now = core_->now();
-    engine::RulesRecord rules_record{{}, rules.lateness_ns, rules.amend_horizon_ns, gaps};
-    for (const int output : now.live_outputs())
-        rules_record.intervals.push_back(now.outputs[static_cast<std::size_t>(output)]);
-    std::vector<std::byte> record;
-    engine::ByteWriter to(record);
-    engine::put_record(to, rules_record);
-    const TimeNs time = core_->clock->now();
-    (void)core_->journal->write(record, time == TIME_MIN ? 0 : time);
 }
 
 }  // namespace klineagg

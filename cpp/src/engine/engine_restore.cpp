@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "klineagg/engine/checkpoint.hpp"
+#include "klineagg/engine/past_intervals.hpp"
 #include "klineagg/engine/replan.hpp"
 
 namespace klineagg {
@@ -53,6 +54,8 @@ void carry_over(SymbolSlot& from, SymbolSlot& slot, const std::vector<int>& outp
     slot.count_trades(from.trades);
     slot.ids = std::move(from.ids);
     slot.begins.assign(generation.outputs.size(), TIME_NONE);
+    // It was made ready for the intervals that are wanted, and there may be others before.
+    if (!slot.kept.empty()) slot.kept = slot.kept.grown(generation.outputs.size());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         if (outputs[i] == HIDDEN_LEVEL) continue;
         slot.begins[static_cast<std::size_t>(outputs[i])] = from.begin_of(static_cast<int>(i));
@@ -112,8 +115,10 @@ std::size_t Engine::restore(std::span<const std::byte> given) {
         rules.amend_horizon_ns = checkpoint.plan.options.amend_horizon_ns;
         rules.gaps = checkpoint.plan.options.gaps;
     }
-    auto next = std::make_unique<PlanGeneration>(
-        engine::generation_after(checkpoint.plan, now.outputs, rules));
+    if (core_->journal) look_back(checkpoint.plan.live_intervals());
+    auto next = std::make_unique<PlanGeneration>(engine::generation_after(
+        checkpoint.plan, past_ ? past_->first() : now.outputs,
+        past_ ? past_->outputs() : now.outputs, rules));
     // Not the next number: slots that there are do not follow from those of the checkpoint.
     next->number = now.number + 2;
     // Everything is read once before anything changes, so that bad bytes change nothing.

@@ -103,6 +103,20 @@ void Journal::forget(const std::string& consumer) {
     set_least();
 }
 
+void Journal::hold_back(Sequence position) {
+    const std::lock_guard lock(files_);
+    const auto at = std::find_if(committed_.begin(), committed_.end(),
+                                 [&](const auto& each) { return each.second == position; });
+    if (at == committed_.end()) return;
+    const std::string folder = log_->directory() + "/";
+    const std::vector<std::byte> bytes = read_file(*log_->files(), folder + at->first);
+    for (auto& [name, committed] : committed_) {
+        if (committed <= position) continue;
+        write_file(folder + name, bytes);
+        committed = position;
+    }
+}
+
 std::vector<std::byte> Journal::oldest_checkpoint() {
     const std::lock_guard lock(files_);
     const auto least = std::min_element(

@@ -57,6 +57,7 @@ void put_record(ByteWriter& to, const RulesRecord& record) {
     to.put(record.gaps);
     to.put(static_cast<std::uint32_t>(record.intervals.size()));
     for (const Interval& interval : record.intervals) put_interval(to, interval);
+    if (record.since) to.put(*record.since);
 }
 
 void put_record(ByteWriter& to, const CorrectedRecord& record) {
@@ -111,6 +112,7 @@ RulesRecord get_rules_record(ByteReader& from, const std::vector<Interval>& tabl
     record.gaps = from.get<std::uint8_t>();
     for (std::size_t count = from.get_count(5); count != 0; --count)
         record.intervals.push_back(get_interval(from, tables));
+    if (from.left() != 0) record.since = from.get<std::uint64_t>();
     return record;
 }
 

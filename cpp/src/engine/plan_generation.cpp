@@ -101,6 +101,13 @@ std::vector<int> PlanGeneration::live_outputs() const {
     return live;
 }
 
+std::vector<Interval> PlanGeneration::live_intervals() const {
+    std::vector<Interval> live;
+    for (const int output : live_outputs())
+        live.push_back(outputs[static_cast<std::size_t>(output)]);
+    return live;
+}
+
 PlanGeneration first_generation(RollupPlan plan, const AggregatorOptions& options) {
     std::vector<const Interval*> by_output(plan.output_count(), nullptr);
     for (const RollupLevel& level : plan.levels()) {
@@ -110,6 +117,17 @@ PlanGeneration first_generation(RollupPlan plan, const AggregatorOptions& option
     std::vector<Interval> outputs;
     for (const Interval* interval : by_output) outputs.push_back(*interval);
     return {std::move(plan), options, std::move(outputs)};
+}
+
+PlanGeneration renumbered(const PlanGeneration& from, const std::vector<Interval>& outputs) {
+    std::vector<RollupPlan::Node> nodes = from.plan.nodes();
+    for (RollupPlan::Node& node : nodes) {
+        if (node.output == HIDDEN_LEVEL) continue;
+        const Interval& interval = from.outputs[static_cast<std::size_t>(node.output)];
+        const auto place = std::find(outputs.begin(), outputs.end(), interval);
+        node.output = static_cast<int>(place - outputs.begin());
+    }
+    return {RollupPlan(nodes, outputs.size()), from.options, outputs};
 }
 
 PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Interval>& intervals,
@@ -129,12 +147,15 @@ PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Int
         if (place == drafts.end()) coming.push_back(interval);
         else there[static_cast<std::size_t>(place->node.output)] = true;
     }
+    bool is_same = coming.empty();
     for (Draft& draft : drafts) {
-        if (draft.node.output != HIDDEN_LEVEL &&
-            !there[static_cast<std::size_t>(draft.node.output)])
-            draft.node.output = HIDDEN_LEVEL;
+        if (draft.node.output == HIDDEN_LEVEL || there[static_cast<std::size_t>(draft.node.output)])
+            continue;
+        draft.node.output = HIDDEN_LEVEL;
+        is_same = false;
     }
-    prune(drafts);
+    // With the same intervals it is the same tree: an engine that goes on has that of a checkpoint.
+    if (!is_same) prune(drafts);
     // Finer ones first: they may feed the others.
     std::stable_sort(coming.begin(), coming.end(), [](const Interval& a, const Interval& b) {
         return a.grid().period < b.grid().period;

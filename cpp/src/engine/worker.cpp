@@ -272,12 +272,15 @@ void Worker::touch(SymbolSlot& slot) {
         }
     }
     if (slot.generation != generation_->number) [[unlikely]] follow(slot);
-    if (slot.clock_seen < clock_watermark_) {
-        // Symbols with nothing open are not told of every tick: they hear of all at once.
-        slot.clock_seen = clock_watermark_;
-        slot.aggregator.advance(clock_watermark_, LogSink{this, &slot});
-        settle(slot);
-    }
+    if (hear_clock(slot, clock_watermark_)) settle(slot);
+}
+
+/// Symbols with nothing open are not told of every tick: they hear of all at once.
+bool Worker::hear_clock(SymbolSlot& slot, TimeNs watermark) {
+    if (slot.clock_seen >= watermark) return false;
+    slot.clock_seen = watermark;
+    slot.aggregator.advance(watermark, LogSink{this, &slot});
+    return true;
 }
 
 void Worker::take_in(SymbolSlot& slot) {

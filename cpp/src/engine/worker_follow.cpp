@@ -48,9 +48,19 @@ void Worker::follow(SymbolSlot& slot) {
         take_in(slot);  // as it was done to the one that is replaced
         return;
     }
+    // First what closes up to the change: a symbol without anything open may not have heard of the
+    // clock yet, and one that was restored has.
+    hear_clock(slot, followed_at_);
+    settle_plan(slot);
     slot.begins.resize(generation_->outputs.size(), TIME_NONE);
     if (slot.kept.outputs() < generation_->outputs.size() && !slot.kept.empty())
         slot.kept = slot.kept.grown(generation_->outputs.size());
+    const std::vector<RollupLevel>& levels = generation_->plan.levels();
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+        // Of one that was here before there would be a hole behind its rows.
+        if (Replanned::comes(slot.aggregator, *generation_, static_cast<int>(i)))
+            slot.kept.clear(static_cast<std::size_t>(levels[i].output));
+    }
     slot.aggregator =
         Replanned::follow(slot.aggregator, *generation_, blocks_, slot.begins,
                           followed_at_);

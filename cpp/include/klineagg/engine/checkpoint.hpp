@@ -58,8 +58,9 @@ private:
 };
 
 /// The intervals and rules that are wanted, made of those of a checkpoint; outputs are numbered
-/// as `wanted` is. Throws as next_generation does.
+/// as `outputs` are, which hold them. Throws as next_generation does.
 PlanGeneration generation_after(const PlanGeneration& from, const std::vector<Interval>& wanted,
+                                const std::vector<Interval>& outputs,
                                 const AggregatorOptions& rules);
 
 }  // namespace klineagg::engine

@@ -114,6 +114,9 @@ public:
     /// The checkpoint in the folder that is furthest back; empty when there is none.
     [[nodiscard]] std::vector<std::byte> oldest_checkpoint();
     void forget(const std::string& consumer);
+    /// Nobody goes on behind this position but from the checkpoint there: those behind it do not
+    /// know what was made new since. Throws wal_io.
+    void hold_back(Sequence position);
     /// The state that a new log goes on from; until a consumer commits. Throws wal_io.
     void begin_with(const std::vector<std::byte>& placed);
 

@@ -55,6 +55,9 @@ struct RulesRecord {
     DurationNs lateness_ns = 0;
     DurationNs amend_horizon_ns = 0;
     std::uint8_t gaps = 0;
+    /// Intervals that come with it came behind this record already: they were new to an engine
+    /// that went on from there, and had what the log held. None: they come here.
+    std::optional<std::uint64_t> since = {};
 };
 
 /// Bars of a symbol get other content, if they hold what is expected.

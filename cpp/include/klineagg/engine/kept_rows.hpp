@@ -39,6 +39,10 @@ public:
         const Ring& ring = rings_[output];
         for (std::size_t i = 0; i < ring.size; ++i) visit(at(ring, i));
     }
+    /// Forgets those of an output.
+    void clear(std::size_t output) noexcept {
+        if (output < rings_.size()) rings_[output].begin = rings_[output].size = 0;
+    }
     /// The same rows with room for more outputs. Throws std::bad_alloc.
     [[nodiscard]] KeptRows grown(std::size_t outputs) const;
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of(rings_.size(), count_); }

@@ -29,9 +29,12 @@ struct PlanGeneration {
     bool has_new_base = false;
 
     [[nodiscard]] std::vector<int> live_outputs() const;
+    [[nodiscard]] std::vector<Interval> live_intervals() const;  // in the same order
 };
 
 PlanGeneration first_generation(RollupPlan plan, const AggregatorOptions& options);
+/// The same levels and rules, with outputs by the numbers that their intervals have in `outputs`.
+PlanGeneration renumbered(const PlanGeneration& from, const std::vector<Interval>& outputs);
 /// The generation that follows, with these intervals (those that are in `from` already by name
 /// and spans keep their numbers). Throws Error(invalid_interval), Error(duplicate_interval).
 PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Interval>& intervals,

@@ -52,11 +52,7 @@ public:
         else if (next.has_new_base) demote_base(from, to, next);
         // Sources first: a level may be made from one that is new too.
         const auto visit = [&](auto&& self, int level) -> void {
-            const int before = next.levels_before[static_cast<std::size_t>(level)];
-            const int output = to.plan_[level].output;
-            const bool was_seen =
-                before != NO_LEVEL && from.plan_[before].output != HIDDEN_LEVEL;
-            if (output != HIDDEN_LEVEL && !was_seen) begin_level(to, next, level, begins);
+            if (comes(from, next, level)) begin_level(to, next, level, begins);
             for (int feed = to.plan_[level].first_feed; feed != NO_LEVEL;
                  feed = to.plan_[feed].sibling)
                 self(self, feed);
@@ -69,6 +65,13 @@ public:
         }
         to.guard_base();
         return to;
+    }
+
+    /// Whether a level of `next` has an output that the symbol had not up to now.
+    static bool comes(const Aggregator& from, const engine::PlanGeneration& next, int level) {
+        if (next.plan.levels()[static_cast<std::size_t>(level)].output == HIDDEN_LEVEL) return false;
+        const int before = next.levels_before[static_cast<std::size_t>(level)];
+        return before == NO_LEVEL || from.plan_[before].output == HIDDEN_LEVEL;
     }
 
     /// What closed bars say of a symbol that has not traded here yet.

@@ -165,6 +165,7 @@ private:
     void touch(SymbolSlot& slot);
     void follow(SymbolSlot& slot);
     void settle_plan(SymbolSlot& slot);
+    bool hear_clock(SymbolSlot& slot, TimeNs watermark);
     bool tick();
     bool tick_journal(TimeNs now);
     // With a log.

@@ -1,0 +1,81 @@
+#include "klineagg/engine/past_intervals.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "klineagg/engine/checkpoint_records.hpp"
+#include "klineagg/engine/journal_records.hpp"
+
+namespace klineagg::engine {
+
+namespace {
+
+bool holds(const std::vector<Interval>& all, const Interval& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+void add(std::vector<Interval>& all, const std::vector<Interval>& more) {
+    for (const Interval& each : more)
+        if (!holds(all, each)) all.push_back(each);
+}
+
+/// Nobody has the boundaries of tables that are not wanted any more.
+std::vector<Interval> known(const std::vector<Interval>& all) {
+    std::vector<Interval> list;
+    for (const Interval& each : all)
+        if (!is_unwanted(each)) list.push_back(each);
+    return list;
+}
+
+wal::ReadOptions of_commands(wal::ReadOptions options) {
+    options.topics = 1U << static_cast<unsigned>(wal::Topic::command);
+    return options;
+}
+
+}  // namespace
+
+PastIntervals::PastIntervals(const wal::Log& log, const wal::ReadOptions& options,
+                             const std::optional<std::vector<Interval>>& live,
+                             const std::vector<Interval>& wanted) {
+    if (live) first_ = ever_ = known(*live);
+    wal::Reader reader(log.files(), log.directory(), of_commands(options));
+    wal::Reader::Frame frame;
+    while (reader.next(frame)) {
+        const wal::FrameHeader& header = frame.view.header;
+        if ((header.flags & JOURNAL_FRAME) == 0 || header.schema != JOURNAL_SCHEMA) continue;
+        take(header.sequence, frame, options.from, wanted);
+    }
+    if (first_.empty()) first_ = ever_ = wanted;
+    for (const Interval& each : wanted) {
+        if (holds(ever_, each)) continue;
+        early_.push_back({each, std::numeric_limits<std::uint64_t>::max()});
+        has_new_ = true;
+    }
+    for (const Early& each : early_) add(first_, {each.interval});
+    outputs_ = wanted;
+    add(outputs_, first_);
+}
+
+void PastIntervals::take(std::uint64_t position, const wal::Reader::Frame& frame,
+                         std::uint64_t from, const std::vector<Interval>& tables) {
+    ByteReader bytes(frame.view.payload);
+    if (static_cast<JournalKind>(bytes.get<std::uint8_t>()) != JournalKind::rules) return;
+    const RulesRecord record = get_rules_record(bytes, tables);
+    const std::vector<Interval> recorded = known(record.intervals);
+    if (first_.empty()) first_ = ever_ = recorded;
+    for (const Interval& each : recorded) {
+        const bool is_early = record.since && *record.since < from && !holds(ever_, each);
+        if (is_early) early_.push_back({each, position});
+    }
+    add(ever_, recorded);
+}
+
+std::vector<Interval> PastIntervals::at(std::uint64_t position,
+                                        const std::vector<Interval>& recorded) const {
+    std::vector<Interval> all = known(recorded);
+    for (const Early& each : early_)
+        if (each.until > position) add(all, {each.interval});
+    return all;
+}
+
+}  // namespace klineagg::engine
