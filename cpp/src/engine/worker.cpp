@@ -421,21 +421,6 @@ void Worker::adopt(SymbolSlot& slot) {
     settle_plan(slot);
 }
 
-void Worker::detach(SymbolSlot& slot) {
-    due_.update(slot, TIME_MAX);
-    owned_.erase(slot.index);
-    if (observer_) observer_->left(slot);
-}
-
-void Worker::attach(SymbolSlot& slot) {
-    due_.update(slot, OpenBars::next_close(slot.aggregator));
-    (void)owned_.insert(slot.index);
-    take_in(slot);
-    // It stands in the list of the worker that it came from, which leaves it out from now on.
-    if (slot.dirty) dirty_.add(slot.index);
-    if (observer_) observer_->changed(slot);
-}
-
 void Worker::wait_for_room() {
     add(counts_.log_waits, 1);
     show_rows();

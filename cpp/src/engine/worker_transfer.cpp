@@ -90,4 +90,19 @@ std::span<const LaneRecord> Worker::park(std::span<const LaneRecord> records) no
     return {block_.data(), kept};
 }
 
+void Worker::detach(SymbolSlot& slot) {
+    due_.update(slot, TIME_MAX);
+    owned_.erase(slot.index);
+    if (observer_) observer_->left(slot);
+}
+
+void Worker::attach(SymbolSlot& slot) {
+    due_.update(slot, OpenBars::next_close(slot.aggregator));
+    (void)owned_.insert(slot.index);
+    take_in(slot);
+    // It stands in the list of the worker that it came from, which leaves it out from now on.
+    if (slot.dirty) dirty_.add(slot.index);
+    if (observer_) observer_->changed(slot);
+}
+
 }  // namespace klineagg::engine
