@@ -24,25 +24,25 @@ PARTIAL_DTYPE: Final = np.dtype(
         "names": [
             "close_time", "high", "low", "close", "last_time", "last_key_id", "last_id",
             "trade_count", "sums_hi", "sums_lo", "open_time", "open", "first_time", "first_id",
-            "open_key_time", "open_key_id", "close_key_time", "close_key_id", "run_length",
-            "revision", "flags", "version", "sum_form", "keys_split", "sums_rest",
+            "run_length", "revision", "flags", "version", "sum_form", "keys_split",
+            "open_key_time", "open_key_id", "close_key_time", "close_key_id", "sums_rest",
         ],
         "formats": [
             "<i8", "<f8", "<f8", "<f8", "<i8", "<i8", "<i8",
             "<i8", ("<f8", 4), ("<f8", 4), "<i8", "<f8", "<i8", "<i8",
-            "<i8", "<i8", "<i8", "<i8", "<i4",
-            "<i4", "<u2", "<u2", "u1", "u1", ("<u8", 12),
+            "<i4", "<i4", "<u2", "<u2", "u1", "u1",
+            "<i8", "<i8", "<i8", "<i8", ("<u8", 12),
         ],
         "offsets": [
             0, 8, 16, 24, 32, 40, 48,
             56, 64, 96, 128, 136, 144, 152,
-            160, 168, 176, 184, 192,
-            196, 200, 202, 204, 205, 208,
+            160, 164, 168, 170, 172, 173,
+            176, 184, 192, 200, 208,
         ],
         "itemsize": 320,
     }
 )  # fmt: skip
-"""The layout of a partial bar (version 1): a bar that can still be merged exactly.
+"""The layout of a partial bar (version 2): a bar that can still be merged exactly.
 
 ``sums_hi + sums_lo`` are the exact sums (volume, quote volume and their taker-buy parts) while
 ``sum_form`` is 0; else ``sums_hi``, ``sums_lo`` and ``sums_rest`` hold four 320-bit integers in

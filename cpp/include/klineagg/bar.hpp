@@ -35,11 +35,12 @@ inline constexpr double NO_PRICE = std::numeric_limits<double>::quiet_NaN();
 inline constexpr double NO_HIGH = -std::numeric_limits<double>::infinity();
 inline constexpr double NO_LOW = std::numeric_limits<double>::infinity();
 
-inline constexpr std::uint16_t PARTIAL_BAR_VERSION = 1;
+inline constexpr std::uint16_t PARTIAL_BAR_VERSION = 2;
 
 /// Everything needed to merge a bar with another one exactly; `Bars` is its rounding.
 /// The layout is part of the format: versioned, asserted below, the same bytes in Python.
-/// A trade touches the first two cache lines only.
+/// A trade touches the first two cache lines only, and what most bars are lies in three: only
+/// those with wide sums or split keys mean anything behind.
 struct alignas(64) PartialBar {
     TimeNs close_time = TIME_NONE;
     double high = NO_HIGH;  // of the trades that count for high and low
@@ -54,9 +55,7 @@ struct alignas(64) PartialBar {
 
     TimeNs open_time = TIME_NONE;
     double open = NO_PRICE;
-    TradeKey first{};      // of all trades
-    TradeKey open_key{};   // of the trade that set `open`; meant only when keys_split
-    TradeKey close_key{};  // of the trade that set `close`; likewise
+    TradeKey first{};  // of all trades
     std::int32_t run_length = 1;
     std::int32_t revision = 0;
     std::uint16_t flags = 0;
@@ -66,6 +65,8 @@ struct alignas(64) PartialBar {
     // the first and last trade, and the hot path need not store them twice.
     std::uint8_t keys_split = 0;
     std::uint16_t reserved = 0;
+    TradeKey open_key{};   // of the trade that set `open`; meant only when keys_split
+    TradeKey close_key{};  // of the trade that set `close`; likewise
     SumRest sums_rest{};
     std::uint64_t padding[2] = {0, 0};
 
@@ -76,23 +77,30 @@ struct alignas(64) PartialBar {
     [[nodiscard]] bool has_close() const noexcept { return close == close; }
 };
 
-/// to = from, but in lines: compilers copy this much by a string instruction, which takes longer
-/// to start than all of it should take.
+/// to = from, as far as it means anything, and in lines: compilers copy this much by a string
+/// instruction, which takes longer to start than all of it should take.
 inline void copy_bar(PartialBar& to, const PartialBar& from) noexcept {
     struct alignas(64) Line {
         std::uint64_t words[8];
     };
-    static_assert(sizeof(PartialBar) == 5 * sizeof(Line));
-    Line lines[5];
-    for (int i = 0; i < 5; ++i) {
-        std::memcpy(&lines[i], reinterpret_cast<const std::byte*>(&from) + 64 * i, 64);
-        std::memcpy(reinterpret_cast<std::byte*>(&to) + 64 * i, &lines[i], 64);
-    }
+    constexpr int LINES = sizeof(PartialBar) / sizeof(Line);
+    constexpr int USUAL_LINES = 3;
+    static_assert(offsetof(PartialBar, close_key) == USUAL_LINES * sizeof(Line));
+    Line lines[LINES];
+    const auto copy = [&](int begin, int end) {
+        for (int i = begin; i < end; ++i) {
+            std::memcpy(&lines[i], reinterpret_cast<const std::byte*>(&from) + 64 * i, 64);
+            std::memcpy(reinterpret_cast<std::byte*>(&to) + 64 * i, &lines[i], 64);
+        }
+    };
+    copy(0, USUAL_LINES);
+    if (from.sum_form != SumForm::pair || from.keys_split != 0) [[unlikely]]
+        copy(USUAL_LINES, LINES);
 }
 
 static_assert(std::is_trivially_copyable_v<PartialBar>);
 static_assert(sizeof(PartialBar) == 320 && alignof(PartialBar) == 64);
 static_assert(offsetof(PartialBar, sums) == 64 && offsetof(PartialBar, open_time) == 128);
-static_assert(offsetof(PartialBar, flags) == 200 && offsetof(PartialBar, sums_rest) == 208);
+static_assert(offsetof(PartialBar, flags) == 168 && offsetof(PartialBar, sums_rest) == 208);
 
 }  // namespace klineagg

@@ -74,7 +74,7 @@ public:
         for (const Aggregator::Level& level : from.coarser_) {
             if (!level.active) continue;  // half of the levels, where bars are long
             const auto* const line = reinterpret_cast<const char*>(&level.bar);
-            for (std::size_t at = 0; at < offsetof(PartialBar, sums_rest); at += 64)
+            for (std::size_t at = 0; at < offsetof(PartialBar, close_key); at += 64)
                 __builtin_prefetch(line + at);
         }
     }
