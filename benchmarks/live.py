@@ -237,7 +237,9 @@ def floor_us(per_second: int = 100_000, seconds: float = 2.0) -> tuple[float, fl
     return float(np.percentile(waits, 99)) / 1e3, float(waits.max()) / 1e3
 
 
-def _gaps(core: int | None, begin: int, seconds: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _gaps(
+    core: int | None, begin: int, seconds: float
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """When a thread that looks at the clock all the time did not: starts and ends, in ns."""
     end = begin + int(seconds * SECOND_NS)
     last = begin
