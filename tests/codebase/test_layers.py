@@ -83,7 +83,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "engine/checkpoint", "engine/checkpoint_bytes", "engine/checkpoint_records",
                 "engine/correction",
                 "engine/checkpoint_slot", "engine/checkpoint_state", "engine/state_capture",
-                "engine/accepted", "engine/journal", "engine/journal_records", "engine/past_intervals",
+                "engine/accepted", "engine/journal", "engine/journal_records",
+                "engine/past_intervals",
                 "engine/waiting_blocks", "engine/recovered_tail",
             }
         ),
