@@ -192,17 +192,22 @@ TEST_CASE("readers that keep up lose nothing in 10^9 messages", "[.slow][bus-end
     PublisherOptions options;
     options.ring_bytes = std::size_t{1} << 22;
     Publisher publisher(place.folder(), "small", "feed", type, options);
-    for (const auto& at : shared->at) {
-        while (at.load() == 0) usleep(1'000);
-    }
+    // Waits for a reader, for as long as it lives.
+    const auto until = [&](std::size_t number, auto&& reached) {
+        while (!reached(shared->at[number].load(std::memory_order_relaxed))) {
+            int status = 0;
+            REQUIRE(waitpid(readers[number], &status, WNOHANG) == 0);
+            usleep(50);
+        }
+    };
+    for (std::size_t number = 0; number < READERS; ++number)
+        until(number, [](std::uint64_t at) { return at != 0; });
     std::vector<Small> batch(BATCH);
     const std::int64_t start = monotonic_ns();
     for (std::uint64_t next = 1; next <= total; next += BATCH) {
         // What "keeping up" means: nobody is behind by more than half of the ring.
-        for (const auto& at : shared->at) {
-            while (next - at.load(std::memory_order_relaxed) > publisher.capacity() / 2)
-                usleep(50);
-        }
+        for (std::size_t number = 0; number < READERS; ++number)
+            until(number, [&](std::uint64_t at) { return next - at <= publisher.capacity() / 2; });
         const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(BATCH, total - next + 1));
         for (std::size_t i = 0; i < count; ++i)
             batch[i].value = (next + i) * 0x9e3779b97f4a7c15u;
