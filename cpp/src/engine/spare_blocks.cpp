@@ -45,13 +45,10 @@ void SpareBlocks::prefetch(const void* block) noexcept {
     for (std::size_t at = 0; at < BLOCK_BYTES; at += BLOCK_ALIGN) __builtin_prefetch(bytes + at, 1);
 }
 
-SpareBlocks::Free* SpareBlocks::pop() {
+SpareBlocks::Free* SpareBlocks::pop() noexcept {
     if (free_ == nullptr) [[unlikely]] {
         free_ = ready_.exchange(nullptr, std::memory_order_acquire);
-        if (free_ == nullptr) {
-            free_ = make_missing();
-            misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        }
+        if (free_ == nullptr) return nullptr;
     }
     Free* const block = free_;
     free_ = block->next;
@@ -60,10 +57,15 @@ SpareBlocks::Free* SpareBlocks::pop() {
 }
 
 void* SpareBlocks::take() {
+    // The one that was asked for longest ago, and another one is asked for in its place.
     Free*& asked = asked_[next_asked_++ % ASKED];
-    Free* const block = asked != nullptr ? asked : pop();
-    asked = nullptr;  // should there be no memory for another one
+    Free* block = asked != nullptr ? asked : pop();
     asked = pop();
+    if (block == nullptr) [[unlikely]] {
+        free_ = make_missing();
+        misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        block = pop();
+    }
     shown_taken_.store(++taken_, std::memory_order_relaxed);
     return block;
 }

@@ -62,8 +62,8 @@ private:
 
     static void prefetch(const void* block) noexcept;
     static Free* chain(Block* slab, std::size_t count, Free* next) noexcept;
-    /// The next free block, out of the list.
-    Free* pop();
+    /// The next free block, out of the list; nullptr when the keeper is behind.
+    Free* pop() noexcept;
     /// A chain of new blocks.
     Free* make(std::size_t slabs);
     Free* make_missing();
