@@ -4,6 +4,7 @@ VENV ?= .venv
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 60
 KILLS ?= 1000
+COMMITS ?= 10000
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 LIVE_ARGS ?= --write
@@ -29,7 +30,7 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sc
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all kills endurance endurance-cpp endurance-python bench lint tidy \
+.PHONY: help demo test test-all kills commits endurance endurance-cpp endurance-python bench lint tidy \
 	format clean distclean bootstrap package test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
 
 help: ## this list
@@ -52,6 +53,10 @@ test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy pack
 kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of engines, workers and writers of the lake
 	@KLINEAGG_KILLS=$(KILLS) KLINEAGG_TEST_LIMIT_S=86400 $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
 		-o faulthandler_timeout=86400 tests/runtime tests/lake $(PYTEST_ARGS)
+
+commits: package $(STAMPS)/group-test ## COMMITS (10,000) one-second commits at full speed, beside maintenance and a reader
+	@KLINEAGG_COMMITS=$(COMMITS) KLINEAGG_TEST_LIMIT_S=86400 $(RUN) $(CURDIR)/$(PY) -m pytest -s -m slow -k many_commits \
+		-o faulthandler_timeout=86400 tests/lake $(PYTEST_ARGS)
 
 endurance: endurance-cpp endurance-python ## the bus's long runs: kills, 10^9 messages, 1,000 subscribers
 

@@ -244,7 +244,7 @@ class TasksConfig:
         [], texts, "trades to fill and verify yesterday with; {date} is 2024-01-31", live=True
     )
     maintenance_minutes: int = option(
-        60, integer(0, 1_440), "merge small files of the lake this often; 0: never", live=True
+        1, integer(0, 1_440), "merge small files of the lake this often; 0: never", live=True
     )
     modules: tuple[str, ...] = option([], texts, "Python modules with tasks of your own")
 
