@@ -23,7 +23,7 @@ from klineagg.symbols import intern, symbol_names
 if TYPE_CHECKING:
     from klineagg.wal import Wal
 
-__all__ = ["CorrectionReport", "Corrections", "known_revisions"]
+__all__ = ["CorrectionReport", "Corrections", "known_revisions", "valid_values"]
 
 _TRIES: Final = 20
 _FIELDS: Final = ("time", "price", "quantity", "side", "flags")
@@ -47,7 +47,8 @@ class CorrectionReport:
     position: int
 
 
-def _values(instead: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def valid_values(instead: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a corrected trade gets, looked at; OptionError for what no trade can have."""
     if instead is None:
         return None
     for name in instead:
@@ -143,7 +144,7 @@ class Corrections(Reaching):
             OptionError: ``invalid_option``.
             EngineError, WalHaltedError: as :meth:`cancel`.
         """
-        return self._put_right(symbol, trade_id, source, _values(instead))
+        return self._put_right(symbol, trade_id, source, valid_values(instead))
 
     def repair(
         self, symbol: str | int, start: Any, end: Any, trades: Any = None
@@ -219,9 +220,6 @@ class Corrections(Reaching):
                 if is_inside:
                     begin, end = min(begin, opened), max(end, closed)
         return begin, end
-
-    def _valid(self, instead: Mapping[str, Any]) -> dict[str, Any] | None:
-        return _values(instead)
 
     def _searched(
         self,

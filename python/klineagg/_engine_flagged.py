@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from klineagg import errors
 from klineagg._conditions_table import TradeFlag
-from klineagg._engine_correct import Corrections
+from klineagg._engine_correct import Corrections, valid_values
 from klineagg.columns import TradeChunk
 from klineagg.symbols import intern, symbol_names
 
@@ -216,7 +216,7 @@ class Flagged(Corrections):
         """Empty, or why it cannot be followed."""
         told = self._told()
         try:
-            instead = None if asked.instead is None else self._valid(asked.instead)
+            instead = valid_values(asked.instead)
             report = self._put_right(asked.symbol, asked.id, asked.source, instead, tries=_TRIES)
         except errors.KlineaggError as error:
             if error.name == "correction_pending":

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import http.server
+import io
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import klineagg
-from klineagg import Bars, Lake
+from klineagg import Bars, Lake, tasks
 from klineagg.config import load
+from klineagg.errors import TaskError
 from klineagg.runtime.daily import daily_update
 from klineagg.runtime.setup import open_lake
+from klineagg.tasks import registry
 from runtime.runs import write_config, write_trades
 
 for needed in ("duckdb", "huey", "pyarrow"):
@@ -63,3 +75,89 @@ def test_it_completes_a_day_and_tells_what_differs(tmp_path: Path) -> None:
     for opens, count in zip(whole.open_time.astype(np.int64).tolist(), whole.trade_count.tolist(),
                             strict=True):  # fmt: skip
         assert found[opens] == count
+
+
+class Archive:
+    """A connector: the days of an archive, as files behind a small server of HTTP."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def trades(self, day: datetime) -> Any | None:
+        try:
+            with urllib.request.urlopen(f"{self.address}/{day:%Y-%m-%d}.csv") as answer:
+                text = io.StringIO(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        rows = list(csv.DictReader(text))
+        return {name: np.array([row[name] for row in rows]).astype(kind) for name, kind in KINDS}
+
+
+KINDS = [("symbol", "U"), ("time", "i8"), ("price", "f8"), ("quantity", "f8"), ("side", "U")]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    handler = partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_connector_of_a_module_of_tasks_completes_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_backfills", {})
+    (path,) = write_trades(tmp_path / "archive", 30_000, files=1)
+    path.rename(tmp_path / "archive/2018-01-01.csv")
+    config = load(write_config(tmp_path, engine__intervals='["1m"]'))
+    with served(tmp_path / "archive") as address, open_lake(config) as lake:
+        tasks.backfill(Archive(address))
+        with pytest.raises(TaskError, match="two backfills"):
+            tasks.backfill(Archive(address))
+        with pytest.raises(TaskError, match="no object with a method"):
+            tasks.backfill(Archive)  # type: ignore[type-var]
+        assert daily_update(config, lake, datetime(2018, 1, 2)).checked == 0  # it has none
+        done = daily_update(config, lake, DAY)
+        assert done.added == done.checked > 0 and (done.different, done.failed) == (0, 0)
+        again = daily_update(config, lake, DAY)
+        assert (again.checked, again.added, again.different) == (done.checked, 0, 0)
+        found = counts(lake)
+    trades = klineagg.io.read_trades(tmp_path / "archive/2018-01-01.csv")
+    whole = klineagg.aggregate(trades, "1m", include_open=False, progress=False)
+    opens = whole.open_time.astype(np.int64).tolist()
+    assert all(found[at] == n for at, n in zip(opens, whole.trade_count.tolist(), strict=True))
+
+
+def test_one_that_fails_is_told_and_the_others_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry, "_backfills", {})
+    first, second = write_trades(tmp_path / "2018-01-01", 30_000, files=2)
+    (tmp_path / "bad-2018-01-01.csv").write_text("no,trades\n1,2\n")
+    config = load(write_config(
+        tmp_path, engine__intervals='["1m"]',
+        tasks__daily_files='["bad-{date}.csv", "{date}/*.csv"]',
+    ))  # fmt: skip
+    tasks.backfill(Archive("http://127.0.0.1:1"))
+    with open_lake(config) as lake:
+        done = daily_update(config, lake, DAY)
+        found = counts(lake)
+    assert done.failed == 2 and done.added == done.checked > 0
+    assert "bad-2018-01-01.csv gives no trades" in caplog.text and "Archive gives no" in caplog.text
+    # A day in several files is one day: the bar that both have a part of is whole.
+    trades = klineagg.io.read_trades(first, second)
+    whole = klineagg.aggregate(trades, "1m", include_open=False, progress=False)
+    opens = whole.open_time.astype(np.int64).tolist()
+    assert all(found[at] == n for at, n in zip(opens, whole.trade_count.tolist(), strict=True))

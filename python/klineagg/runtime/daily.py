@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from klineagg import errors
 from klineagg.bars import Bars
+from klineagg.sources.files import files_of
+from klineagg.tasks import backfills
 
 if TYPE_CHECKING:
     from klineagg.config import Config
@@ -29,15 +35,17 @@ class DailyReport:
 
     Attributes:
         date: the day, ``2024-01-31``.
-        checked: bars of the files.
+        checked: bars of the files and backfills.
         added: of these, bars that the lake did not have.
         different: bars that differ; they are told, and left as they are.
+        failed: files and backfills that could not be read.
     """
 
     date: str
     checked: int
     added: int
     different: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,30 +57,37 @@ class _Delivery:
 
 
 def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> DailyReport:
-    """Reads the files of a day (default: yesterday, UTC), compares, adds what is missing.
+    """Reads the trades of a day (default: yesterday, UTC), compares, adds what is missing.
+
+    They come from files and from what :func:`klineagg.tasks.backfill` was given.
 
     Raises:
-        FileError: a file cannot be read; it is no error that there is none of a name.
         LakeError: the lake cannot be read or written.
     """
     at = day or datetime.now(timezone.utc) - timedelta(days=1)
+    at = at.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=timezone.utc)
     date = at.strftime("%Y-%m-%d")
-    checked = added = different = 0
-    for name in config.tasks.daily_files:
-        path = config.at(name.replace("{date}", date))
-        if not path.exists():
-            _log.warning("there is no file %s", path)
+    checked = added = different = failed = 0
+    for name, give in _sources(config, at, date):
+        try:
+            trades = give()
+            if trades is None:
+                _log.info("%s has no trades of %s", name, date)
+                continue
+            bars = _bars_of(config, trades, date)
+        except Exception as error:  # of an archive that is away; the others are asked all the same
+            _log.error("%s gives no trades of %s: %s", name, date, error)
+            failed += 1
             continue
-        bars = _bars_of(config, path, date)
         missing, wrong = _compare(lake, bars, date)
         checked, added, different = checked + len(bars), added + len(missing), different + wrong
         if len(missing):
             empty = Bars.empty(bars.intervals)
             lake.commit(_Delivery((time.time_ns(), 0), missing, empty), _CONSUMER)
         if wrong:
-            _log.error("%d bars of %s differ from %s", wrong, date, path)
+            _log.error("%d bars of %s differ from %s", wrong, date, name)
     maintain(lake)
-    report = DailyReport(date, checked, added, different)
+    report = DailyReport(date, checked, added, different, failed)
     _log.info("%s", report)
     return report
 
@@ -87,19 +102,39 @@ def maintain(lake: Lake) -> None:
     _log.info("%s", lake.maintain())
 
 
-def _bars_of(config: Config, path: Any, date: str) -> Bars:
-    from klineagg import aggregate
+def _sources(
+    config: Config, at: datetime, date: str
+) -> Iterator[tuple[str, Callable[[], Any | None]]]:
+    """By name, what gives the trades of the day."""
+    for name in config.tasks.daily_files:
+        asked = config.at(name.replace("{date}", date))
+        try:
+            paths = files_of(asked)
+        except errors.FileError as error:
+            _log.warning("%s", error.message)
+            continue
+        yield str(asked), partial(_read, config, paths)
+    for name, source in backfills().items():
+        yield name, partial(source.trades, at)
+
+
+def _read(config: Config, paths: list[Path]) -> Any:
     from klineagg.io import read_trades
 
     source = config.source
-    trades = read_trades(
-        path,
+    return read_trades(
+        *paths,
         preset=source.preset,
         columns=dict(source.columns) or None,
         unit=source.unit,
         symbol=source.symbol,
         on_bad="count",
     )
+
+
+def _bars_of(config: Config, trades: Any, date: str) -> Bars:
+    from klineagg import aggregate
+
     begin = np.datetime64(date)
     bars = aggregate(
         trades, config.engine.intervals, coverage=(begin, begin + 1), lateness="1d", late="drop",

@@ -11,7 +11,7 @@ from klineagg.io.readers import TradeReader
 from klineagg.io.roles import Wanted
 from klineagg.sources.base import Batch, Source
 
-__all__ = ["FileSource", "behind", "rows_of"]
+__all__ = ["FileSource", "behind", "files_of", "rows_of"]
 
 
 def rows_of(path: Path, wanted: Wanted, skip: int, counts: Source) -> Iterator[tuple[Any, int]]:
@@ -63,7 +63,7 @@ class FileSource(Source):
     ) -> None:
         super().__init__()
         self._wanted = wanted
-        self._paths = [found for path in paths for found in _expand(path)]
+        self._paths = [found for path in paths for found in files_of(path)]
         names = [str(path) for path in self._paths]
         self._at, self._row = 0, 0
         if position is not None:
@@ -106,7 +106,12 @@ class FileSource(Source):
         }
 
 
-def _expand(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files that a path or a pattern names, in order.
+
+    Raises:
+        FileError: ``file_not_found``.
+    """
     if path.exists() or not set("*?[") & set(str(path)):
         if not path.is_file():
             raise errors.make("file_not_found", f"there is no file {path}", file=str(path))

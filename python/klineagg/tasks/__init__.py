@@ -16,6 +16,26 @@ one that is; neither should yours.
 
 from __future__ import annotations
 
-from klineagg.tasks.registry import Context, Task, load_modules, periodic, registered, task
+from klineagg.tasks.registry import (
+    Backfill,
+    Context,
+    Task,
+    backfill,
+    backfills,
+    load_modules,
+    periodic,
+    registered,
+    task,
+)
 
-__all__ = ["Context", "Task", "load_modules", "periodic", "registered", "task"]
+__all__ = [
+    "Backfill",
+    "Context",
+    "Task",
+    "backfill",
+    "backfills",
+    "load_modules",
+    "periodic",
+    "registered",
+    "task",
+]

@@ -6,15 +6,26 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from klineagg import errors
 
 if TYPE_CHECKING:
     from klineagg.config import Config
 
-__all__ = ["Context", "Task", "load_modules", "periodic", "registered", "task"]
+__all__ = [
+    "Backfill",
+    "Context",
+    "Task",
+    "backfill",
+    "backfills",
+    "load_modules",
+    "periodic",
+    "registered",
+    "task",
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,24 @@ class Task:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class Backfill(Protocol):
+    """Where the daily update finds the trades of a day, beside files: an archive, a venue."""
+
+    def trades(self, day: datetime) -> Any | None:
+        """All trades of a day, of any symbols.
+
+        Args:
+            day: midnight, UTC.
+
+        Returns:
+            Whatever :func:`klineagg.aggregate` takes; a stream is read once. None: there are none
+            of that day. What is raised is told, and the update goes on with the next one.
+        """
+
+
+_Source = TypeVar("_Source", bound=Backfill)
 _registered: dict[str, Task] = {}
+_backfills: dict[str, Backfill] = {}
 
 
 def periodic(
@@ -100,6 +128,31 @@ def _register(
         raise errors.make("task_invalid", f"there are two tasks called {name}", task=name)
     _registered[name] = Task(name, function, schedule, options)
     return function
+
+
+def backfill(source: _Source) -> _Source:
+    """Registers what the daily update asks for the trades of a day.
+
+    Args:
+        source: an object with a method ``trades``, see :class:`Backfill`.
+
+    Raises:
+        TaskError: ``task_invalid`` for one without; when there is one of its class already.
+    """
+    kind = type(source)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(source, type) or not callable(getattr(source, "trades", None)):
+        text = f"{source!r} is no object with a method trades(day)"
+        raise errors.make("task_invalid", text, task=name)
+    if name in _backfills:
+        raise errors.make("task_invalid", f"there are two backfills {name}", task=name)
+    _backfills[name] = source
+    return source
+
+
+def backfills() -> dict[str, Backfill]:
+    """All that were registered, by name."""
+    return dict(_backfills)
 
 
 def registered() -> dict[str, Task]:
