@@ -22,7 +22,7 @@ import klineagg
 from klineagg import Bars, Lake, tasks
 from klineagg.config import load
 from klineagg.errors import TaskError
-from klineagg.runtime.daily import daily_update
+from klineagg.runtime.daily import Upkeep, daily_update
 from klineagg.runtime.setup import open_lake
 from klineagg.tasks import registry
 from runtime.runs import write_config, write_trades
@@ -161,3 +161,25 @@ def test_one_that_fails_is_told_and_the_others_are_asked(
     whole = klineagg.aggregate(trades, "1m", include_open=False, progress=False)
     opens = whole.open_time.astype(np.int64).tolist()
     assert all(found[at] == n for at, n in zip(opens, whole.trade_count.tolist(), strict=True))
+
+
+def test_maintenance_fills_an_interval_that_is_new_to_the_configuration(tmp_path: Path) -> None:
+    (path,) = write_trades(tmp_path / "trades", 30_000, files=1)
+    path.rename(tmp_path / "trades/2018-01-01.csv")
+    options = {"tasks__daily_files": '["trades/{date}.csv"]'}
+    config = load(write_config(tmp_path, engine__intervals='["1m"]', **options))
+    with open_lake(config) as lake:
+        daily_update(config, lake, DAY)
+        upkeep = Upkeep()
+        upkeep(config, lake)
+        assert lake.intervals() == ("1m",)
+        config = load(write_config(tmp_path, engine__intervals='["1m", "5m"]', **options))
+        upkeep(config, lake)
+        found = lake.bars("XBTUSD", "5m")
+    trades = klineagg.io.read_trades(tmp_path / "trades/2018-01-01.csv")
+    whole = klineagg.aggregate(trades, "5m", include_open=False, progress=False)
+    opens = whole.open_time.astype(np.int64).tolist()
+    known = dict(zip(found.open_time.astype(np.int64).tolist(), found.trade_count.tolist(),
+                      strict=True))  # fmt: skip
+    assert all(known[at] == n for at, n in zip(opens[1:], whole.trade_count.tolist()[1:],
+                                                strict=True))  # fmt: skip

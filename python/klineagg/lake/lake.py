@@ -128,6 +128,27 @@ class Lake:
         kind = self._session.catalog.kind
         return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, plan))
 
+    def fill(self, intervals: Any) -> int:
+        """Makes the bars that intervals lack before their first whole one of finer bars.
+
+        For an interval that came later. A bar that is there and ``PARTIAL`` becomes whole, as a
+        revision. Sums are those of the finer bars' rounded volumes: in the last bit they may differ
+        from those of the trades. One that is filled already costs a look at the bounds of the lake.
+
+        Args:
+            intervals: of which some refine others, ``"1m,5m,1h"``: those that lack bars are filled.
+
+        Returns:
+            How many rows it wrote.
+
+        Raises:
+            LakeBusyError: ``lake_busy``.
+            LakeError: ``lake_read_only``, ``lake_commit``.
+        """
+        from klineagg.lake.fill import fill
+
+        return fill(self, intervals)
+
     # -- state -----------------------------------------------------------------------------------
 
     def fence(self, consumer: str = "lake") -> Fence | None:

@@ -15,7 +15,7 @@ from klineagg._options import duration_ns
 from klineagg.config import Watcher
 from klineagg.runtime.control import Reply, Server
 from klineagg.runtime.correcting import OPERATIONS, correct
-from klineagg.runtime.daily import daily_update, day_of, maintain
+from klineagg.runtime.daily import Upkeep, daily_update, day_of
 from klineagg.runtime.host import Feeder, Host, take_waiting
 from klineagg.runtime.lending import Lender
 from klineagg.runtime.logs import set_level
@@ -59,6 +59,7 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.upkeep = Upkeep()
         self.began = time.monotonic()
         self._watcher = None if config.path is None else Watcher(config)
         self._ended = threading.Event()
@@ -116,7 +117,7 @@ class App:
             lambda: self.config,
             Context(self.lake, config, self.status),
             daily=lambda *day: daily_update(self.config, self.lake, *map(day_of, day)),
-            maintenance=lambda: maintain(self.lake),
+            maintenance=lambda: self.upkeep(self.config, self.lake),
         )
 
     # -- life ------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from klineagg.config import Config
     from klineagg.lake import Lake
 
-__all__ = ["DailyReport", "daily_update", "day_of", "maintain"]
+__all__ = ["DailyReport", "Upkeep", "daily_update", "day_of", "fill", "maintain"]
 
 _log: Final = logging.getLogger("klineagg.daily")
 _CONSUMER: Final = "daily"
@@ -86,6 +86,7 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
             lake.commit(_Delivery((time.time_ns(), 0), missing, empty), _CONSUMER)
         if wrong:
             _log.error("%d bars of %s differ from %s", wrong, date, name)
+    fill(config, lake)
     maintain(lake)
     report = DailyReport(date, checked, added, different, failed)
     _log.info("%s", report)
@@ -100,6 +101,34 @@ def day_of(text: str) -> datetime:
 def maintain(lake: Lake) -> None:
     """Merges small files and removes what nobody needs."""
     _log.info("%s", lake.maintain())
+
+
+class Upkeep:
+    """Maintenance of the lake of a configuration; fills the intervals that are new to it."""
+
+    def __init__(self) -> None:
+        self._filled: tuple[str, ...] = ()
+
+    def __call__(self, config: Config, lake: Lake) -> None:
+        """A round.
+
+        Raises:
+            LakeError: the lake cannot be read or written.
+        """
+        if config.engine.intervals != self._filled:
+            fill(config, lake)
+            self._filled = config.engine.intervals
+        maintain(lake)
+
+
+def fill(config: Config, lake: Lake) -> None:
+    """Makes what intervals lack that came later, of finer bars.
+
+    Raises:
+        LakeError: the lake cannot be read or written.
+    """
+    if rows := lake.fill(list(config.engine.intervals)):
+        _log.info("%d bars of intervals that came later are made of finer ones", rows)
 
 
 def _sources(

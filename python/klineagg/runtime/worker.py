@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg.config import Watcher
-from klineagg.runtime.daily import daily_update, day_of, maintain
+from klineagg.runtime.daily import Upkeep, daily_update, day_of
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.persist import Persister
 from klineagg.runtime.remote import RemoteHost
@@ -44,6 +44,7 @@ class Worker:
                 "config_invalid", f"persist.by: {reason}", key="persist.by", reason=reason
             )
         self.config = config
+        self.upkeep = Upkeep()
         self._watcher = None if config.path is None else Watcher(config)
         with ExitStack() as stack:
             load_modules(config.tasks.modules, config.at("."))
@@ -58,7 +59,7 @@ class Worker:
                 lambda: self.config,
                 Context(self.lake, config, self.host.status),
                 daily=lambda *day: daily_update(self.config, self.lake, *map(day_of, day)),
-                maintenance=lambda: maintain(self.lake),
+                maintenance=lambda: self.upkeep(self.config, self.lake),
             )
             self._stack = stack.pop_all()
 
