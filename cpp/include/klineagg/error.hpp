@@ -61,7 +61,8 @@ namespace klineagg {
     X(645, correction_pending, EngineError, "call it again when the bar has another trade or ends") \
     X(646, correction_log_gone, EngineError, "repair the bars from a file of their trades")        \
     X(701, wal_locked, WalError, "close the other writer of this log, or use another directory")   \
-    X(702, wal_damaged, WalDamagedError, "look with `klineagg wal verify`; salvage goes past it")  \
+    X(702, wal_damaged, WalDamagedError,                                                          \
+      "look with `klineagg wal verify`; salvage=True, or --salvage, goes past it")                \
     X(703, wal_halted, WalHaltedError, "mend the cause, then call resume()")                       \
     X(704, wal_io, WalError, "look at the disk; the fields tell call, path and errno")             \
     X(705, wal_full, WalHaltedError, "commit what the log holds, or raise its limit")              \

@@ -51,10 +51,10 @@ public:
         wal::Reader::Frame frame;
         for (std::uint32_t frames = 0; reader_.next(frame); ++frames) {
             if ((frame.view.header.flags & engine::JOURNAL_FRAME) == 0) continue;
-            mark_damage(frame.view.header.time);
+            time_ = frame.view.header.time;
+            mark_damage(time_);
             position_ = frame.view.header.sequence;
             for (const auto& worker : engine_->workers_) worker->replay_at(position_);
-            time_ = frame.view.header.time;
             try {
                 take(frame, report);
             } catch (const Error& error) {
@@ -64,6 +64,7 @@ public:
             last_time_ = frame.view.header.time;
             if (frames % KEEP_FRAMES == 0) (void)engine_->keep();
         }
+        if (has_lost_ && newest_ != TIME_NONE) mark_all(newest_, newest_);
         report.position = std::max(report.position, reader_.position() - 1);
         for (const auto& worker : engine_->workers_) worker->show_rows();
     }
@@ -112,13 +113,22 @@ private:
         skipped_ = frame.skip;
         keep_tail(report);
         for (auto& part : parts_) part.clear();
+        TimeNs first = TIME_MAX;
+        TimeNs last = TIME_NONE;
         for (std::size_t i = frame.skip; i < records_.size(); ++i) {
             LaneRecord& record = records_[i];
+            first = std::min(first, record.time);
+            last = std::max(last, record.time);
             if (record.source != source_) learn_source(record.source);
             const Place& place = find(record.symbol);
             record.symbol = static_cast<std::int32_t>(place.slot);
             if (parts_.size() > 1) parts_[place.worker].push_back(record);
         }
+        if (std::exchange(has_lost_, false)) {
+            const TimeNs before = newest_ == TIME_NONE ? first : newest_;
+            mark_all(std::min(before, first), std::max(before, first));
+        }
+        newest_ = std::max(newest_, last);
         const TimeNs time = frame.view.header.time;
         if (parts_.size() == 1) {
             engine_->workers_[0]->replay(std::span(records_).subspan(frame.skip), time);
@@ -241,12 +251,18 @@ private:
         for (; damages_seen_ < reader_.damages().size(); ++damages_seen_)
             loses = loses || reader_.damages()[damages_seen_].loses_records();
         if (!loses) return;
+        // Of what the trades were there is known between which others they lay, and when they came.
+        has_lost_ = true;
+        if (time != 0) mark_all(std::min(last_time_, time), std::max(last_time_, time));
+    }
+
+    void mark_all(TimeNs from, TimeNs to) {
         engine::LaneHole hole;
-        hole.time_min = std::min(last_time_, time);
-        hole.time_max = std::max(last_time_, time);
+        hole.time_min = from;
+        hole.time_max = to;
         engine_->core_->routes.each([&](std::int32_t, engine::Route route) {
             engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole,
-                                                         time);
+                                                         time_);
         });
     }
 
@@ -262,6 +278,8 @@ private:
     std::size_t damages_seen_ = 0;
     std::size_t skipped_ = 0;        // of the frame at hand
     std::int32_t source_ = -1;
+    bool has_lost_ = false;       // and no trade has come since
+    TimeNs newest_ = TIME_NONE;   // of all trades so far
     TimeNs last_time_ = 0;
     TimeNs time_ = 0;  // of the frame at hand
     std::uint64_t position_ = 0;

@@ -54,6 +54,12 @@ def add_parser(commands: Any) -> None:
             formatter_class=HelpFormatter,
         )
         parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
+        if name == "run":
+            parser.add_argument(
+                "--salvage",
+                action="store_true",
+                help="go on past damage in the log; bars that it concerns are INCOMPLETE",
+            )
         add_common(parser)
         parser.set_defaults(run=run)
 
@@ -66,7 +72,7 @@ def run_run(arguments: argparse.Namespace, output: Output) -> int:
 
     config = load(arguments.config)
     start_logging(config)
-    app = App(config)
+    app = App(config, salvage=arguments.salvage)
     _serve(app, output)
     counts = {"rows_read": app.host.rows, **app.persister.describe()}
     output.result(counts)

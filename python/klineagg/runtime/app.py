@@ -52,13 +52,15 @@ class App:
 
     Args:
         config: with its file when changes of it are to be applied.
+        salvage: goes on past damage in the engine's log.
 
     Raises:
         ConfigError, ControlError, LakeError, SourceError, TaskError: it cannot begin.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, salvage: bool = False) -> None:
         self.config = config
+        self._salvage = salvage
         self.upkeep = Upkeep()
         self.began = time.monotonic()
         self._watcher = None if config.path is None else Watcher(config)
@@ -78,8 +80,10 @@ class App:
         self.lake = open_lake(config)
         stack.callback(self.lake.close)
         found = claim(self.lake, config)
-        self.wal = open_wal(config)
+        self.wal = open_wal(config, salvage=self._salvage)
         if self.wal is not None:
+            for damage in self.wal.lost:
+                _log.error("%s", damage)
             stack.callback(self._close_wal)
         self.engine, position = engine_that_goes_on(
             config, self.wal, found, revised(self.lake, config)

@@ -44,8 +44,12 @@ _YEAR_NS: Final = 365 * 86_400 * 10**9
 _LIVE: Final = ("policy", "lateness", "gaps", "close_delay", "lease")
 
 
-def open_wal(config: Config) -> Wal | None:
+def open_wal(config: Config, *, salvage: bool = False) -> Wal | None:
     """The log of a configuration; None when it has none.
+
+    Args:
+        config: where it lies, and how it is kept.
+        salvage: opens one that is damaged, too.
 
     Raises:
         WalError: it cannot be opened.
@@ -62,6 +66,7 @@ def open_wal(config: Config) -> Wal | None:
         segment_bytes=of.segment_mb << 20,
         size_max=(of.size_max_mb << 20) or None,
         age_max=of.age_max,
+        salvage=salvage,
     )
 
 
