@@ -134,6 +134,7 @@ class Lake:
         For an interval that came later. A bar that is there and ``PARTIAL`` becomes whole, as a
         revision. Sums are those of the finer bars' rounded volumes: in the last bit they may differ
         from those of the trades. One that is filled already costs a look at the bounds of the lake.
+        What retention took of an interval comes back as long as there are finer bars of it.
 
         Args:
             intervals: of which some refine others, ``"1m,5m,1h"``: those that lack bars are filled.
