@@ -46,7 +46,8 @@ class WalRecord:
     Attributes:
         topic: one of :data:`TOPICS`.
         first, last: sequence numbers; the same unless ``trades`` has several rows.
-        time: when the (first) record was appended, UTC.
+        time: when the (first) record was appended, UTC; NaT: by an engine whose clock had not been
+            set (``SimulatedClock()``, ``clock = "trades"``).
         data: the bytes that were appended; None for trades.
         trades: rows of :data:`TRADE_DTYPE`, shape ``(last - first + 1,)``, which
             :func:`klineagg.aggregate` takes; None for other topics.
@@ -119,7 +120,8 @@ class WalContent:
         records: how many there are, by topic.
         bytes: of payloads, by topic; of trades those of :data:`TRADE_DTYPE`.
         first, last: sequence numbers of the first and the last record; 0: there is none.
-        start, end: when these two were appended, UTC; NaT: there is none.
+        start, end: when the first and the last record with a time were appended, UTC; NaT: there
+            is none.
         damages: what cannot be read.
         torn_bytes: bytes behind the last record that are none: a writer was killed, or is at work.
         is_sealed: whether the last writer closed the log.

@@ -42,7 +42,8 @@ def replay(
         from_seq: the first sequence number; None: the oldest that there is.
         to_seq: the last one, included; None: all.
         topics: only these, one or several of :data:`klineagg.wal.TOPICS`; None: all.
-        start: the earliest time of appending (datetime64, datetime, ISO text or ns, UTC).
+        start: the earliest time of appending (datetime64, datetime, ISO text or ns, UTC). Records
+            of an engine whose clock had not been set have none, and come without a start only.
         end: where the time of appending ends, not included.
         speed: how many times as fast as it was appended: 1 takes as long as it took then. None:
             as fast as it can be read.
@@ -110,9 +111,10 @@ def inspect(path: str | os.PathLike[str]) -> WalContent:
         topic, one, last, ns, data = found
         records[topic] = records.get(topic, 0) + last - one + 1
         sizes[topic] = sizes.get(topic, 0) + (data.nbytes if topic == "trade" else len(data))
-        ended = np.datetime64(ns, "ns")
-        if not first:
-            first, began = one, ended
+        first = first or one
+        if ns:
+            ended = _appended(ns)
+            began = ended if np.isnat(began) else began
     return WalContent(
         where, segments, records, sizes, first, last, began, ended,
         tuple(WalDamage(*one) for one in reader.damages()), reader.torn_bytes, reader.is_sealed,
@@ -144,6 +146,11 @@ def _open(
     )
 
 
+def _appended(ns: int) -> np.datetime64:
+    """The log has 0 where the clock of an engine had not been set."""
+    return np.datetime64(ns, "ns") if ns else np.datetime64("NaT", "ns")
+
+
 def _check_directory(path: str) -> None:
     if not os.path.isdir(path):
         text = f"there is no log: {path} is no directory"
@@ -166,12 +173,12 @@ def _records(
         if found is None:
             return
         topic, first, last, ns, data = found
-        if speed is not None:
+        if speed is not None and ns:
             origin = ns if origin is None else origin
             left = begin + (ns - origin) / 1e9 / speed - time.monotonic()
             if left > 0:
                 time.sleep(left)
-        when = np.datetime64(ns, "ns")
+        when = _appended(ns)
         if topic == "trade":
             yield WalRecord(topic, first, last, when, trades=data)
         else:

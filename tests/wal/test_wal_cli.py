@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import klineagg
 from cli.harness import json_of, run
-from klineagg import Wal
+from klineagg import Engine, SimulatedClock, Wal
 from klineagg.data import load_bitmex
+from klineagg.wal import replay
 from wal.harness import fill, flip, segments
 
 
@@ -85,3 +87,26 @@ def test_replay_into_bars(log: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert found["report"]["accepted"] == 500
     assert run("wal", "replay", log, "-o", target) == 2
     assert run("wal", "replay", log, "-i", "1m", "--topic", "trade") == 2
+
+
+def test_a_log_whose_engine_had_no_clock_has_no_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimulatedClock()
+    with (
+        Engine(["1m"], clock=clock, max_ahead=None, wal=tmp_path / "log") as engine,
+        engine.producer() as producer,
+    ):
+        producer.push(load_bitmex()[:100])
+        engine.flush()
+    found = json_of(capsys, 0, "wal", "inspect", tmp_path / "log")
+    assert found["records"]["trade"] == 100 and (found["start"], found["end"]) == (None, None)
+    assert run("wal", "inspect", tmp_path / "log") == 0
+    assert "without times" in capsys.readouterr().out
+    assert run("wal", "replay", tmp_path / "log", "--topic", "trade", "--json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 100 and {row["time"] for row in rows} == {None}
+    assert run("wal", "replay", tmp_path / "log", "--topic", "trade", "--speed", 1) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["-", "trade"]
+    records = list(replay(tmp_path / "log", topics="trade"))
+    assert np.isnat(records[0].time) and records[0].trades is not None

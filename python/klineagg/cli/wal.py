@@ -11,6 +11,8 @@ from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import BAD_INPUT, OK, Output
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from klineagg.wal import WalContent, WalDamage, WalRecord
 
 __all__ = ["add_parser"]
@@ -173,11 +175,11 @@ def _bars(arguments: argparse.Namespace, output: Output, lost: list[WalDamage]) 
 
 
 def _lines(record: WalRecord, *, json_lines: bool) -> list[str]:
-    when = str(record.time)
+    when = _moment(record.time)
     if record.trades is None:
         data = record.data or b""
         if not json_lines:
-            return [f"{record.first} {when} {record.topic} {_shown(data)}"]
+            return [f"{record.first} {when or '-'} {record.topic} {_shown(data)}"]
         one = {"sequence": record.first, "time": when, "topic": record.topic}
         try:
             return [json.dumps({**one, "text": data.decode("utf-8")})]
@@ -202,8 +204,15 @@ def _lines(record: WalRecord, *, json_lines: bool) -> list[str]:
             lines.append(json.dumps(trade))
         else:
             side = "buy" if row["side"] > 0 else "sell"
-            lines.append(f"{number} {when} trade {name} {row['time']} {price} {quantity} {side}")
+            lines.append(
+                f"{number} {when or '-'} trade {name} {row['time']} {price} {quantity} {side}"
+            )
     return lines
+
+
+def _moment(time: np.datetime64) -> str | None:
+    text = str(time)
+    return None if text == "NaT" else text
 
 
 def _shown(data: bytes) -> str:
@@ -226,8 +235,8 @@ def _values(content: WalContent) -> dict[str, Any]:
         "fsync": content.segments[-1].fsync if content.segments else None,
         "first": content.first,
         "last": content.last,
-        "start": str(content.start),
-        "end": str(content.end),
+        "start": _moment(content.start),
+        "end": _moment(content.end),
         "records": content.records,
         "payload_bytes": content.bytes,
         "segments": [
@@ -244,7 +253,8 @@ def _values(content: WalContent) -> dict[str, Any]:
 def _text(content: WalContent) -> str:
     values = _values(content)
     lines = [f"log {content.path} ({values['log']})"]
-    lines.append(f"records {content.first} ... {content.last}, {content.start} ... {content.end}")
+    when = f"{values['start']} ... {values['end']}" if values["start"] else "without times"
+    lines.append(f"records {content.first} ... {content.last}, {when}")
     lines += [f"  {topic:<12} {count:>15,}" for topic, count in content.records.items()]
     size = sum(one.bytes for one in content.segments)
     closed = "closed" if content.is_sealed else "not closed"
