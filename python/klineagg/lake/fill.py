@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from klineagg._bars_columns import DTYPES, BarFlag
 from klineagg.bars import Bars
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
+from klineagg.lake.own import commit_bars
 
 if TYPE_CHECKING:
     from klineagg.lake.lake import Lake
@@ -37,14 +36,6 @@ class _Head(NamedTuple):
     first: int
     whole: int | None
     end: int
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    id: tuple[int, int]
-    closed: Bars
-    open: Bars
-    watermark: None = None
 
 
 def fill(lake: Lake, intervals: IntervalLike | list[Any]) -> int:
@@ -128,8 +119,7 @@ def _fill_one(
         )]  # fmt: skip
         bars = _made(fine, interval, opens[part], closes[part], there)
         if len(bars):
-            empty = Bars.empty(bars.intervals)
-            lake.commit(_Delivery((time.time_ns(), 0), bars, empty), _CONSUMER)
+            commit_bars(lake, bars, _CONSUMER)
             done += len(bars)
     return done
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from klineagg._bars_columns import COLUMNS, BarFlag
 from klineagg._bars_time import to_ns
 from klineagg._distinct import distinct
 from klineagg.bars import Bars
+from klineagg.lake.own import commit_bars
 from klineagg.lake.state import CommitResult
 
 if TYPE_CHECKING:
@@ -60,14 +60,6 @@ class RepairPlan:
     differences: tuple[RepairDifference, ...]
     unexplained: int
     skipped: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    id: tuple[int, int]
-    closed: Bars
-    open: Bars
-    watermark: None = None
 
 
 def plan_repair(
@@ -128,8 +120,7 @@ def write_repair(lake: Lake, plan: RepairPlan) -> CommitResult | None:
     """
     if not len(plan.bars):
         return None
-    empty = Bars.empty(plan.bars.intervals)
-    return lake.commit(_Delivery((time.time_ns(), 0), plan.bars, empty), CONSUMER)
+    return commit_bars(lake, plan.bars, CONSUMER)
 
 
 def _check_range(lake: Lake, begin_ns: int, end_ns: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -15,6 +14,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg.bars import Bars
+from klineagg.lake.own import commit_bars
 from klineagg.sources.files import files_of
 from klineagg.tasks import backfills
 
@@ -48,14 +48,6 @@ class DailyReport:
     failed: int = 0
 
 
-@dataclass(frozen=True)
-class _Delivery:
-    id: tuple[int, int]
-    closed: Bars
-    open: Bars
-    watermark: None = None
-
-
 def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> DailyReport:
     """Reads the trades of a day (default: yesterday, UTC), compares, adds what is missing.
 
@@ -82,8 +74,7 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
         missing, wrong = _compare(lake, bars, date)
         checked, added, different = checked + len(bars), added + len(missing), different + wrong
         if len(missing):
-            empty = Bars.empty(bars.intervals)
-            lake.commit(_Delivery((time.time_ns(), 0), missing, empty), _CONSUMER)
+            commit_bars(lake, missing, _CONSUMER)
         if wrong:
             _log.error("%d bars of %s differ from %s", wrong, date, name)
     fill(config, lake)
