@@ -14,6 +14,7 @@
 #include "klineagg/activity.hpp"
 #include "klineagg/batch.hpp"
 #include "klineagg/merge.hpp"
+#include "klineagg/roll_rows.hpp"
 #include "register.hpp"
 #include "trade_arrays.hpp"
 
@@ -76,6 +77,24 @@ py::dict merge_python(const std::vector<py::tuple>& results) {
     {
         const GilReleased released;
         table = merge_results(parts);
+    }
+    return to_python(std::move(table));
+}
+
+py::dict roll_python(const py::dict& columns,
+                     const py::array_t<std::int64_t, py::array::c_style>& opens,
+                     const py::array_t<std::int64_t, py::array::c_style>& closes) {
+    if (opens.ndim() != 1 || closes.ndim() != 1 || opens.shape(0) != closes.shape(0))
+        throw Error(ErrorCode::column_length, "each span has an open and a close");
+    std::vector<Span> spans;
+    for (py::ssize_t i = 0; i < opens.shape(0); ++i) spans.push_back({opens.at(i), closes.at(i)});
+    const py::array_t<std::int64_t> none(0);
+    const BarTable finer = bar_table_of(
+        columns, py::make_tuple(py::array_t<std::int32_t>(0), py::array_t<std::int16_t>(0), none, none));
+    BarTable table;
+    {
+        const GilReleased released;
+        table = roll_rows(finer, spans);
     }
     return to_python(std::move(table));
 }
@@ -147,6 +166,8 @@ void register_batch(py::module_& module) {
 
     module.def("merge_results", &merge_python, py::arg("results"),
                "Merges (symbol, interval, partial records) of several results.");
+    module.def("roll_rows", &roll_python, py::arg("columns"), py::arg("opens"), py::arg("closes"),
+               "The bars over these spans, made of the rows of one finer series.");
     module.def("trim_cache", &trim_arena_cache, "Gives memory kept for the next result back.");
     module.def("cache_bytes", &arena_cache_bytes, "Bytes kept for the next result.");
     module.attr("PARTIAL_BAR_VERSION") = PARTIAL_BAR_VERSION;

@@ -53,7 +53,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
     ),
     (
         "many symbols",
-        frozenset({"activity", "batch", "detail/layout", "detail/slice", "merge"}),
+        frozenset({"activity", "batch", "detail/layout", "detail/slice", "merge", "roll_rows"}),
     ),
     (
         "log",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klineagg._bars_columns import DTYPES, BarFlag
+from klineagg._bars_columns import COLUMNS, BarFlag
+from klineagg._bars_roll import rolled
 from klineagg.bars import Bars
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
 from klineagg.lake.own import commit_bars
+from klineagg.lake.runs import in_runs
 
 if TYPE_CHECKING:
     from klineagg.lake.lake import Lake
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["fill"]
 
 _CONSUMER: Final = "fill"
-_ROWS: Final = 1 << 20  # of finer bars at once
+_ROWS: Final = 1 << 19  # of finer bars at once
+_END_NS: Final = 2**62
 _YEARS_NS: Final = 2 * 366 * 86_400 * 10**9
 _HEADS: Final = """
     SELECT "interval", symbol, epoch_ns(min(open_time)),
@@ -42,7 +44,7 @@ def fill(lake: Lake, intervals: IntervalLike | list[Any]) -> int:
     """Writes the bars that intervals lack before their first whole one, made of finer bars.
 
     A bar that is there and PARTIAL becomes whole, as a revision. Sums are those of the rounded
-    volumes of the finer bars: they may differ from those of the trades in the last bit.
+    sums of the finer bars: they may differ from those of the trades by 2**-52 of their value.
 
     Args:
         lake: it has finer bars of some.
@@ -72,10 +74,6 @@ def _rows(lake: Lake) -> list[Any]:
     return list(zip(*table.values(), strict=True))
 
 
-def _core(interval: Interval) -> Any:
-    return interval.to_core(0, 2**62)
-
-
 def _length(interval: Interval) -> int:
     opens, closes = interval.table_for(0, _YEARS_NS)
     return int(np.median(closes - opens))
@@ -84,8 +82,8 @@ def _length(interval: Interval) -> int:
 def _refines(finer: Interval, coarse: Interval) -> bool:
     if finer.tz is not None:
         return False
-    core = _core(finer)
-    return core.kind == "fixed" and bool(core.refines(_core(coarse)))
+    core = finer.to_core(0, _END_NS)
+    return core.kind == "fixed" and core.refines(coarse.to_core(0, _END_NS))
 
 
 def _fill_one(
@@ -110,63 +108,30 @@ def _fill_one(
     step = max(1, _ROWS * _length(source) // _length(interval))
     for at in range(0, len(opens), step):
         part = slice(at, at + step)
-        fine = lake.bars(
-            symbol, str(source.name), int(opens[part][0]), int(closes[part][-1]), include_open=False
-        )
-        there = [] if own is None else [lake.bars(
-            symbol, str(interval.name), int(opens[part][0]), int(closes[part][-1]),
-            include_open=False,
-        )]  # fmt: skip
-        bars = _made(fine, interval, opens[part], closes[part], there)
+        stretch = int(opens[part][0]), int(closes[part][-1])
+        rows = lake.bars(symbol, str(source.name), *stretch, include_open=False, gaps="runs")
+        bars = rolled(rows, interval, opens[part], closes[part])
+        if own is not None:
+            bars = _lacking(
+                bars, lake.bars(symbol, str(interval.name), *stretch, include_open=False)
+            )
         if len(bars):
+            bars = in_runs(bars)
             commit_bars(lake, bars, _CONSUMER)
             done += len(bars)
     return done
 
 
-def _made(fine: Bars, interval: Interval, opens: _Int64, closes: _Int64, there: list[Bars]) -> Bars:
-    """The bars over these spans; those that are there already, and whole, are left out."""
-    starts = fine.open_time.view(np.int64)
-    span = np.searchsorted(opens, starts, "right") - 1
-    first = np.flatnonzero(np.r_[True, span[1:] != span[:-1]]) if len(span) else np.empty(0, int)
-    groups = span[first]
-    columns = {name: np.zeros(len(groups), dtype) for name, dtype in DTYPES.items()}
-    old = {int(row.open_time.astype(np.int64)): row for bars in there for row in bars}
-    keep = np.ones(len(groups), np.bool_)
-    for row, (begin, end) in enumerate(zip(first, np.append(first[1:], len(span)), strict=True)):
-        values = _rolled(fine, slice(int(begin), int(end)))
-        values |= {"open_time": opens[groups[row]], "close_time": closes[groups[row]]}
-        if (before := old.get(int(opens[groups[row]]))) is not None:
-            keep[row] = bool(before.flags & BarFlag.PARTIAL)
-            values["revision"] = before.revision + 1
-            values["flags"] |= int(BarFlag.REVISED)
-        for name, value in values.items():
-            columns[name][row] = value
-    columns = {name: column[keep] for name, column in columns.items()}
-    columns["symbol"][:] = fine.symbol[0] if len(fine) else 0
-    return Bars(columns, symbols=dict(fine._table.mapping), intervals=[interval])
-
-
-def _rolled(fine: Bars, rows: slice) -> dict[str, Any]:
-    """One bar of several, as docs/SEMANTICS.md has it."""
-    traded = np.flatnonzero(fine.trade_count[rows] > 0) + rows.start
-    last = float(fine.close[rows][-1])
-    flags = int(np.bitwise_or.reduce(fine.flags[rows])) & int(BarFlag.INCOMPLETE)
-    flags |= int(BarFlag.CLOSED)
-    out: dict[str, Any] = {"run_length": 1, "revision": 0, "flags": flags, "close": last}
-    if not len(traded):
-        nat = np.datetime64("NaT", "ns")
-        return {
-            **out, "open": last, "high": last, "low": last, "first_trade_id": -1,
-            "last_trade_id": -1, "first_trade_time": nat, "last_trade_time": nat,
-            "flags": flags | int(BarFlag.GAP),
-        }  # fmt: skip
-    out["open"] = fine.open[traded[0]]
-    out["high"], out["low"] = np.nanmax(fine.high[traded]), np.nanmin(fine.low[traded])
-    out["trade_count"] = int(fine.trade_count[traded].sum())
-    for name in ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume"):
-        out[name] = math.fsum(fine.column(name)[traded].tolist())
-    for name, row in (("first", traded[0]), ("last", traded[-1])):
-        out[f"{name}_trade_id"] = fine.column(f"{name}_trade_id")[row]
-        out[f"{name}_trade_time"] = fine.column(f"{name}_trade_time")[row]
-    return out
+def _lacking(made: Bars, stored: Bars) -> Bars:
+    """Those that are not there, and those that are there cut and are whole now, as revisions."""
+    at = np.minimum(np.searchsorted(stored.open_time, made.open_time), max(len(stored) - 1, 0))
+    there = np.zeros(len(made), np.bool_)
+    columns = {name: made.column(name) for name in COLUMNS}
+    if len(stored):
+        partial = np.uint16(BarFlag.PARTIAL)
+        there = stored.open_time[at] == made.open_time
+        whole = (stored.flags[at] & partial != 0) & (made.flags & partial == 0)
+        columns["revision"] = np.where(there, stored.revision[at] + np.int32(1), np.int32(0))
+        columns["flags"] = columns["flags"] | np.where(there, BarFlag.REVISED, 0).astype(np.uint16)
+        there &= ~whole
+    return made._with(columns)[np.flatnonzero(~there)]

@@ -15,6 +15,7 @@ from klineagg._bars_time import to_ns
 from klineagg._distinct import distinct
 from klineagg.bars import Bars
 from klineagg.lake.own import commit_bars
+from klineagg.lake.runs import in_runs
 from klineagg.lake.state import CommitResult
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def plan_repair(
     changed, differences = _differences(wanted, stored, ours, theirs, columns)
     bars = _revisions(wanted, stored, ours[changed], theirs[changed], sorted(left_out))
     checked = len(ours) + unexplained
-    return RepairPlan(symbol, checked, _in_runs(bars), differences, unexplained, skipped)
+    return RepairPlan(symbol, checked, in_runs(bars), differences, unexplained, skipped)
 
 
 def write_repair(lake: Lake, plan: RepairPlan) -> CommitResult | None:
@@ -278,22 +279,4 @@ def _revisions(
     columns["flags"][old] |= np.uint16(BarFlag.REVISED)
     for name in kept:
         columns[name][old] = stored.column(name)[theirs[old]]
-    return bars._with(columns)
-
-
-def _in_runs(bars: Bars) -> Bars:
-    """Gap bars that are alike and follow each other as one row."""
-    if not len(bars):
-        return bars
-    gap = bars.flags & np.uint16(BarFlag.GAP) != 0
-    joined = np.zeros(len(bars), np.bool_)
-    joined[1:] = gap[1:] & gap[:-1] & (bars.open_time[1:] == bars.close_time[:-1])
-    for name in ("interval", "close", "revision", "flags"):
-        column = bars.column(name)
-        joined[1:] &= column[1:] == column[:-1]
-    first = np.flatnonzero(~joined)
-    last = np.append(first[1:], len(bars)) - 1
-    columns = {name: bars.column(name)[first] for name in COLUMNS}
-    columns["close_time"] = bars.close_time[last]
-    columns["run_length"] = (last - first + 1).astype(np.int32)
     return bars._with(columns)
