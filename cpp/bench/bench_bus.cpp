@@ -134,13 +134,15 @@ std::int64_t processor_ns() {
 }
 
 /// Of readers that sleep for up to half a millisecond (backoff) or until they are called (park).
+/// `apart`: the publisher has a core of its own, so that what it pays is its own work and the
+/// traffic of the caches, and not what a thousand processes leave of its cache and time slices.
 void rate(const Folder& folder, std::size_t subscribers, engine::WaitKind kind, const char* wait,
-          double seconds) {
+          bool apart, double seconds) {
     std::vector<pid_t> readers;
     for (std::size_t i = 0; i < subscribers; ++i) {
         readers.push_back(child([&] {
-            Subscriber subscriber(folder, "rate", message_type(),
-                                  waiting(kind));
+            const auto core = apart ? std::optional<int>(1) : std::nullopt;
+            Subscriber subscriber(folder, "rate", message_type(), waiting(kind, core));
             std::vector<Message> messages(256);
             while (true) {
                 subscriber.wait(engine::NO_DEADLINE);
@@ -148,10 +150,15 @@ void rate(const Folder& folder, std::size_t subscribers, engine::WaitKind kind, 
             }
         }));
     }
-    Publisher publisher(folder, "rate", "a", message_type());
+    PublisherOptions options;
+    if (apart) options.core = 0;
+    Publisher publisher(folder, "rate", "a", message_type(), options);
     for (int i = 0; i < 200 && publisher.topic().subscribers().size() < subscribers; ++i)
         usleep(50'000);
     std::vector<Message> messages(256);
+    // Once around the ring, which brings it into the caches as far as it fits there.
+    for (std::uint64_t i = 0; i < publisher.capacity(); i += messages.size())
+        publisher.publish(std::span<const Message>(messages));
     for (const std::size_t batch : {1u, 16u, 64u, 256u}) {
         std::uint64_t sent = 0;
         const std::int64_t start = monotonic_ns();
@@ -172,9 +179,9 @@ void rate(const Folder& folder, std::size_t subscribers, engine::WaitKind kind, 
             received += each.received;
         }
         std::printf("{\"what\": \"rate\", \"subscribers\": %zu, \"wait\": \"%s\", "
-                    "\"batch\": %zu, \"sent_per_s\": %.0f, \"processor_ns\": %.1f, "
+                    "\"own_core\": %s, \"batch\": %zu, \"sent_per_s\": %.0f, \"processor_ns\": %.1f, "
                     "\"calls\": %llu, \"received_all\": %llu, \"lost_all\": %llu}\n",
-                    subscribers, wait, batch,
+                    subscribers, wait, apart ? "true" : "false", batch,
                     static_cast<double>(sent) * 1e9 / static_cast<double>(now - start),
                     static_cast<double>(used) / static_cast<double>(sent),
                     static_cast<unsigned long long>(publisher.wake_count()),
@@ -214,9 +221,18 @@ int main(int count, char** arguments) {
             const pid_t pair = child([&] { latency(folder, kind, name, seconds); });
             waitpid(pair, nullptr, 0);
         }
+        const bool cores = std::thread::hardware_concurrency() > 1;
         for (const std::size_t number : subscribers) {
-            rate(folder, number, engine::WaitKind::backoff, "backoff", seconds);
-            if (number != 0) rate(folder, number, engine::WaitKind::park, "park", seconds);
+            for (const bool apart : {false, true}) {
+                if (apart && (number == 0 || !cores)) continue;
+                for (const auto& [kind, name] : {std::pair{engine::WaitKind::backoff, "backoff"},
+                                                 std::pair{engine::WaitKind::park, "park"}}) {
+                    if (number == 0 && kind == engine::WaitKind::park) continue;
+                    const pid_t sender =
+                        child([&] { rate(folder, number, kind, name, apart, seconds); });
+                    waitpid(sender, nullptr, 0);
+                }
+            }
         }
     }
     std::filesystem::remove_all(path);

@@ -17,8 +17,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "values",
         frozenset(
             {
-                "bus/record_type", "bus/records", "bus/ring", "bus/segment", "bus/topic",
-                "bus/words",
+                "bus/record_type", "bus/records", "bus/ring", "bus/segment", "bus/stamp_clock",
+                "bus/topic", "bus/words",
                 "arena", "arrow_c", "block_pool", "arrow_decimal", "arrow_type", "bar",
                 "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",

@@ -55,6 +55,7 @@ Publisher::Publisher(const Folder& folder, const std::string& topic, const std::
 
 void Publisher::begin_life() {
     set_name(stamp_.publisher, name_);
+    file_.populate();
     writer_ = RingWriter(ring_);
     RingHeader& header = ring_.header();
     remote_fence_ = Topic::register_remote_fence();
@@ -109,7 +110,7 @@ std::uint64_t Publisher::publish(const std::byte* records, std::size_t count) {
     check_open();
     if (loaned_ != 0) throw Error(ErrorCode::loan_outstanding, "a loan is not committed yet");
     const std::size_t bytes = type_.bytes();
-    stamp_.publish_time = utc_now();
+    stamp_.publish_time = clock_.now();
     while (count > 0) {
         const auto batch = static_cast<std::size_t>(std::min<std::uint64_t>(count, batch_max()));
         const std::uint64_t first = writer_.next_sequence();
@@ -163,7 +164,7 @@ std::uint64_t Publisher::commit_loan(std::size_t count) {
     }
     loaned_ = 0;
     if (count == 0) return writer_.next_sequence() - 1;
-    stamp_.publish_time = utc_now();
+    stamp_.publish_time = clock_.now();
     const std::uint64_t first = writer_.next_sequence();
     for (std::size_t i = 0; i < count; ++i) writer_.stamp(first + i, stamp_);
     writer_.commit(count);

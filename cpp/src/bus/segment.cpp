@@ -180,6 +180,16 @@ std::optional<MappedFile> MappedFile::open(const std::string& path, bool writabl
     return mapped;
 }
 
+void MappedFile::populate() noexcept {
+#if defined(__linux__)
+#if !defined(MADV_POPULATE_WRITE)
+    constexpr int MADV_POPULATE_WRITE = 23;
+#endif
+    // Older systems refuse it, and then the pages come one by one.
+    static_cast<void>(madvise(data_, size_, MADV_POPULATE_WRITE));
+#endif
+}
+
 bool MappedFile::is_at(const std::string& path) const noexcept {
     struct stat status {};
     return stat(path.c_str(), &status) == 0 && identity_ == identity_of(status);

@@ -170,6 +170,7 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
             if (now >= deadline) return false;
         }
         if (options_.wait == engine::WaitKind::spin || round < PARK_SPINS) {
+            for (const auto& source : sources_) source->reader.prefetch();
             if (round >= LOOKS) engine::spin_pause();
         } else if (options_.wait == engine::WaitKind::backoff) {
             waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));

@@ -86,7 +86,11 @@ void Topic::roster_changed() noexcept {
 void Topic::park(const std::function<bool()>& has_work, engine::MonotonicNs deadline,
                  bool remote_fence) noexcept {
     std::atomic<std::uint32_t>& word = header_->wait_word;
-    const std::uint32_t announced = word.fetch_or(1, std::memory_order_seq_cst) | 1;
+    // Somebody else may have announced himself: then the word, which publishers look at for each
+    // message, is left alone. His store came before this load, and a look that does not see it has
+    // shown its record before it; should it be taken back meanwhile, nobody falls asleep on it.
+    std::uint32_t announced = word.load(std::memory_order_acquire);
+    if ((announced & 1) == 0) announced = word.fetch_or(1, std::memory_order_seq_cst) | 1;
     // Now each publisher passes a fence: one whose look at the word came before it has also shown
     // its record before it, to the look that follows; one that looks later sees the announcement.
     // Publishers that do not take part use a locked instruction of their own instead.

@@ -8,8 +8,10 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "klineagg/error.hpp"
@@ -63,19 +65,93 @@ void name_current(const std::string& name) noexcept {
                 {{"core", std::to_string(core)}, {"allowed", allowed}});
 }
 
-bool pin(std::thread::native_handle_type thread, int core) noexcept {
 #if defined(__linux__)
+
+cpu_set_t own_cores() noexcept {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_ZERO(&set);
+    return set;
+}
+
+/// What threads might use before they were pinned here. A new thread has its maker's cores: without
+/// this, what a pinned thread starts could never get a core of its own, and all that it does not
+/// pin, heartbeats and workers, would share the one core with it.
+class BeforePinning {
+public:
+    void enter(int core, const cpu_set_t& before) {
+        const std::lock_guard lock(mutex_);
+        if (!is_pinned(before)) before_ = before;
+        ++threads_[static_cast<std::size_t>(core)];
+    }
+    void leave(int core) {
+        const std::lock_guard lock(mutex_);
+        --threads_[static_cast<std::size_t>(core)];
+    }
+    [[nodiscard]] cpu_set_t of(const cpu_set_t& cores) const {
+        const std::lock_guard lock(mutex_);
+        return is_pinned(cores) ? before_ : cores;
+    }
+
+private:
+    /// One core, on which a living thread was pinned: the caller is that thread or comes from it.
+    /// Whoever was narrowed by others, as by `taskset`, stays so.
+    [[nodiscard]] bool is_pinned(const cpu_set_t& cores) const noexcept {
+        if (CPU_COUNT(&cores) != 1) return false;
+        std::size_t core = 0;
+        while (!CPU_ISSET(core, &cores)) ++core;
+        return threads_[core] > 0;
+    }
+
+    mutable std::mutex mutex_;
+    cpu_set_t before_{};
+    std::array<int, CPU_SETSIZE> threads_{};
+};
+
+BeforePinning before_pinning;
+
+/// For as long as the thread lives.
+class OwnPin {
+public:
+    ~OwnPin() { set(-1, {}); }
+    void set(int core, const cpu_set_t& before) {
+        if (core >= 0) before_pinning.enter(core, before);
+        if (core_ >= 0) before_pinning.leave(core_);
+        core_ = core;
+    }
+
+private:
+    int core_ = -1;
+};
+
+thread_local OwnPin own_pin;
+
+bool pin(std::thread::native_handle_type thread, int core) noexcept {
     // The core is one of the allowed ones, so it fits the set.
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<std::size_t>(core), &set);
     return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
-#else
-    static_cast<void>(thread);
-    static_cast<void>(core);
-    return false;
-#endif
 }
+
+/// A thread that nobody wants on one core, made by one that is kept there.
+void unpin(std::thread::native_handle_type thread) noexcept {
+    const cpu_set_t own = own_cores();
+    const cpu_set_t all = before_pinning.of(own);
+    if (!CPU_EQUAL(&own, &all)) pthread_setaffinity_np(thread, sizeof all, &all);
+}
+
+#else
+
+struct cpu_set_t {};
+struct OwnPin {
+    void set(int, const cpu_set_t&) noexcept {}
+} own_pin;
+cpu_set_t own_cores() noexcept { return {}; }
+bool pin(std::thread::native_handle_type, int) noexcept { return false; }
+void unpin(std::thread::native_handle_type) noexcept {}
+
+#endif
 
 enum Start : int { WAITING, GO, CANCELLED };
 
@@ -84,9 +160,7 @@ enum Start : int { WAITING, GO, CANCELLED };
 std::vector<int> allowed_cores() {
     std::vector<int> cores;
 #if defined(__linux__)
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return cores;
+    const cpu_set_t set = before_pinning.of(own_cores());
     for (int core = 0; core < CPU_SETSIZE; ++core)
         if (CPU_ISSET(static_cast<std::size_t>(core), &set)) cores.push_back(core);
 #endif
@@ -100,7 +174,9 @@ void check_core(int core) {
 
 void pin_current_thread(int core) {
     check_core(core);
+    const cpu_set_t before = own_cores();
     if (!pin(pthread_self(), core)) refuse_core(core);
+    own_pin.set(core, before);
 }
 
 Thread::Thread(const std::string& name, std::optional<int> core, std::function<void()> body) {
@@ -109,13 +185,17 @@ Thread::Thread(const std::string& name, std::optional<int> core, std::function<v
     {
         const BlockedSignals blocked;
         thread_ = std::thread(
-            [start, short_name = name.substr(0, THREAD_NAME_MAX), run = std::move(body)] {
+            [start, short_name = name.substr(0, THREAD_NAME_MAX), run = std::move(body), core,
+             before = own_cores()] {
                 name_current(short_name);
                 start->wait(WAITING);
-                if (start->load() == GO) run();
+                if (start->load() != GO) return;
+                if (core) own_pin.set(*core, before);
+                run();
             });
     }
     // From outside and before its body, so that nothing of it ever ran or allocated elsewhere.
+    if (!core) unpin(thread_.native_handle());
     const bool placed = !core || pin(thread_.native_handle(), *core);
     start->store(placed ? GO : CANCELLED);
     start->notify_one();

@@ -152,6 +152,34 @@ TEST_CASE("a lagging reader takes nothing that a dead writer half wrote", "[bus]
     }
 }
 
+TEST_CASE("single messages leave the intent alone, and it is never behind", "[bus]") {
+    Memory memory(128);
+    const RingHeader& header = memory.ring().header();
+    RingWriter writer(memory.ring());
+    std::size_t raised = 0;
+    for (std::uint64_t i = 0, before = header.tail_intent.load(); i < 400; ++i) {
+        writer.begin(1);
+        const std::uint64_t intent = header.tail_intent.load();
+        // Below the next sequence a reader would take a slot that is being written for whole; far
+        // above it, readers would lose records that nobody is about to touch.
+        REQUIRE(intent > writer.next_sequence());
+        REQUIRE(intent <= writer.next_sequence() + 1 + 128 / INTENT_SHARE);
+        raised += intent != before ? 1 : 0;
+        before = intent;
+        put(writer, writer.next_sequence());
+        writer.commit(1);
+    }
+    CHECK(raised == 400 / (1 + 128 / INTENT_SHARE));
+    // Who lags behind by the ring takes all that the intent has not come round to, and no more.
+    RingReader reader(memory.ring(), writer.next_sequence() - 128);
+    const std::uint64_t whole = reader.oldest();
+    const auto records = read(reader, 128);
+    CHECK(all_own(records));
+    CHECK(records.size() + reader.lost() == 128);
+    CHECK(reader.lost() == whole - (writer.next_sequence() - 128));
+    CHECK(reader.lost() <= 1 + 128 / INTENT_SHARE);
+}
+
 TEST_CASE("what was never published is never seen, also after a takeover", "[bus][takeover]") {
     Memory memory(16);
     RingWriter dead(memory.ring());

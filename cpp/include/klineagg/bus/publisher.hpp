@@ -13,6 +13,7 @@
 #include "klineagg/bus/records.hpp"
 #include "klineagg/bus/ring.hpp"
 #include "klineagg/bus/segment.hpp"
+#include "klineagg/bus/stamp_clock.hpp"
 #include "klineagg/bus/topic.hpp"
 
 namespace klineagg::bus {
@@ -120,6 +121,7 @@ private:
     RingMemory ring_;
     RingWriter writer_;
     MessageHeader stamp_;
+    StampClock clock_;
     TurnLock turn_;
     std::uint64_t loaned_ = 0;
     std::uint32_t process_ = 0;

@@ -5,6 +5,7 @@
 // and then looks at `tail_intent`: what that has not come round to was not touched meanwhile.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +18,12 @@
 namespace klineagg::bus {
 
 inline constexpr std::uint64_t RING_MAGIC = 0x31474e49524b414cu;  // "LAKRING1"
-inline constexpr std::uint32_t RING_LAYOUT_VERSION = 1;
+inline constexpr std::uint32_t RING_LAYOUT_VERSION = 2;
 inline constexpr std::size_t RING_CAPACITY_MIN = 4;
+// The intent is raised so far beyond what is about to be written, at most this share of the ring:
+// then single messages mostly leave its line alone, which every reader looks at for each message.
+inline constexpr std::uint64_t INTENT_AHEAD_MAX = 64;
+inline constexpr std::uint64_t INTENT_SHARE = 32;
 
 enum class RingState : std::uint32_t {
     open = 1,
@@ -41,9 +46,10 @@ struct RingHeader {
     char publisher[NAME_BYTES] = {};
     char type_text[TYPE_TEXT_BYTES_MAX] = {};
 
-    // Both on one line: who polls the tail has the other one at hand when he needs it.
     alignas(128) Word tail_intent{0};  // sequences below may be being written; never lowered
-    Word tail{0};                      // sequences below are published
+    // On a line of its own, which waiting readers poll: a store to `tail_intent` beside it would
+    // wait until they let go of it, and the store to `tail` behind it once more.
+    alignas(128) Word tail{0};  // sequences below are published
     alignas(128) std::atomic<std::uint32_t> state{0};
     std::atomic<std::uint32_t> remote_fence{0};  // 1: the publisher passes readers' membarriers
     Word generation{0};
@@ -95,27 +101,22 @@ public:
     explicit RingWriter(const RingMemory& ring) noexcept
         : ring_(ring),
           next_(ring.header().tail.load(std::memory_order_acquire)),
-          intent_(ring.header().tail_intent.load(std::memory_order_relaxed)) {}
+          intent_(ring.header().tail_intent.load(std::memory_order_relaxed)),
+          ahead_(std::min(ring.capacity() / INTENT_SHARE, INTENT_AHEAD_MAX)) {}
 
     [[nodiscard]] std::uint64_t next_sequence() const noexcept { return next_; }
     /// A larger batch would leave readers no time to validate what they copy.
     [[nodiscard]] std::uint64_t batch_max() const noexcept { return ring_.capacity() / 2; }
 
     /// From here on the slots of the next `count` sequences may be written; count <= batch_max().
-    void begin(std::uint64_t count) noexcept {
-        // A predecessor may have died with a higher intent, its slots half written. Lowering it
-        // would tell readers that lag behind that those slots are whole.
-        if (next_ + count > intent_) {
-            intent_ = next_ + count;
-            ring_.header().tail_intent.store(intent_, std::memory_order_relaxed);
-        }
-        fence_release();
-    }
+    void begin(std::uint64_t count) noexcept { begin_behind(next_, count); }
     /// As begin(), of sequences behind others that are not shown yet; all of them at most
     /// batch_max(). commit() of the earlier ones may run beside it on another thread.
     void begin_behind(std::uint64_t first, std::uint64_t count) noexcept {
+        // A predecessor may have died with a higher intent, its slots half written. Lowering it
+        // would tell readers that lag behind that those slots are whole.
         if (first + count > intent_) {
-            intent_ = first + count;
+            intent_ = first + count + ahead_;
             ring_.header().tail_intent.store(intent_, std::memory_order_relaxed);
         }
         fence_release();
@@ -152,6 +153,7 @@ private:
     RingMemory ring_;
     std::uint64_t next_ = 0;
     std::uint64_t intent_ = 0;
+    std::uint64_t ahead_ = 0;
 };
 
 /// A reader with a cursor of its own. `received + lost` is always the distance it has moved.
@@ -171,6 +173,13 @@ public:
         const auto ahead = static_cast<std::int64_t>(
             ring_.header().tail.load(std::memory_order_acquire) - cursor_);
         return ahead > 0 ? static_cast<std::uint64_t>(ahead) : 0;
+    }
+    /// Asks for the lines of the next record. Who waits and has done so gets it together with
+    /// the news that it is there, and not one trip between the caches later.
+    void prefetch() const noexcept {
+        const Word* const slot = ring_.slot(cursor_);
+        const std::size_t words = std::min(ring_.record_words(), PREFETCH_WORDS_MAX);
+        for (std::size_t i = 0; i < words; i += LINE_WORDS) __builtin_prefetch(slot + i);
     }
     /// The oldest sequence that was written here and that the writer has not come round to.
     [[nodiscard]] std::uint64_t oldest() const noexcept {
@@ -207,6 +216,9 @@ public:
     }
 
 private:
+    static constexpr std::size_t LINE_WORDS = 8;
+    static constexpr std::size_t PREFETCH_WORDS_MAX = 4 * LINE_WORDS;
+
     bool skip_lost() noexcept;
 
     RingMemory ring_;

@@ -34,6 +34,10 @@ public:
     /// Empty when there is no such file. Throws bus_unavailable for anything else.
     static std::optional<MappedFile> open(const std::string& path, bool writable);
 
+    /// Has the system enter all of its pages into this process's tables, for who is going to write
+    /// them: else the first time around a ring costs a page fault every few messages.
+    void populate() noexcept;
+
     [[nodiscard]] std::byte* data() const noexcept { return data_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// Device and inode: another file of the same name has another one.

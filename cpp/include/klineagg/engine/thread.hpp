@@ -12,7 +12,8 @@ namespace klineagg::engine {
 /// What the system shows of a thread's name.
 inline constexpr std::size_t THREAD_NAME_MAX = 15;
 
-/// The cores that this process may use, rising. Empty where the system does not say.
+/// The cores that the caller may use, rising; for a thread that was pinned here, those that it
+/// might use before. Empty where the system does not say.
 [[nodiscard]] std::vector<int> allowed_cores();
 
 /// Throws core_unavailable, with the allowed cores in its text and in the field "allowed", unless
@@ -28,6 +29,7 @@ public:
     Thread() = default;
     /// `body` must not throw: nobody would hear of it, so the process ends. The name is cut to
     /// THREAD_NAME_MAX bytes. The thread runs on `core` from its first instruction of `body` on.
+    /// Without a core it may use all that its maker might before it was pinned.
     /// Signals of the process are left to its other threads (Python's main thread wants them).
     /// Throws core_unavailable, and then `body` never runs.
     Thread(const std::string& name, std::optional<int> core, std::function<void()> body);
