@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "gil.hpp"
+#include "klineagg/engine/journal.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/symbol_table.hpp"
 #include "klineagg/wal/reader.hpp"
 #include "klineagg/wal/trade_codec.hpp"
 #include "register.hpp"
+#include "wal_events.hpp"
 #include "wal_options.hpp"
 
 namespace py = pybind11;
@@ -40,10 +42,9 @@ static_assert(sizeof(TradeRow) == 48);
 
 /// What comes next: a frame of bytes, or the trades of some frames one behind the other.
 struct Found {
-    wal::Topic topic = wal::Topic::application;
+    wal::FrameHeader header;  // of the first frame
     wal::Sequence first = 0;
     wal::Sequence last = 0;
-    TimeNs time = 0;
     std::vector<std::byte> payload;
     std::vector<TradeRow> trades;
 };
@@ -76,9 +77,8 @@ public:
 
 private:
     void begin(wal::Sequence first, Found& found) const {
-        found.topic = frame_.view.header.topic;
+        found.header = frame_.view.header;
         found.first = first;
-        found.time = frame_.view.header.time;
     }
     void take_bytes(wal::Sequence first, Found& found) const {
         begin(first, found);
@@ -158,7 +158,7 @@ std::unique_ptr<WalReader> make(const std::string& path, std::uint64_t from, std
     return std::make_unique<WalReader>(path, options);
 }
 
-/// (topic, first, last, time, bytes or array), or None at the end.
+/// (topic, first, last, time, bytes or array, event or None), or None at the end.
 py::object next(WalReader& self, const py::dtype& dtype, std::size_t rows_max) {
     Found found;
     bool more = false;
@@ -168,7 +168,8 @@ py::object next(WalReader& self, const py::dtype& dtype, std::size_t rows_max) {
     }
     if (!more) return py::none();
     py::object data;
-    if (found.topic == wal::Topic::trade) {
+    py::object event = py::none();
+    if (found.header.topic == wal::Topic::trade) {
         if (dtype.itemsize() != static_cast<py::ssize_t>(sizeof(TradeRow)))
             throw Error(ErrorCode::record_mismatch, "these are not rows of trades");
         py::array trades(dtype, static_cast<py::ssize_t>(found.trades.size()));
@@ -179,9 +180,10 @@ py::object next(WalReader& self, const py::dtype& dtype, std::size_t rows_max) {
     } else {
         data = py::bytes(reinterpret_cast<const char*>(found.payload.data()),
                          found.payload.size());
+        event = wal_event_of(found.header, found.payload);
     }
-    return py::make_tuple(std::string(wal::topic_name(found.topic)), found.first, found.last,
-                          found.time, data);
+    return py::make_tuple(std::string(wal::topic_name(found.header.topic)), found.first, found.last,
+                          found.header.time, data, event);
 }
 
 py::list segments(const std::string& path) {
@@ -203,9 +205,22 @@ py::list segments(const std::string& path) {
     return out;
 }
 
+py::list checkpoints(const std::string& path) {
+    std::vector<engine::CommittedFile> found;
+    {
+        const GilReleased released;
+        found = engine::committed_files(*real_files(), path);
+    }
+    py::list out;
+    for (const engine::CommittedFile& each : found)
+        out.append(py::make_tuple(each.consumer, each.position, each.bytes));
+    return out;
+}
+
 }  // namespace
 
 void register_wal_reader(py::module_& module) {
+    module.def("wal_checkpoints", &checkpoints, py::arg("path"), "States that lie beside a log.");
     module.def("wal_segments", &segments, py::arg("path"), "What is known of each segment.");
     py::class_<WalReader>(module, "WalReader", "Records out of a log; see klineagg.wal.")
         .def(py::init(&make), py::arg("path"), py::kw_only(), py::arg("from_seq"),

@@ -46,6 +46,7 @@ from klineagg._core_csv import (
 from klineagg._core_wal import (
     Wal as Wal,
     WalReader as WalReader,
+    wal_checkpoints as wal_checkpoints,
     wal_segments as wal_segments,
 )
 

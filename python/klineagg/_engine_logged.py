@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from klineagg import _core
 from klineagg._wal_content import TRADE_DTYPE
+from klineagg._wal_events import CORRECTION_MARK
 from klineagg._wal_read import replay
 from klineagg.symbols import symbol_names
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LoggedTrades", "Trades", "changed"]
 
-MARK: Final = b"klineagg.correction\x00"
 # Bounds of a block are kept for so many groups of symbols: 8 KiB for each 262,144 trades.
 _GROUPS: Final = 256
 _BLOCK_ROWS: Final = 1 << 18
@@ -110,14 +110,14 @@ class LoggedTrades:
         for record in replay(self._wal.path, begin, topics=("trade", "application")):
             if record.trades is not None:
                 self._add(record.first, record.last, record.trades)
-            elif record.data is not None and record.data.startswith(MARK):
-                change = json.loads(record.data[len(MARK) :])
+            elif record.data is not None and record.data.startswith(CORRECTION_MARK):
+                change = json.loads(record.data[len(CORRECTION_MARK) :])
                 self._changes.setdefault(change["symbol"], []).append(change)
             self._next = record.last + 1
 
     def append(self, change: dict[str, Any]) -> None:
         """Writes down what was done to a trade: ``symbol``, ``source``, ``id``, ``instead``."""
-        self._wal.append("application", MARK + json.dumps(change).encode())
+        self._wal.append("application", CORRECTION_MARK + json.dumps(change).encode())
         self._wal.flush()
 
     @property

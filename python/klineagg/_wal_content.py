@@ -8,9 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from klineagg._wal_events import WalEvent
+
 __all__ = [
     "TOPICS",
     "TRADE_DTYPE",
+    "WalCheckpoint",
     "WalContent",
     "WalDamage",
     "WalRecord",
@@ -51,6 +54,7 @@ class WalRecord:
         data: the bytes that were appended; None for trades.
         trades: rows of :data:`TRADE_DTYPE`, shape ``(last - first + 1,)``, which
             :func:`klineagg.aggregate` takes; None for other topics.
+        event: what ``data`` says, when an engine has written it.
     """
 
     topic: str
@@ -59,6 +63,7 @@ class WalRecord:
     time: np.datetime64
     data: bytes | None = None
     trades: NDArray[np.void] | None = None
+    event: WalEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,21 @@ class WalSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class WalCheckpoint:
+    """A state of an engine that a consumer has committed; the log goes on behind it.
+
+    Attributes:
+        consumer: who; empty: what a new log began with.
+        position: of the last record that is in it; None: the file cannot be read.
+        bytes: its size.
+    """
+
+    consumer: str
+    position: int | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WalContent:
     """What a whole log holds, as far as it can be read.
 
@@ -118,6 +138,8 @@ class WalContent:
         path: its directory.
         segments: its files, in order.
         records: how many there are, by topic.
+        events: of these, how many were written by engines, by :attr:`WalEvent.kind`.
+        checkpoints: the states that lie beside the log.
         bytes: of payloads, by topic; of trades those of :data:`TRADE_DTYPE`.
         first, last: sequence numbers of the first and the last record; 0: there is none.
         start, end: when the first and the last record with a time were appended, UTC; NaT: there
@@ -130,6 +152,8 @@ class WalContent:
     path: str
     segments: tuple[WalSegment, ...]
     records: dict[str, int]
+    events: dict[str, int]
+    checkpoints: tuple[WalCheckpoint, ...]
     bytes: dict[str, int]
     first: int
     last: int

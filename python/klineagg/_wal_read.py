@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._options import invalid, time_ns
-from klineagg._wal_content import TRADE_DTYPE, WalContent, WalDamage, WalRecord, WalSegment
+from klineagg._wal_content import (
+    TRADE_DTYPE,
+    WalCheckpoint,
+    WalContent,
+    WalDamage,
+    WalRecord,
+    WalSegment,
+)
+from klineagg._wal_events import event_of
 
 __all__ = ["inspect", "replay", "trades"]
 
@@ -101,6 +109,7 @@ def inspect(path: str | os.PathLike[str]) -> WalContent:
         for one in _core.wal_segments(where)
     )
     records: dict[str, int] = {}
+    events: dict[str, int] = {}
     sizes: dict[str, int] = {}
     first = last = 0
     began: np.datetime64
@@ -108,7 +117,9 @@ def inspect(path: str | os.PathLike[str]) -> WalContent:
     began = ended = np.datetime64("NaT", "ns")
     reader = _open(where, None, None, None, None, None, True)
     while (found := reader.next(TRADE_DTYPE, 1)) is not None:
-        topic, one, last, ns, data = found
+        topic, one, last, ns, data, said = found
+        if topic != "trade" and (event := event_of(said, topic, data)) is not None:
+            events[event.kind] = events.get(event.kind, 0) + 1
         records[topic] = records.get(topic, 0) + last - one + 1
         sizes[topic] = sizes.get(topic, 0) + (data.nbytes if topic == "trade" else len(data))
         first = first or one
@@ -116,9 +127,20 @@ def inspect(path: str | os.PathLike[str]) -> WalContent:
             ended = _appended(ns)
             began = ended if np.isnat(began) else began
     return WalContent(
-        where, segments, records, sizes, first, last, began, ended,
-        tuple(WalDamage(*one) for one in reader.damages()), reader.torn_bytes, reader.is_sealed,
-    )  # fmt: skip
+        path=where,
+        segments=segments,
+        records=records,
+        events=events,
+        checkpoints=tuple(WalCheckpoint(*one) for one in _core.wal_checkpoints(where)),
+        bytes=sizes,
+        first=first,
+        last=last,
+        start=began,
+        end=ended,
+        damages=tuple(WalDamage(*one) for one in reader.damages()),
+        torn_bytes=reader.torn_bytes,
+        is_sealed=reader.is_sealed,
+    )
 
 
 def _open(
@@ -172,7 +194,7 @@ def _records(
             told = len(lost)
         if found is None:
             return
-        topic, first, last, ns, data = found
+        topic, first, last, ns, data, said = found
         if speed is not None and ns:
             origin = ns if origin is None else origin
             left = begin + (ns - origin) / 1e9 / speed - time.monotonic()
@@ -182,4 +204,5 @@ def _records(
         if topic == "trade":
             yield WalRecord(topic, first, last, when, trades=data)
         else:
-            yield WalRecord(topic, first, last, when, data=data)
+            event = event_of(said, topic, data)
+            yield WalRecord(topic, first, last, when, data=data, event=event)

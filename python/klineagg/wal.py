@@ -26,12 +26,14 @@ from klineagg._options import duration_ns, invalid, is_integer
 from klineagg._wal_content import (
     TOPICS,
     TRADE_DTYPE,
+    WalCheckpoint,
     WalContent,
     WalDamage,
     WalRecord,
     WalSegment,
     WalStats,
 )
+from klineagg._wal_events import WalEvent
 from klineagg._wal_read import inspect, replay, trades
 from klineagg.columns import Normaliser
 
@@ -42,8 +44,10 @@ __all__ = [
     "TOPICS",
     "TRADE_DTYPE",
     "Wal",
+    "WalCheckpoint",
     "WalContent",
     "WalDamage",
+    "WalEvent",
     "WalRecord",
     "WalSegment",
     "WalStats",

@@ -64,7 +64,7 @@ def test_replay_of_records(log: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert command["text"] == "start"
     assert account["hex"] == "ff00"
     assert run("wal", "replay", log, "--topic", "command") == 0
-    assert capsys.readouterr().out.endswith("command start\n")
+    assert capsys.readouterr().out.split()[2:] == ["command", "start"]
     assert run("wal", "replay", log, "--topic", "none") == 3
 
 

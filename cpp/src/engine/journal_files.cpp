@@ -29,6 +29,25 @@ std::string file_name(const std::string& consumer) {
     return name.append(SUFFIX);
 }
 
+int digit_of(char each) noexcept {
+    if (each >= '0' && each <= '9') return each - '0';
+    return each >= 'a' && each <= 'f' ? each - 'a' + 10 : 0;
+}
+
+std::string consumer_of(std::string_view name) {
+    name.remove_suffix(SUFFIX.size());
+    std::string consumer;
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        if (name[i] != '_' || i + 2 >= name.size()) {
+            consumer += name[i];
+            continue;
+        }
+        consumer += static_cast<char>(digit_of(name[i + 1]) * 16 + digit_of(name[i + 2]));
+        i += 2;
+    }
+    return consumer;
+}
+
 std::vector<std::byte> read_file(FileSystem& files, const std::string& path) {
     const auto file = files.open(path, OpenMode::read);
     const std::uint64_t size = file->size();
@@ -39,6 +58,25 @@ std::vector<std::byte> read_file(FileSystem& files, const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<CommittedFile> committed_files(FileSystem& files, const std::string& directory) {
+    std::vector<CommittedFile> out;
+    for (const std::string& name : files.list(directory)) {
+        if (!name.ends_with(SUFFIX)) continue;
+        const std::vector<std::byte> bytes = read_file(files, directory + "/" + name);
+        CommittedFile file{consumer_of(name), {}, bytes.size()};
+        try {
+            if (const auto placed = get_placed(bytes)) file.position = placed->position;
+        } catch (const Error& error) {
+            if (error.code() != ErrorCode::checkpoint_format) throw;
+        }
+        out.push_back(std::move(file));
+    }
+    std::sort(out.begin(), out.end(), [](const CommittedFile& a, const CommittedFile& b) {
+        return a.consumer < b.consumer;
+    });
+    return out;
+}
 
 std::string Journal::path_of(const std::string& consumer) const {
     return log_->directory() + "/" + file_name(consumer);

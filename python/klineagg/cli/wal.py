@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import BAD_INPUT, OK, Output
+from klineagg.cli.wal_lines import json_lines, moment, text_lines
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from klineagg.wal import WalContent, WalDamage, WalRecord
+    from klineagg.wal import WalContent, WalDamage
 
 __all__ = ["add_parser"]
 
@@ -40,7 +38,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    inspect = actions.add_parser("inspect", help="segments, records by topic, times")
+    inspect = actions.add_parser(
+        "inspect", help="segments, records by topic, times, checkpoints beside it"
+    )
     inspect.set_defaults(run=run_inspect)
     verify = actions.add_parser("verify", help="reads all of it; exit code 3 when it is damaged")
     verify.add_argument(
@@ -127,11 +127,12 @@ def _records(arguments: argparse.Namespace, output: Output, lost: list[WalDamage
     from klineagg.wal import replay
 
     # Records are one JSON object a line: a log does not fit into memory.
+    lines_of = json_lines if output.json else text_lines
     for record in replay(
         arguments.path, arguments.first, arguments.last, arguments.topic, arguments.start,
         arguments.end, arguments.speed, salvage=arguments.salvage, damages=lost,
     ):  # fmt: skip
-        for line in _lines(record, json_lines=output.json):
+        for line in lines_of(record):
             sys.stdout.write(line + "\n")
         if arguments.speed is not None:
             sys.stdout.flush()
@@ -174,53 +175,6 @@ def _bars(arguments: argparse.Namespace, output: Output, lost: list[WalDamage]) 
     return OK
 
 
-def _lines(record: WalRecord, *, json_lines: bool) -> list[str]:
-    when = _moment(record.time)
-    if record.trades is None:
-        data = record.data or b""
-        if not json_lines:
-            return [f"{record.first} {when or '-'} {record.topic} {_shown(data)}"]
-        one = {"sequence": record.first, "time": when, "topic": record.topic}
-        try:
-            return [json.dumps({**one, "text": data.decode("utf-8")})]
-        except UnicodeDecodeError:
-            return [json.dumps({**one, "hex": data.hex()})]
-    from klineagg.symbols import symbol_names
-
-    ids = record.trades["symbol"].tolist()
-    known = sorted({one for one in ids if one >= 0})
-    named: dict[int, str | None] = dict(zip(known, symbol_names(known), strict=True))
-    names = [named.get(one) for one in ids]
-    lines = []
-    for number, (row, name) in enumerate(zip(record.trades, names, strict=True), record.first):
-        price, quantity = float(row["price"]), float(row["quantity"])
-        if json_lines:
-            trade = {
-                "sequence": number, "time": when, "topic": "trade", "symbol": name,
-                "trade_time": str(row["time"]), "price": repr(price), "quantity": repr(quantity),
-                "side": int(row["side"]), "first_trade_id": int(row["first_trade_id"]),
-                "last_trade_id": int(row["last_trade_id"]), "flags": int(row["flags"]),
-            }  # fmt: skip
-            lines.append(json.dumps(trade))
-        else:
-            side = "buy" if row["side"] > 0 else "sell"
-            lines.append(
-                f"{number} {when or '-'} trade {name} {row['time']} {price} {quantity} {side}"
-            )
-    return lines
-
-
-def _moment(time: np.datetime64) -> str | None:
-    text = str(time)
-    return None if text == "NaT" else text
-
-
-def _shown(data: bytes) -> str:
-    text = data[:80].decode("utf-8", "backslashreplace")
-    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return plain if len(data) <= 80 else f"{plain}... ({len(data):,} bytes)"
-
-
 def _damage(one: WalDamage) -> dict[str, Any]:
     return {
         "path": one.path, "offset": one.offset, "bytes": one.bytes,
@@ -235,13 +189,18 @@ def _values(content: WalContent) -> dict[str, Any]:
         "fsync": content.segments[-1].fsync if content.segments else None,
         "first": content.first,
         "last": content.last,
-        "start": _moment(content.start),
-        "end": _moment(content.end),
+        "start": moment(content.start),
+        "end": moment(content.end),
         "records": content.records,
+        "events": content.events,
         "payload_bytes": content.bytes,
         "segments": [
             {"path": one.path, "first": one.first, "bytes": one.bytes, "created": str(one.created)}
             for one in content.segments
+        ],
+        "checkpoints": [
+            {"consumer": one.consumer, "position": one.position, "bytes": one.bytes}
+            for one in content.checkpoints
         ],
         "sealed": content.is_sealed,
         "torn_bytes": content.torn_bytes,
@@ -256,6 +215,12 @@ def _text(content: WalContent) -> str:
     when = f"{values['start']} ... {values['end']}" if values["start"] else "without times"
     lines.append(f"records {content.first} ... {content.last}, {when}")
     lines += [f"  {topic:<12} {count:>15,}" for topic, count in content.records.items()]
+    if content.events:
+        counts = (f"{kind} {count:,}" for kind, count in content.events.items())
+        lines.append(f"of engines beside trades: {', '.join(counts)}")
+    for one in content.checkpoints:
+        where = "cannot be read" if one.position is None else f"up to record {one.position}"
+        lines.append(f"checkpoint of {one.consumer!r} {where} ({one.bytes:,} bytes)")
     size = sum(one.bytes for one in content.segments)
     closed = "closed" if content.is_sealed else "not closed"
     lines.append(f"{len(content.segments)} segments, {size:,} bytes, {closed}")

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,16 @@ struct JournalStats {
     Sequence committed = 0;        // what the log may drop
     std::uint64_t checkpoint_failures = 0;  // files that could not be written
 };
+
+/// A file beside the log: what a consumer has committed.
+struct CommittedFile {
+    std::string consumer;             // empty: what a new log began with
+    std::optional<Sequence> position; // none: it cannot be read
+    std::uint64_t bytes = 0;
+};
+/// Those of a log's folder, by the names of the consumers. Throws wal_io.
+[[nodiscard]] std::vector<CommittedFile> committed_files(FileSystem& files,
+                                                         const std::string& directory);
 
 /// Every worker appends the trades that it has taken and applies them when the log has accepted
 /// them. What concerns all workers (the clock, cuts, changes) is a record too, and each worker does
