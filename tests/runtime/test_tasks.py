@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from klineagg import errors, tasks
 from klineagg.cli import main
 from klineagg.config import loads
 from klineagg.runtime.daily import day_of
+from klineagg.runtime.logs import start_logging
 from klineagg.runtime.timer import Timer
 from klineagg.tasks import registry
 from klineagg.tasks.queues import PersistQueue, TaskQueue
@@ -177,6 +179,45 @@ def test_tasks_of_users_are_found_and_run(tmp_path: Path, monkeypatch: pytest.Mo
     until(lambda: ("report", context) in seen and ("later", 7) in seen and "daily" in done)
     queue.stop()
     assert seen.count(("later", 7)) == 1 and done.count("daily") == 1
+
+
+def test_a_task_may_be_registered_without_options() -> None:
+    @tasks.task
+    def plain(context: Any) -> None: ...
+
+    @tasks.task(retries=1)
+    def more(context: Any) -> None: ...
+
+    names = [name.rpartition(".")[2] for name in tasks.registered()]
+    assert names == ["plain", "more"] and plain.__name__ == "plain"
+
+
+@pytest.fixture
+def _own_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("klineagg", "huey")]
+    before = [(one.handlers[:], one.filters[:], one.propagate, one.level) for one in loggers]
+    yield
+    for one, (handlers, filters, propagate, level) in zip(loggers, before, strict=True):
+        one.handlers, one.filters, one.propagate = handlers, filters, propagate
+        one.setLevel(level)
+
+
+@pytest.mark.usefixtures("_own_loggers")
+def test_a_task_that_fails_is_told_once_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_tasks.py").write_text(MODULE.replace("retries=1", ""))
+    monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
+    start_logging(loads('[logging]\nfile = "told.log"\n', tmp_path / "kla.toml"))
+    queue = queue_of(tmp_path, object())
+    queue.enqueue("my_tasks.later", -1)
+    queue.enqueue("my_tasks.later", 1)
+    queue.start()
+    until(lambda: ("later", 1) in sys.modules["my_tasks"].seen)
+    queue.stop()
+    told = (tmp_path / "told.log").read_text()
+    assert told.count("Traceback") == 1 and "my_tasks.later failed" in told
+    assert "negative" in told
 
 
 def test_a_task_started_by_hand_runs_where_the_tasks_are(

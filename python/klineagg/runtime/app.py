@@ -282,6 +282,7 @@ class App:
 
     def status(self) -> dict[str, Any]:
         """How it is doing, for JSON."""
+        rows_read = self.host.rows  # before the counts, which then have them all
         counts = self.engine.counts()
         fence = self.lake.fence() if self.state == "running" else None
         return {
@@ -290,9 +291,11 @@ class App:
             "state": self.state,
             "uptime_s": round(time.monotonic() - self.began, 3),
             "intervals": list(self.engine.intervals),
-            "rows_read": self.host.rows,
+            "rows_read": rows_read,
             "accepted": counts.accepted,
             "in_flight": counts.in_flight,
+            "rejected": {name: count for name, count in counts.rejected.items() if count},
+            "dropped": {name: count for name, count in counts.dropped.items() if count},
             "corrections": asdict(self.engine.corrections),
             "wal": None if self.wal is None else self.wal_status(),
             "source": self.source.describe(),

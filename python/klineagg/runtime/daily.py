@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
     fill(config, lake)
     maintain(lake)
     report = DailyReport(date, checked, added, different, failed)
-    _log.info("%s", report)
+    _log.info("the daily update of %s: %s", date, _said(report))
     return report
 
 
@@ -91,7 +91,18 @@ def day_of(text: str) -> datetime:
 
 def maintain(lake: Lake) -> None:
     """Merges small files and removes what nobody needs."""
-    _log.info("%s", lake.maintain())
+    _log.info("maintenance: %s", _said(lake.maintain()))
+
+
+def _said(report: Any) -> str:
+    """The counts of a report that are not 0."""
+    counts = {name: value for name, value in asdict(report).items() if name != "date"}
+    said = {
+        name.replace("_", " "): f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        for name, value in counts.items()
+        if value
+    }
+    return ", ".join(f"{name} {value}" for name, value in said.items()) or "nothing to do"
 
 
 class Upkeep:

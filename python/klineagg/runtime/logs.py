@@ -39,6 +39,13 @@ class _Json(logging.Formatter):
         return scrub(json.dumps(line))
 
 
+class _Once(logging.Filter):
+    """Without Huey's word on a task that failed: klineagg.tasks has told it, by the task's name."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Unhandled exception in task")
+
+
 def start_logging(config: Config) -> logging.Handler:
     """Sends what klineagg tells to where the configuration says; returns the handler."""
     of = config.logging
@@ -52,10 +59,16 @@ def start_logging(config: Config) -> logging.Handler:
     logger = logging.getLogger("klineagg")
     logger.addHandler(handler)
     logger.propagate = False
+    huey = logging.getLogger("huey")
+    huey.addFilter(_Once())
+    huey.addHandler(handler)
+    huey.propagate = False
     set_level(config)
     return handler
 
 
 def set_level(config: Config) -> None:
-    """Takes over the level."""
-    logging.getLogger("klineagg").setLevel(config.logging.level.upper())
+    """Takes over the level; Huey tells of every task, so of it only what is wrong."""
+    level = config.logging.level.upper()
+    logging.getLogger("klineagg").setLevel(level)
+    logging.getLogger("huey").setLevel("ERROR" if level == "ERROR" else "WARNING")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from klineagg import errors
 
@@ -108,15 +108,22 @@ def periodic(
     return lambda function: _register(function, schedule, options)
 
 
-def task(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers a function that runs when it is enqueued, with Huey.
+@overload
+def task(function: Callable[..., Any], /) -> Callable[..., Any]: ...
+@overload
+def task(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Registers a function that runs when it is enqueued, with Huey: ``@task`` or ``@task()``.
 
     Args:
+        function: to register, without options.
         options: of Huey's task: ``retries``, ``retry_delay``, ``priority``.
 
     Raises:
         TaskError: ``task_invalid`` when there is one of that name.
     """
+    if function is not None:
+        return _register(function, None, options)
     return lambda function: _register(function, None, options)
 
 
