@@ -60,19 +60,30 @@ def test_one_persist_task_waits_at_most(tmp_path: Path) -> None:
     assert len(runs) == 2
 
 
-def test_a_persist_task_that_fails_does_not_end_the_next(tmp_path: Path) -> None:
+def test_a_persist_task_that_fails_does_not_end_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs: list[int] = []
 
     def persist() -> None:
         runs.append(1)
-        raise OSError("the disk is full")
+        if len(runs) < 4:
+            raise OSError("the disk is full" if len(runs) < 3 else "the disk is gone")
 
+    monkeypatch.setattr(logging.getLogger("klineagg"), "propagate", True)
     queue = PersistQueue(tmp_path / "tasks.sqlite", persist)
     queue.start(20)
-    for count in (1, 2, 3):
-        queue.enqueue()
-        until(lambda count=count: len(runs) == count)  # type: ignore[misc]
-    queue.stop()
+    with caplog.at_level(logging.INFO, logger="klineagg.tasks"):
+        for count in (1, 2, 3, 4):
+            queue.enqueue()
+            until(lambda count=count: len(runs) == count)  # type: ignore[misc]
+        queue.stop()
+    # A reason is told once as long as it lasts, and the end of it.
+    assert [record.getMessage() for record in caplog.records] == [
+        "bars are not stored yet: the disk is full",
+        "bars are not stored yet: the disk is gone",
+        "bars are stored again; that failed 3 times",
+    ]
 
 
 def test_a_task_that_was_left_by_a_killed_process_runs_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = ["PersistQueue", "TaskQueue"]
 
 _log: Final = logging.getLogger("klineagg.tasks")
 _STOP_S: Final = 30.0
+_AGAIN_S: Final = 60.0
 
 
 def _huey(name: str, broker: Path) -> Any:
@@ -46,6 +48,29 @@ def _consumer(queue: Any, **options: Any) -> Any:
     )
 
 
+class _Trouble:
+    """Tells of what fails as often as it is tried: at once, and then once a minute."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._told = -_AGAIN_S
+        self._failures = 0
+
+    def failed(self, error: Exception) -> None:
+        """It failed."""
+        self._failures += 1
+        now = time.monotonic()
+        if str(error) != self._text or now - self._told >= _AGAIN_S:
+            _log.warning("bars are not stored yet: %s", error)
+            self._text, self._told = str(error), now
+
+    def over(self) -> None:
+        """It did not fail."""
+        if self._failures:
+            _log.info("bars are stored again; that failed %d times", self._failures)
+            self._text, self._failures = "", 0
+
+
 class PersistQueue:
     """The queue of the task that stores bars: one waits at most, however slow it is.
 
@@ -58,6 +83,7 @@ class PersistQueue:
         self._huey = _huey("klineagg-persist", broker)
         self._consumer: Any = None
         self.enqueued = self.coalesced = 0
+        trouble = _Trouble()
 
         def run() -> None:
             if persist is None:
@@ -65,7 +91,9 @@ class PersistQueue:
             try:
                 persist()
             except Exception as error:  # told, and tried again with the next task
-                _log.warning("bars are not stored yet: %s", error)
+                trouble.failed(error)
+            else:
+                trouble.over()
 
         self._task = self._huey.task(name="klineagg.persist")(run)
 
