@@ -71,6 +71,10 @@ EngineOptions engine_options_of(const py::dict& given) {
     for (const auto& [symbol, output, open, close, revision] : revisions)
         known->push_back({symbol, output, {open, close}, revision});
     options.revisions = std::move(known);
+    reader.read("past_tables", options.journal.past_tables);
+    std::pair<TimeNs, TimeNs> reach{TIME_MIN, TIME_MAX};
+    reader.read("reach", reach);
+    options.journal.reach = {reach.first, reach.second};
     std::shared_ptr<bus::EngineFeed> feed;
     reader.read("feed", feed);
     options.observer = std::move(feed);

@@ -8,11 +8,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gil.hpp"
 #include "in_pieces.hpp"
+#include "klineagg/engine/past_intervals.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/symbol_table.hpp"
 #include "klineagg/trade_columns.hpp"
@@ -239,6 +242,17 @@ py::object failure(const WalHandle& self) {
     return py::make_tuple(std::string(error_info(error->code()).name), std::string(error->what()));
 }
 
+std::vector<std::string> past_tables_of(const WalHandle& wal,
+                                        const std::optional<py::bytes>& checkpoint) {
+    std::optional<std::span<const std::byte>> given;
+    if (checkpoint) {
+        const std::string_view text = *checkpoint;
+        given.emplace(reinterpret_cast<const std::byte*>(text.data()), text.size());
+    }
+    const GilReleased released;
+    return engine::past_tables(wal.log(), given);
+}
+
 }  // namespace
 
 void register_wal(py::module_& module) {
@@ -250,6 +264,8 @@ void register_wal(py::module_& module) {
         .def("append", &append, py::arg("topic"), py::arg("data"), py::arg("timeout_ns"))
         .def("append_trades", &append_trades, py::arg("chunk"), py::arg("timeout_ns"))
         .def("wait", &wait, py::arg("sequence"), py::arg("durable"), py::arg("timeout_ns"))
+        .def("past_tables", &past_tables_of, py::arg("checkpoint"),
+             "Names of intervals by tables that an engine recovers by.")
         .def("resume", &resume)
         .def("close", &close)
         .def("set_committed",

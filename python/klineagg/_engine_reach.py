@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakMethod
@@ -19,8 +20,9 @@ from klineagg.intervals import Interval
 
 if TYPE_CHECKING:
     from klineagg._core import Interval as CoreInterval
+    from klineagg.wal import Wal
 
-__all__ = ["Reach", "Reaching", "extension"]
+__all__ = ["Reach", "Reaching", "extension", "made_within"]
 
 _YEAR_NS: Final = 366 * 86_400 * 10**9
 _BEHIND_NS: Final = 2 * _YEAR_NS
@@ -84,6 +86,55 @@ class Reach:
             return core
         opens, closes = interval.table_for(self.start_ns, self.end_ns)
         return _core.Interval.table(interval.name, opens, closes, _QUARTER_HOUR_NS)
+
+
+def made_within(
+    reach: Reach,
+    intervals: Sequence[Interval],
+    clock: SimulatedClock | SystemClock,
+    options: dict[str, Any],
+    wal: Wal | None,
+    checkpoint: bytes | None,
+) -> tuple[_core.Engine, list[CoreInterval], Reach]:
+    """An engine of the core, its intervals, and the times that these are right for.
+
+    What it recovers may be of other times than the clock's, which nobody knows before: it is tried
+    again with more of them then. Nothing was written by that time.
+    """
+    log = None if wal is None else wal._core
+    given = None if checkpoint is None else bytes(checkpoint)
+    past = [] if log is None or log.next == 1 else _past_zones(log.past_tables(given), intervals)
+    reach = reach.for_intervals([*intervals, *past])
+    while True:
+        built = reach.intervals(intervals)
+        options |= {"past_tables": reach.intervals(past), "reach": reach.in_core}
+        try:
+            core = _core.Engine(built, clock._core, options, log, given)
+        except errors.EngineError as error:
+            wider = _wider(reach, error)
+            if wider == reach:
+                raise
+            reach = wider
+        else:
+            return core, built, reach.for_intervals(intervals)
+
+
+def _past_zones(names: Sequence[str], wanted: Sequence[Interval]) -> list[Interval]:
+    """Intervals by time zones that are not wanted any more; those of sessions have only a name."""
+    found = []
+    for name in set(names) - {str(each.name) for each in wanted}:
+        with suppress(errors.IntervalError):
+            found.append(Interval(name))
+    return found
+
+
+def _wider(reach: Reach, error: errors.EngineError) -> Reach:
+    if error.name == "recovery_mismatch" and "low_ns" in error.fields:
+        return reach.covering(int(error.fields["low_ns"]), int(error.fields["high_ns"]))
+    if error.name == "checkpoint_mismatch":
+        # Its bars lie before the times for which wall clocks are worked out.
+        return reach.covering(0, reach.start_ns)
+    return reach
 
 
 class Reaching:

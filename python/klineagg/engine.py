@@ -21,7 +21,7 @@ from klineagg._engine_journal import EngineWalStats, Journaled, Recovery, path_o
 from klineagg._engine_metrics import metrics_text
 from klineagg._engine_options import core_options, coverage_start_ns, seeds_of, span_ns
 from klineagg._engine_producer import Producer, PushResult
-from klineagg._engine_reach import Reach, extension
+from klineagg._engine_reach import Reach, extension, made_within
 from klineagg._engine_readers import Readers
 from klineagg._engine_snapshot import Snapshot, SnapshotId, View
 from klineagg._engine_state import States
@@ -190,18 +190,13 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         if options["coverage_start"] != TIME_NONE:
             start = options["coverage_start"]
             self._reach = self._reach.covering(start, start)
-        built = self._reach.intervals(self._intervals)
         if checkpoint is not None and wal is None:
             text = "a checkpoint without a log is for restore()"
             raise errors.make("invalid_option", text, option="checkpoint")
         self._wal, self._owns_wal = wal_of(wal)
         try:
-            self._core = _core.Engine(
-                built,
-                self._clock._core,
-                options,
-                None if self._wal is None else self._wal._core,
-                None if checkpoint is None else bytes(checkpoint),
+            self._core, built, self._reach = made_within(
+                self._reach, self._intervals, self._clock, options, self._wal, checkpoint
             )
         except BaseException:
             self._close_wal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,65 @@ def test_clocks_that_were_set_by_seconds_are_refused() -> None:
         producer.push(recent)
         engine.flush()
         assert engine.counts().accepted == 3
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_what_is_recovered_may_be_older_than_what_is_worked_out(
+    tmp_path: Path, checkpoint: bool
+) -> None:
+    """Years of backfill on the system's clock: the tables of the next engine begin later."""
+    trades = hourly("1990-02-01", 90 * 24)
+    options: dict[str, Any] = {"clock": SystemClock(), "amend_horizon": None, "gaps": "none"}
+    with Engine(ZONED, wal=tmp_path, **options) as engine:
+        engine.producer().push({name: column[:1_000] for name, column in trades.items()})
+        engine.flush()
+        with engine.take("lake", checkpoint=checkpoint) as snapshot:
+            first = snapshot.closed
+        engine.producer().push({name: column[1_000:] for name, column in trades.items()})
+        engine.flush()
+    with Engine(ZONED, wal=tmp_path, **options) as engine:
+        assert engine.recovery is not None
+        assert engine.recovery.trades == (len(trades["time"]) - (1_000 if checkpoint else 0))
+        with engine.take("lake") as snapshot:
+            told = klineagg.Bars.concat([first, snapshot.closed]).resolve()
+        # What comes next finds the tables that it needs, too.
+        engine.producer().push(hourly("1985-05-01", 3, "ZONE-B"))
+        engine.flush()
+        with engine.take("lake") as snapshot:
+            days = snapshot.closed["ZONE-B", "1d@America/New_York"]
+    assert days.trade_count.tolist() == [3]
+    expected = klineagg.aggregate(trades, ZONED, lateness=0, late="amend")
+    for name in ZONED.split(","):
+        mine, theirs = told[:, name], expected[:, name]
+        for column in ("open_time", "close_time", "open", "close", "trade_count", "volume"):
+            assert mine.column(column).tobytes() == theirs.column(column).tobytes(), name
+
+
+def test_an_interval_of_a_zone_that_went_has_its_rows_after_a_crash(tmp_path: Path) -> None:
+    trades = hourly("2015-03-01", 60 * 24)
+
+    def live(engine: Engine) -> None:
+        feed = engine.producer()
+        feed.push({name: column[:500] for name, column in trades.items()})
+        with engine.take("lake", checkpoint=True):
+            pass
+        feed.push({name: column[500:1_000] for name, column in trades.items()})
+        engine.reconfigure(intervals="1h,6h@Europe/London")
+        feed.push({name: column[1_000:] for name, column in trades.items()})
+        engine.reconfigure(intervals="1h")
+        engine.flush()
+
+    def rest(engine: Engine) -> dict[tuple[str, str], tuple[str, ...]]:
+        rows = engine.take("lake").closed
+        return {(row.interval, str(row.open_time)): tuple(map(str, row)) for row in rows}
+
+    names = "1h,1d@America/New_York,4h@Australia/Lord_Howe"
+    with Engine(names, clock=SimulatedClock(), max_ahead=None, wal=tmp_path / "whole") as whole:
+        live(whole)
+        wanted = rest(whole)
+    with Engine(names, clock=SimulatedClock(), max_ahead=None, wal=tmp_path / "log") as crashed:
+        live(crashed)
+    with Engine("1h", clock=SimulatedClock(), max_ahead=None, wal=tmp_path / "log") as engine:
+        assert engine.intervals == ("1h",)
+        assert rest(engine) == wanted
+    assert {name for name, _ in wanted} == {*names.split(","), "6h@Europe/London"}

@@ -208,6 +208,8 @@ private:
     class Replay;
     friend class Replay;
     void recover();
+    /// Those that are wanted, and tables of others: what records of the log are read by.
+    [[nodiscard]] std::vector<Interval> known_tables() const;
     void look_back(const std::optional<std::vector<Interval>>& live);
     void begin_as_before();
     void begin_from(const std::vector<std::byte>& bytes, bool is_new);

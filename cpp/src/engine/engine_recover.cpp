@@ -124,6 +124,7 @@ private:
             record.symbol = static_cast<std::int32_t>(place.slot);
             if (parts_.size() > 1) parts_[place.worker].push_back(record);
         }
+        check_reach(first, last);
         if (std::exchange(has_lost_, false)) {
             const TimeNs before = newest_ == TIME_NONE ? first : newest_;
             mark_all(std::min(before, first), std::max(before, first));
@@ -136,6 +137,14 @@ private:
         }
         for (std::size_t i = 0; i < parts_.size(); ++i)
             if (!parts_[i].empty()) engine_->workers_[i]->replay(parts_[i], time);
+    }
+
+    void check_reach(TimeNs first, TimeNs last) const {
+        const Span& reach = engine_->core_->options.journal.reach;
+        if (first >= reach.open && last < reach.close) [[likely]] return;
+        throw Error(ErrorCode::recovery_mismatch,
+                    "the log has trades of times for which no boundaries were given",
+                    {{"low_ns", std::to_string(first)}, {"high_ns", std::to_string(last)}});
     }
 
     void learn_source(std::uint16_t source) {
@@ -216,7 +225,7 @@ private:
             case JournalKind::note: take_note(from, report); return;
             case JournalKind::corrected: {
                 const engine::CorrectedRecord record =
-                    engine::get_corrected(from, engine_->intervals());
+                    engine::get_corrected(from, engine_->known_tables());
                 const engine::Route route = engine_->core_->admit(engine::symbol_of(record.name));
                 (void)engine_->workers_[route.worker]->correct(engine_->core_->slots[route.slot],
                                                                record.all);
@@ -224,7 +233,8 @@ private:
             }
             case JournalKind::hole: take_hole(engine::get_hole(from), time_); return;
             case JournalKind::rules: {
-                engine::RulesRecord record = engine::get_rules_record(from, engine_->intervals());
+                engine::RulesRecord record =
+                    engine::get_rules_record(from, engine_->known_tables());
                 record.intervals = engine_->past_->at(position_, record.intervals);
                 engine_->set_rules(record);
                 return;

@@ -18,7 +18,14 @@ void Engine::look_back(const std::optional<std::vector<Interval>>& live) {
     options.from = recovery_.checkpoint + 1;
     options.is_quiet = true;
     options.salvage = true;  // whoever replays it tells of what is damaged
-    past_ = std::make_shared<const PastIntervals>(log, options, live, intervals());
+    past_ = std::make_shared<const PastIntervals>(log, options, live, intervals(), known_tables());
+}
+
+std::vector<Interval> Engine::known_tables() const {
+    std::vector<Interval> tables = intervals();
+    const std::vector<Interval>& past = core_->options.journal.past_tables;
+    tables.insert(tables.end(), past.begin(), past.end());
+    return tables;
 }
 
 void Engine::begin_from(const std::vector<std::byte>& bytes, bool is_new) {

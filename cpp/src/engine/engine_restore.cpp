@@ -107,7 +107,8 @@ std::size_t Engine::restore(std::span<const std::byte> given) {
         throw Error(ErrorCode::engine_state,
                     "a checkpoint comes before the engine is started and before its symbols");
     const PlanGeneration& now = core_->now();
-    const Checkpoint checkpoint(bytes, now.outputs);
+    const std::vector<Interval> tables = known_tables();  // read by, as long as it is read
+    const Checkpoint checkpoint(bytes, tables);
     AggregatorOptions rules = core_->options.aggregator;
     if (core_->journal) {
         // As they were: what changed them since is in the log, and what is wanted now comes last.

@@ -78,6 +78,14 @@ std::vector<CommittedFile> committed_files(FileSystem& files, const std::string&
     return out;
 }
 
+std::vector<std::byte> first_checkpoint(FileSystem& files, const std::string& directory) {
+    std::optional<CommittedFile> first;
+    for (CommittedFile& each : committed_files(files, directory))
+        if (each.position && (!first || *each.position < *first->position)) first = std::move(each);
+    if (!first) return {};
+    return read_file(files, directory + "/" + file_name(first->consumer));
+}
+
 std::string Journal::path_of(const std::string& consumer) const {
     return log_->directory() + "/" + file_name(consumer);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 
 #include "klineagg/error.hpp"
 
@@ -156,9 +157,13 @@ PlanGeneration next_generation(const PlanGeneration& from, const std::vector<Int
     }
     // With the same intervals it is the same tree: an engine that goes on has that of a checkpoint.
     if (!is_same) prune(drafts);
-    // Finer ones first: they may feed the others.
-    std::stable_sort(coming.begin(), coming.end(), [](const Interval& a, const Interval& b) {
-        return a.grid().period < b.grid().period;
+    // Finer ones first: they may feed the others, and of one grid only fixed ones may. An engine
+    // that follows its log is told of them in another order, and has to have the same tree.
+    std::sort(coming.begin(), coming.end(), [](const Interval& a, const Interval& b) {
+        const auto key = [](const Interval& each) {
+            return std::tuple(each.grid().period, each.kind() != IntervalKind::fixed, each.name());
+        };
+        return key(a) < key(b);
     });
     for (const Interval& interval : coming) add(drafts, interval, output_of(outputs, interval));
     if (drafts.size() > INTERVALS_MAX + 1 || outputs.size() > 30'000)

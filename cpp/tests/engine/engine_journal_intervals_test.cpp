@@ -5,11 +5,30 @@
 #include "catch.hpp"
 #include "engine/engines.hpp"
 #include "engine/journal_runs.hpp"
+#include "klineagg/engine/past_intervals.hpp"
 
 using namespace klineagg;
 using namespace klineagg::test;
 
 namespace {
+
+/// Spans that no period tells: of such the log has only the names.
+const std::vector<Interval>& tables() {
+    static const std::vector<Interval> all = [] {
+        std::vector<Interval> made;
+        for (const auto& [name, hours, hole] : {std::tuple{"early", 3, 1}, {"late", 5, 0}}) {
+            std::vector<Span> spans;
+            for (TimeNs at = WEDNESDAY - 4 * NS_PER_DAY; at < WEDNESDAY + 40 * NS_PER_DAY;) {
+                const TimeNs end = at + (hours + static_cast<int>(spans.size() % 2)) * NS_PER_HOUR;
+                spans.push_back({at, end});
+                at = end + hole * NS_PER_HOUR;
+            }
+            made.push_back(Interval::table(name, std::move(spans)));
+        }
+        return made;
+    }();
+    return all;
+}
 
 using Named = std::map<std::pair<std::string, std::int32_t>, Rows>;
 
@@ -107,6 +126,7 @@ public:
         EngineOptions next = options_;
         next.workers = 1 + static_cast<int>(pick(*rng_, 3));
         next.aggregator = whole_.engine->rules();
+        next.journal.past_tables = tables();
         other_.emplace(wanted, next, files);
         REQUIRE(other_->engine->intervals().size() >= wanted.size());
     }
@@ -118,7 +138,7 @@ public:
         Snapshot a = whole_.take();
         Snapshot b = other_->take();
         keep();
-        REQUIRE(difference(named(whole_, whole_.view()), named(*other_, other_->view())) == "");
+        compare();
     }
     [[nodiscard]] const Engine& whole() const { return *whole_.engine; }
     [[nodiscard]] const Engine& other() const { return *other_->engine; }
@@ -148,10 +168,13 @@ private:
 
 std::vector<Interval> chosen(Rng& rng) {
     std::vector<Interval> intervals;
-    while (intervals.empty())
+    while (intervals.empty()) {
+        for (const Interval& table : tables())
+            if (chance(rng, 25)) intervals.push_back(table);
         for (const char* name : {"1s", "5s", "10s", "1m", "5m", "15m", "1h", "4h", "1d+8h", "1d",
                                  "3d", "1w", "90s", "1M"})
             if (chance(rng, 25)) intervals.push_back(Interval::parse(name));
+    }
     return intervals;
 }
 
@@ -171,7 +194,7 @@ EngineOptions chosen_options(Rng& rng) {
 void come_and_go(std::uint64_t seed, int rounds) {
     Rng rng(seed);
     for (int round = 0; round < rounds; ++round) {
-        INFO("seed " << seed << ", round " << round);
+        INFO("come_and_go, seed " << seed << ", round " << round);
         const EngineOptions options = chosen_options(rng);
         Pair pair(rng, chosen(rng), options,
                   random_table(rng, 1 + pick(rng, 6), 300, TradeMix{}));
@@ -193,7 +216,7 @@ void come_and_go(std::uint64_t seed, int rounds) {
 void come_with_a_crash(std::uint64_t seed, int rounds) {
     Rng rng(seed);
     for (int round = 0; round < rounds; ++round) {
-        INFO("seed " << seed << ", round " << round);
+        INFO("come_with_a_crash, seed " << seed << ", round " << round);
         const EngineOptions options = chosen_options(rng);
         const std::vector<Interval> before = chosen(rng);
         Pair pair(rng, before, options, random_table(rng, 1 + pick(rng, 6), 300, TradeMix{}));
@@ -235,6 +258,47 @@ TEST_CASE("intervals that came and went are after a crash what they were", "[eng
 
 TEST_CASE("an interval that comes with a crash has all that the log holds", "[engine][journal]") {
     come_with_a_crash(9102, 40);
+}
+
+TEST_CASE("who recovers is told which tables the log names", "[engine][journal]") {
+    EngineOptions options;
+    options.max_ahead_ns = HORIZON_UNLIMITED;
+    const std::vector<Interval> minute = {Interval::parse("1m")};
+    const auto with = [&](std::size_t table) { return std::vector{minute[0], tables()[table]}; };
+    Logged first(with(0), options, std::make_shared<FaultyFiles>());
+    const auto names = [](const Logged& of) { return engine::past_tables(*of.log, {}); };
+    CHECK(names(first) == std::vector<std::string>{"early"});
+    ConfigChange change;
+    change.intervals = with(1);
+    (void)first.engine->reconfigure(change);
+    CHECK(names(first) == std::vector<std::string>{"early", "late"});
+    // Behind the checkpoint the log does not say what the engine had there.
+    first.take(true).ack();
+    change.intervals = minute;
+    (void)first.engine->reconfigure(change);
+    CHECK(names(first) == std::vector<std::string>{"late"});
+}
+
+TEST_CASE("trades beyond what tables are good for are not left out in silence", "[engine][journal]") {
+    EngineOptions options;
+    options.max_ahead_ns = HORIZON_UNLIMITED;
+    const std::vector<Interval> intervals = {Interval::parse("1m"), tables()[0]};
+    Logged first(intervals, options, std::make_shared<FaultyFiles>());
+    for (const TimeNs time : {WEDNESDAY, WEDNESDAY + NS_PER_DAY})
+        (void)first.producer->push(one_trade(1, time).view(0, 1));
+    REQUIRE(first.engine->flush());
+    const auto files = first.files->clone();
+    options.journal.reach = {WEDNESDAY, WEDNESDAY + NS_PER_DAY};
+    try {
+        const Logged next(intervals, options, files);
+        FAIL("it went on without a trade");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::recovery_mismatch);
+        CHECK(error.fields().back().second == std::to_string(WEDNESDAY + NS_PER_DAY));
+    }
+    options.journal.reach.close += 1;
+    const Logged next(intervals, options, files);
+    CHECK(next.engine->recovery().trades == 2);
 }
 
 TEST_CASE("intervals that come and go, and many crashes", "[engine][journal][.slow]") {

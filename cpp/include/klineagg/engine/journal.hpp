@@ -38,6 +38,9 @@ struct CommittedFile {
 /// Those of a log's folder, by the names of the consumers. Throws wal_io.
 [[nodiscard]] std::vector<CommittedFile> committed_files(FileSystem& files,
                                                          const std::string& directory);
+/// The one that is furthest back, where an engine begins; empty when there is none. Throws wal_io.
+[[nodiscard]] std::vector<std::byte> first_checkpoint(FileSystem& files,
+                                                      const std::string& directory);
 
 /// Every worker appends the trades that it has taken and applies them when the log has accepted
 /// them. What concerns all workers (the clock, cuts, changes) is a record too, and each worker does

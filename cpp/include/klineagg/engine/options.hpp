@@ -34,6 +34,13 @@ struct JournalOptions {
     std::shared_ptr<wal::Log> log;                      // none: an engine without memory
     std::shared_ptr<const std::vector<std::byte>> checkpoint;  // in place of the files beside it
     std::shared_ptr<engine::AcceptObserver> observer;
+    /// Tables (time zones, sessions) of intervals that nobody wants any more: the log has only their
+    /// names, see engine::past_tables. Rows of one that is not here do not come back.
+    std::vector<Interval> past_tables;
+    /// All tables are good for these times. A log with other trades is refused with
+    /// Error(recovery_mismatch), whose fields low_ns and high_ns say which, before anything is
+    /// written: they would be in no bar.
+    Span reach{TIME_MIN, TIME_MAX};
 };
 
 /// A bar, or a run of flat ones, that somebody holds with a revision.

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "klineagg/interval.hpp"
@@ -17,10 +19,10 @@ namespace klineagg::engine {
 class PastIntervals {
 public:
     /// `live`: of the checkpoint at `from - 1`; none without a checkpoint, then the log says.
-    /// Throws what reading the log throws.
+    /// `tables`: see get_interval. Throws what reading the log throws.
     PastIntervals(const wal::Log& log, const wal::ReadOptions& options,
                   const std::optional<std::vector<Interval>>& live,
-                  const std::vector<Interval>& wanted);
+                  const std::vector<Interval>& wanted, const std::vector<Interval>& tables);
 
     /// Those that the replay begins with.
     [[nodiscard]] const std::vector<Interval>& first() const noexcept { return first_; }
@@ -47,5 +49,10 @@ private:
     std::vector<Early> early_;
     bool has_new_ = false;
 };
+
+/// Names of the tables that an engine recovers by, if somebody can make them: of `checkpoint` (none:
+/// of the one that it would begin with) and of the log. Throws what reading the log throws.
+[[nodiscard]] std::vector<std::string> past_tables(
+    const wal::Log& log, const std::optional<std::span<const std::byte>>& checkpoint);
 
 }  // namespace klineagg::engine
