@@ -46,6 +46,7 @@ pid_t child(const std::function<void()>& act) {
     const pid_t pid = fork();
     if (pid == 0) {
         act();
+        std::fflush(stdout);
         _exit(0);
     }
     return pid;

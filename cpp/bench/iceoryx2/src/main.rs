@@ -19,6 +19,19 @@ fn start(role: &str, id: &str) -> Child {
     Command::new(std::env::current_exe().unwrap()).args([role, id]).spawn().unwrap()
 }
 
+extern "C" {
+    fn sched_setaffinity(pid: i32, bytes: usize, mask: *const u64) -> i32;
+}
+
+/// As bench_bus does, where there are two cores: left to the system, both ends may share one for
+/// the whole run, and then a message takes a time slice.
+fn pin(core: usize) {
+    if std::thread::available_parallelism().map_or(1, |count| count.get()) > 1 {
+        let mask: u64 = 1 << core;
+        unsafe { sched_setaffinity(0, 8, &mask) };
+    }
+}
+
 macro_rules! service {
     ($node:expr, $id:expr, $name:expr) => {
         $node
@@ -43,6 +56,7 @@ fn latency(id: &str, seconds: f64) {
     let publisher = there.publisher_builder().initial_max_slice_len(1).create().unwrap();
     let subscriber = back.subscriber_builder().create().unwrap();
     let mut child = start("echo", id);
+    pin(0);
     std::thread::sleep(Duration::from_millis(500));
     let mut halves = Vec::new();
     let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -71,6 +85,7 @@ fn latency(id: &str, seconds: f64) {
 }
 
 fn echo(id: &str) {
+    pin(1);
     let node = NodeBuilder::new().create::<ipc::Service>().unwrap();
     let there = service!(node, id, "there");
     let back = service!(node, id, "back");
@@ -135,7 +150,8 @@ fn main() {
         given => {
             let seconds = given.map_or(1.0, |text| text.parse().unwrap());
             let id = std::process::id().to_string();
-            latency(&id, seconds);
+            let measured = id.clone();  // by a thread of its own: the rates are not pinned
+            std::thread::spawn(move || latency(&measured, seconds)).join().unwrap();
             rate(&id, seconds);
         }
     }
