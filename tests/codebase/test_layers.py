@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
                 "detail/packed_bars",
-                "detail/huge_pool", "detail/span_table", "detail/symbol_router",
+                "detail/huge_pool", "detail/prefetch", "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/lane_record", "engine/metrics",
                 "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",
                 "factorize", "file", "fixed_grid", "interval", "symbol_table", "time", "trade",

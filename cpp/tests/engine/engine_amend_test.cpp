@@ -3,6 +3,7 @@
 
 #include "batch_run.hpp"
 #include "catch.hpp"
+#include "engine/random_runs.hpp"
 #include "klineagg/engine.hpp"
 
 using namespace klineagg;
@@ -33,16 +34,8 @@ TEST_CASE("late trades amend closed bars as they do in the batch path", "[engine
         TradeMix mix;
         mix.ids = chance(rng, 60);
         mix.flags = chance(rng, 40);
-        Table table = random_table(rng, 1 + pick(rng, 6), 200, mix);
-        // Some come late: rows trade places with later ones.
-        std::vector<std::size_t> order(table.size());
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-        for (std::size_t i = 0; i < order.size(); ++i) {
-            if (chance(rng, 10))
-                std::swap(order[i], order[std::min(order.size() - 1, i + pick(rng, 40))]);
-        }
-        Table mixed = table.filtered([](std::size_t) { return false; });
-        for (const std::size_t row : order) mixed.add(table.symbol[row], table.trade(row));
+        const Table mixed = disordered(rng, random_table(rng, 1 + pick(rng, 6), 200, mix),
+                                       {.late = 10, .reach = 40, .repeated = 0});
 
         EngineOptions options;
         options.workers = 1 + static_cast<int>(pick(rng, 3));

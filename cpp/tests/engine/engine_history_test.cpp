@@ -6,6 +6,7 @@
 
 #include "batch_run.hpp"
 #include "catch.hpp"
+#include "engine/random_runs.hpp"
 #include "klineagg/engine.hpp"
 
 using namespace klineagg;
@@ -58,19 +59,6 @@ EngineOptions live(int workers) {
     return options;
 }
 
-/// Some rows trade places with later ones.
-Table disordered(Rng& rng, const Table& table, std::size_t reach) {
-    std::vector<std::size_t> order(table.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-        if (chance(rng, 15))
-            std::swap(order[i], order[std::min(order.size() - 1, i + pick(rng, reach))]);
-    }
-    Table mixed = table.filtered([](std::size_t) { return false; });
-    for (const std::size_t row : order) mixed.add(table.symbol[row], table.trade(row));
-    return mixed;
-}
-
 void take_into(Engine& engine, Series& closed) {
     Snapshot snapshot = engine.take("lake");
     collect(snapshot.closed(), closed);
@@ -107,7 +95,8 @@ TEST_CASE("gap runs that late trades cut are those of the batch path", "[engine]
         mix.flags = chance(rng, 40);
         mix.long_gaps = has_seconds(intervals) ? 0 : 3;
         const Table table =
-            disordered(rng, random_table(rng, 1 + pick(rng, 5), 150, mix), 1 + pick(rng, 60));
+            disordered(rng, random_table(rng, 1 + pick(rng, 5), 150, mix),
+                       {.late = 15, .reach = 1 + pick(rng, 60), .repeated = 0});
         EngineOptions options = live(1 + static_cast<int>(pick(rng, 3)));
         options.aggregator.gaps = chance(rng, 70) ? GapMode::runs : GapMode::flat;
         if (chance(rng, 40)) options.aggregator.lateness_ns = between(rng, 0, NS_PER_MINUTE);

@@ -5,6 +5,7 @@
 #include "catch.hpp"
 #include "engine/engines.hpp"
 #include "engine/journal_runs.hpp"
+#include "engine/random_runs.hpp"
 #include "klineagg/engine/past_intervals.hpp"
 
 using namespace klineagg;
@@ -178,24 +179,11 @@ std::vector<Interval> chosen(Rng& rng) {
     return intervals;
 }
 
-EngineOptions chosen_options(Rng& rng) {
-    EngineOptions options;
-    options.workers = 1 + static_cast<int>(pick(rng, 3));
-    options.max_ahead_ns = HORIZON_UNLIMITED;
-    options.keep_bars = chance(rng, 50) ? 0 : 1 + pick(rng, 20);
-    options.aggregator.late = chance(rng, 70) ? LatePolicy::amend : LatePolicy::drop;
-    options.aggregator.lateness_ns = chance(rng, 50) ? 0 : between(rng, 1, 600) * NS_PER_SECOND;
-    options.aggregator.amend_horizon_ns =
-        chance(rng, 50) ? HORIZON_UNLIMITED : between(rng, 0, 5) * NS_PER_HOUR;
-    options.aggregator.gaps = chance(rng, 50) ? GapMode::runs : GapMode::none;
-    return options;
-}
-
 void come_and_go(std::uint64_t seed, int rounds) {
     Rng rng(seed);
     for (int round = 0; round < rounds; ++round) {
         INFO("come_and_go, seed " << seed << ", round " << round);
-        const EngineOptions options = chosen_options(rng);
+        const EngineOptions options = random_rules(rng);
         Pair pair(rng, chosen(rng), options,
                   random_table(rng, 1 + pick(rng, 6), 300, TradeMix{}));
         while (!pair.is_done()) {
@@ -217,7 +205,7 @@ void come_with_a_crash(std::uint64_t seed, int rounds) {
     Rng rng(seed);
     for (int round = 0; round < rounds; ++round) {
         INFO("come_with_a_crash, seed " << seed << ", round " << round);
-        const EngineOptions options = chosen_options(rng);
+        const EngineOptions options = random_rules(rng);
         const std::vector<Interval> before = chosen(rng);
         Pair pair(rng, before, options, random_table(rng, 1 + pick(rng, 6), 300, TradeMix{}));
         pair.push();

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "klineagg/detail/huge_pool.hpp"
+#include "klineagg/detail/prefetch.hpp"
 #include "klineagg/engine/bar_row.hpp"
 
 namespace klineagg::engine {
@@ -18,6 +19,7 @@ class CaptureRows {
 public:
     static constexpr std::size_t CHUNK_ROWS = 3776;  // four chunks fill a huge page
     static constexpr std::size_t CHUNKS_MAX = 4096;
+    static constexpr std::size_t ROWS_AHEAD = 8;
 
     struct Chunk {
         BarRow rows[CHUNK_ROWS];
@@ -42,6 +44,8 @@ public:
         const std::size_t place = size_++ % CHUNK_ROWS;
         if (place == 0) chunk_ = chunks_[size_ / CHUNK_ROWS].load(std::memory_order_relaxed);
         chunk_->intervals[place] = interval;
+        // The taker had these lines last: each would be waited for until it comes from its core.
+        detail::prefetch_ahead(&chunk_->rows[place], ROWS_AHEAD);
         return chunk_->rows[place];
     }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }

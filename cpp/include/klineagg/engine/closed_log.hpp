@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "klineagg/detail/prefetch.hpp"
 #include "klineagg/engine/bar_row.hpp"
 #include "klineagg/engine/row_file.hpp"
 
@@ -39,8 +40,7 @@ public:
         if (next_ % CHUNK_ROWS == 0) chunk_ = slot(next_ / CHUNK_ROWS).load(std::memory_order_acquire);
         BarRow& row = chunk_->rows[next_++ % CHUNK_ROWS];
         // Rows go to memory that left the caches long ago: the writer would wait for every line.
-        const auto* const ahead = reinterpret_cast<const std::byte*>(&row + ROWS_AHEAD);
-        for (std::size_t at = 0; at < sizeof(BarRow); at += 64) __builtin_prefetch(ahead + at, 1);
+        detail::prefetch_ahead(&row, ROWS_AHEAD);
         return row;
     }
     /// Shows the rows appended so far to readers: once a block, not once a row.
@@ -92,7 +92,7 @@ private:
         std::unique_ptr<std::atomic<Chunk*>[]> slots;
     };
     static constexpr std::uint64_t SPARES_MAX = 512;
-    static constexpr std::ptrdiff_t ROWS_AHEAD = 6;
+    static constexpr std::size_t ROWS_AHEAD = 6;
 
     [[nodiscard]] std::atomic<Chunk*>& slot(std::uint64_t chunk) const noexcept {
         const Ring& ring = *ring_.load(std::memory_order_acquire);

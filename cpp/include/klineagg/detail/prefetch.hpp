@@ -1,0 +1,19 @@
+// Memory that will be written soon, asked for before a writer has to wait for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace klineagg::detail {
+
+/// Of an array that is written one item after the other: the item `ahead` places behind the one
+/// at hand. An address, not a pointer: near the end of the array there is no such item.
+template <class Item>
+inline void prefetch_ahead(const Item* at, std::size_t ahead) noexcept {
+    constexpr std::uintptr_t LINE = 64;
+    const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(at) + ahead * sizeof(Item);
+    for (std::uintptr_t line = begin; line < begin + sizeof(Item); line += LINE)
+        __builtin_prefetch(reinterpret_cast<const void*>(line), 1);
+}
+
+}  // namespace klineagg::detail
