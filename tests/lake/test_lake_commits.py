@@ -35,6 +35,13 @@ from klineagg.lake import Lake
 
 took, looks, seen = [], 0, 0
 begin, end = np.datetime64("2024-01-31", "ns"), np.datetime64("2024-02-01", "ns")
+
+def tell():
+    p50, p99, most = np.percentile(took, [50, 99, 100]).round(1).tolist()
+    told = {"commits": seen, "looks": looks, "p50_ms": p50, "p99_ms": p99, "longest_ms": most}
+    with open(sys.argv[4], "a") as file:
+        print(json.dumps(told), file=file)
+
 with Lake(sys.argv[2], read_only=True) as lake:
     while True:
         symbols = [f"COMMIT{(looks + k) % 10}" for k in range(2)]
@@ -48,11 +55,13 @@ with Lake(sys.argv[2], read_only=True) as lake:
         both = lake.bars(symbols, "1s", begin, end, include_open=False)
         counts = [int((both.symbol == each).sum()) for each in set(both.symbol.tolist())]
         assert len(set(counts)) <= 1 and sum(counts) >= 2 * len(bars), "commits are whole"
-        seen, looks = len(bars), looks + 1
+        before, seen, looks = seen, len(bars), looks + 1
+        if seen // 1000 > before // 1000:
+            tell()
         if seen == int(sys.argv[3]):
             break
         time.sleep(0.02)
-print(json.dumps({"looks": looks, "took": took}))
+tell()
 """
 
 
@@ -90,6 +99,7 @@ def commits_beside_a_reader(place: Path, commits: int, between: int) -> list[Mai
     """``between``: seconds of the trades, so commits, from one round of maintenance to the next."""
     rounds: list[Maintenance] = []
     reader: subprocess.Popen[str] | None = None
+    reads = place.with_name("reads.jsonl")  # what the reader tells of its work so far
     clock = SimulatedClock(START)
     with Lake(place) as lake, Engine(INTERVALS, clock=clock, max_ahead=None) as engine:
         feed = engine.producer()
@@ -97,22 +107,22 @@ def commits_beside_a_reader(place: Path, commits: int, between: int) -> list[Mai
             for number in range(commits):
                 commit(engine, feed, lake, number)
                 if reader is None:
-                    reader = start(READER, str(place), str(commits))
+                    reader = start(READER, str(place), str(commits), str(reads))
                 assert reader.poll() is None, reader.communicate()
                 if (number + 1) % between == 0:
                     rounds.append(lake.maintain())
                     print(f"{number + 1} commits: {rounds[-1]}", flush=True)
             assert reader is not None
-            out, complaint = reader.communicate(timeout=600)
+            _, complaint = reader.communicate(timeout=600)
             assert reader.returncode == 0, complaint
         finally:
             if reader is not None:
                 reader.kill()
                 reader.communicate()
         judged(lake, commits)
-    told = json.loads(out)
-    p50, p99, most = np.percentile(told["took"], [50, 99, 100])
-    print(f"{told['looks']} days read: p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {most:.1f} ms")
+    told = [json.loads(line) for line in reads.read_text().splitlines()]
+    print("a day of a symbol was read:", *told, sep="\n  ")
+    assert told[-1]["commits"] == commits
     return rounds
 
 

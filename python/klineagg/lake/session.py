@@ -24,6 +24,8 @@ T = TypeVar("T")
 ALIAS: Final = "lake"
 # A file that the list has and the disk does not: once is a list that was too old.
 _READ_AGAIN: Final = 3
+# A process that was stopped for longer than its patience has not tried for as long.
+_ATTEMPTS_MIN: Final = 5
 
 
 class Session:
@@ -143,7 +145,7 @@ class Session:
             except duckdb.Error as error:
                 gone = isinstance(error, (duckdb.IOException, duckdb.HTTPException))
                 again = is_contention(error) or (gone and attempt < _READ_AGAIN)
-                if not again or time.monotonic() > until:
+                if not again or (time.monotonic() > until and attempt >= _ATTEMPTS_MIN):
                     text = f"{self.catalog.label}: {without_secrets(error)}"
                     label = self.catalog.label
                     raise errors.make("lake_catalog", text, catalog=label) from None
@@ -199,7 +201,7 @@ class Session:
                 if not is_contention(error):
                     text = f"writing to {self.catalog.label} failed: {shown}"
                     raise errors.make("lake_commit", text, catalog=self.catalog.label) from None
-                if time.monotonic() > until:
+                if time.monotonic() > until and attempt >= _ATTEMPTS_MIN:
                     text = f"{self.catalog.label} stayed busy for {self.timeout_s:g} s: {shown}"
                     raise errors.make("lake_busy", text, timeout_s=self.timeout_s) from None
             finally:
