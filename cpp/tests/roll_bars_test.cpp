@@ -126,4 +126,10 @@ TEST_CASE("finer bars that say anything special are not rolled", "[builder]") {
         CHECK(refuses([](PartialBar& bar) { bar.sum_form = SumForm::wide; }, which));
         if (which != 0) CHECK(refuses([](PartialBar& bar) { bar.last_time = TIME_NONE; }, which));
     }
+    // A bar of a coarser base closes behind the finer ones that came beside it.
+    std::size_t inner = 1;
+    while (grid.open_of(finer[inner].open_time) != grid.open_of(finer[inner - 1].open_time)) ++inner;
+    const TimeNs before = finer[inner - 1].last_time;
+    CHECK(refuses([&](PartialBar& bar) { bar.first.time = before; }, inner));
+    CHECK_FALSE(refuses([&](PartialBar& bar) { bar.first.time = before + 1; }, inner));
 }

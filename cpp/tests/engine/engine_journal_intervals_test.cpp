@@ -87,6 +87,10 @@ public:
           whole_(intervals, options_, nullptr),
           other_(std::in_place, intervals, options_, std::make_shared<FaultyFiles>()) {}
 
+    /// Nothing else is compared, and the other one alone may have others beside them.
+    void compare_only(const std::vector<Interval>& intervals) {
+        for (const Interval& each : intervals) only_.push_back(each.name());
+    }
     [[nodiscard]] bool is_done() const { return done_ == table_.size(); }
     void push() {
         const std::size_t next = std::min(table_.size(), done_ + 1 + pick(*rng_, 60));
@@ -114,6 +118,11 @@ public:
         change.intervals = intervals;
         (void)whole_.engine->reconfigure(change);
     }
+    void change_other(const std::vector<Interval>& intervals) {
+        ConfigChange change;
+        change.intervals = intervals;
+        (void)other_->engine->reconfigure(change);
+    }
     void take() {
         Snapshot a = whole_.take();
         Snapshot b = other_->take(true);
@@ -132,8 +141,10 @@ public:
         REQUIRE(other_->engine->intervals().size() >= wanted.size());
     }
     void crash() { crash(live_of(*whole_.engine)); }
+    void crash_as_it_is() { crash(live_of(*other_->engine)); }
     void compare() {
-        REQUIRE(difference(named(whole_, whole_.view()), named(*other_, other_->view())) == "");
+        const Named whole = named(whole_, whole_.view());
+        REQUIRE(difference(whole, compared(named(*other_, other_->view()))) == "");
     }
     void end() {
         Snapshot a = whole_.take();
@@ -153,7 +164,14 @@ private:
     void keep() {
         add_named(whole_, std::exchange(whole_.closed, {}), closed_);
         add_named(*other_, std::exchange(other_->closed, {}), other_closed_);
-        REQUIRE(difference(closed_, other_closed_) == "");
+        REQUIRE(difference(closed_, compared(other_closed_)) == "");
+    }
+    [[nodiscard]] Named compared(Named all) const {
+        if (only_.empty()) return all;
+        std::erase_if(all, [&](const auto& each) {
+            return std::find(only_.begin(), only_.end(), each.first.first) == only_.end();
+        });
+        return all;
     }
 
     Rng* rng_;
@@ -165,6 +183,7 @@ private:
     Named other_closed_;
     std::size_t done_ = 0;
     TimeNs clock_ = TIME_MIN;
+    std::vector<std::string> only_;
 };
 
 std::vector<Interval> chosen(Rng& rng) {
@@ -238,7 +257,39 @@ void come_with_a_crash(std::uint64_t seed, int rounds) {
     }
 }
 
+/// Some are there all the time, while others come, also finer ones, and go.
+void stay(std::uint64_t seed, int rounds) {
+    Rng rng(seed);
+    for (int round = 0; round < rounds; ++round) {
+        INFO("stay, seed " << seed << ", round " << round);
+        const EngineOptions options = random_rules(rng);
+        const std::vector<Interval> kept = chosen(rng);
+        Pair pair(rng, kept, options, random_table(rng, 1 + pick(rng, 6), 300, TradeMix{}));
+        pair.compare_only(kept);
+        while (!pair.is_done()) {
+            pair.push();
+            if (chance(rng, 25)) pair.advance();
+            if (chance(rng, 40)) {
+                std::vector<Interval> wanted = kept;
+                for (const Interval& each : chosen(rng))
+                    if (std::find(kept.begin(), kept.end(), each) == kept.end())
+                        wanted.push_back(each);
+                pair.change_other(wanted);
+            }
+            if (chance(rng, 15)) pair.take();
+            if (chance(rng, 20)) pair.crash_as_it_is();
+            if (chance(rng, 30)) pair.compare();
+        }
+        pair.end();
+    }
+}
+
 }  // namespace
+
+TEST_CASE("intervals that stay have the same bars, whatever comes and goes, and crashes",
+          "[engine][journal]") {
+    stay(9108, 40);
+}
 
 TEST_CASE("intervals that came and went are after a crash what they were", "[engine][journal]") {
     come_and_go(9101, 40);
@@ -293,5 +344,6 @@ TEST_CASE("intervals that come and go, and many crashes", "[engine][journal][.sl
     for (std::uint64_t seed = 9103; seed < 9107; ++seed) {
         come_and_go(seed, 400);
         come_with_a_crash(seed, 400);
+        stay(seed, 400);
     }
 }

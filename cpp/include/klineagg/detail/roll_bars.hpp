@@ -45,6 +45,7 @@ inline const PartialBar* roll_bars(PartialBar& open, const FixedGrid& grid, Dura
     PartialBar* const full = made + room;
     PartialBar* bar = made;
     TimeNs bar_opens = open.open_time;
+    TimeNs last = open.last_time;
     std::int64_t trades = open.trade_count;
     Double2 reach = (Double2)((Int2)load2(&open.high) ^ second_sign);  // high and -low
     Double2 hi0 = load2(open.sums.hi), hi1 = load2(open.sums.hi + 2);
@@ -61,6 +62,10 @@ inline const PartialBar* roll_bars(PartialBar& open, const FixedGrid& grid, Dura
         bar += begins;
         odd |= form_of(*child) ^ PLAIN_FORM;
         odd |= child->last_time == TIME_NONE ? 1 : 0;
+        // Where a finer base came while a coarser one's bar was open, that bar closes behind bars
+        // with later trades: what comes first and last is then for merge_into to say.
+        odd |= static_cast<std::uint64_t>(keeps) & (child->first.time <= last ? 1U : 0U);
+        last = child->last_time;
 
         // What its first finer bar says of a bar; that of any other falls into the bar behind,
         // where the first one there will replace it.
