@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final, TypeVar
 
 from klineagg import errors
@@ -15,6 +15,7 @@ from klineagg.lake import schema
 from klineagg.lake.catalog import Catalog, attach, make_file, make_folders
 from klineagg.lake.duck import connect, is_contention, name, without_secrets
 from klineagg.lake.files import Files
+from klineagg.lake.hold import Hold
 from klineagg.lake.lock import WriterLock, nap, pause
 
 __all__ = ["ALIAS", "Session"]
@@ -45,6 +46,7 @@ class Session:
         self.files = Files(catalog.kind, ALIAS)
         self._guard = threading.Lock()
         self._connection: Any = None
+        self._held: Hold | None = None
         self._pid = -1
         self._closed = False
 
@@ -166,12 +168,22 @@ class Session:
         if self.forked:
             return
         with self._guard:
+            if self._held is not None:
+                self._held.close()
+            self._held = None
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
             self._closed = True
 
     # -- writing ---------------------------------------------------------------------------------
+
+    def _hold(self) -> AbstractContextManager[None]:
+        if self.catalog.kind != "sqlite":
+            return nullcontext()
+        if self._held is None:
+            self._held = Hold(self.connection(), ALIAS)
+        return self._held.over()
 
     def writing(self, work: Callable[[Any], T]) -> T:
         """Runs ``work`` with a cursor under the writer's lock, again while others are in the way.
@@ -189,7 +201,7 @@ class Session:
         while True:
             holder = self.connection().cursor()
             try:
-                with self.lock.held(holder):
+                with self.lock.held(holder), self._hold():
                     cursor = self.connection().cursor()
                     try:
                         cursor.execute(f"USE {name(ALIAS)}")

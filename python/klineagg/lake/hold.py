@@ -1,0 +1,64 @@
+"""A connection to a catalog in SQLite that stays open while its writer lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+__all__ = ["Hold"]
+
+# SQLite begins its log of writes anew when all of it has gone into the database, and nobody looks
+# at a state that is in the log alone, as a connection does that was opened before that.
+_WRITES_BETWEEN: Final = 64
+
+
+class Hold:
+    """Keeps what SQLite has set up for a catalog in place, from one write to the next.
+
+    DuckDB opens a connection for each statement. When it closes the last one of all processes,
+    SQLite takes its log of writes ahead down, and the next one to come sets it up again, alone:
+    others that come just then look again a few times and after that sleep for a second, which is
+    the shortest nap of this build. Readers beside a busy writer did so every hundredth time.
+
+    Args:
+        connection: of DuckDB, with the lake attached.
+        alias: what the lake is called.
+    """
+
+    def __init__(self, connection: Any, alias: str) -> None:
+        self._connection = connection
+        metadata = f"__ducklake_metadata_{alias}"
+        self._look = f'SELECT 1 FROM "{metadata}".ducklake_metadata LIMIT 1'
+        self._move = f"FROM sqlite_query('{metadata}', 'PRAGMA wal_checkpoint')"
+        self._held: Any = None
+        self._writes = 0
+
+    @contextmanager
+    def over(self) -> Iterator[None]:
+        """Around a write, under the writer's lock."""
+        try:
+            yield
+        finally:
+            self._writes += 1
+            # At worst nothing is held until the next write.
+            with suppress(Exception):
+                self._renew()
+                if self._writes % _WRITES_BETWEEN == 0:
+                    self._connection.cursor().execute(self._move).fetchall()
+                    self._renew()
+
+    def close(self) -> None:
+        """Lets go of it; the next write takes it again."""
+        if self._held is not None:
+            with suppress(Exception):
+                self._held.execute("ROLLBACK")
+            self._held.close()
+        self._held = None
+
+    def _renew(self) -> None:
+        cursor = self._connection.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute(self._look).fetchall()
+        self.close()  # behind it: one of the two is open all the time
+        self._held = cursor
