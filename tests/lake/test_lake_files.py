@@ -116,6 +116,8 @@ def test_a_catalog_that_is_busy_for_a_moment_is_waited_for(lake: Lake, tmp_path:
     query = "FROM sqlite_query('__ducklake_metadata_lake', 'PRAGMA busy_timeout')"
     rows = lake._session.reading(lambda cursor: cursor.execute(query).fetchall())
     assert 0 < int(rows[0][0]) < 1_000
+    assert lake._session._held is not None
+    lake._session._held.close()  # or nobody but the lake itself could set the log up
     with Lake(tmp_path / "lake", read_only=True) as reader:
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLDER, str(tmp_path / "lake" / "catalog.sqlite")],
