@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from klineagg._bars_extras import require
+
 __all__ = ["Hold"]
 
 # SQLite begins its log of writes anew when all of it has gone into the database, and nobody looks
@@ -28,6 +30,8 @@ class Hold:
 
     def __init__(self, connection: Any, alias: str) -> None:
         self._connection = connection
+        # What DuckDB raises; a mistake of ours must not look like a catalog that is busy.
+        self._error = require("duckdb", "lake", "a lake").Error
         metadata = f"__ducklake_metadata_{alias}"
         self._look = f'SELECT 1 FROM "{metadata}".ducklake_metadata LIMIT 1'
         self._move = f"FROM sqlite_query('{metadata}', 'PRAGMA wal_checkpoint')"
@@ -42,7 +46,7 @@ class Hold:
         finally:
             self._writes += 1
             # At worst nothing is held until the next write.
-            with suppress(Exception):
+            with suppress(self._error):
                 self._renew()
                 if self._writes % _WRITES_BETWEEN == 0:
                     self._connection.cursor().execute(self._move).fetchall()
@@ -51,7 +55,7 @@ class Hold:
     def close(self) -> None:
         """Lets go of it; the next write takes it again."""
         if self._held is not None:
-            with suppress(Exception):
+            with suppress(self._error):
                 self._held.execute("ROLLBACK")
             self._held.close()
         self._held = None
