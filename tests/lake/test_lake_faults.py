@@ -76,9 +76,6 @@ def test_a_full_disk_fails_a_commit_and_costs_nothing(small_disk: Path, left: in
         assert content(lake) == model.rows()
 
 
-# A commit whose sync failed, and none after it that did not: SQLite finds it in its log when it is
-# opened again, and DuckLake has removed its files.
-NOT_SURVIVED = ("fsync,fdatasync", "9+")
 # How many calls there are before the writer has ended: some failures come after that.
 CASES = [
     ("fsync,fdatasync", "3"),
@@ -87,11 +84,6 @@ CASES = [
         pytest.param(call, when, marks=pytest.mark.slow)
         for call, last in (("fsync,fdatasync", 12), ("write,pwrite64", 30))
         for when in ("2+", "9+", *map(str, (*range(1, 3), *range(4, last, 2))))
-        if (call, when) != NOT_SURVIVED
-    ),
-    pytest.param(
-        *NOT_SURVIVED,
-        marks=[pytest.mark.slow, pytest.mark.xfail(strict=True, reason="see GUARANTEES.md")],
     ),
 ]
 

@@ -15,7 +15,7 @@ from klineagg._bars_extras import require
 from klineagg.bars import Bars
 from klineagg.lake.duck import is_contention, literal
 from klineagg.lake.files import Files, Listing
-from klineagg.lake.lock import nap
+from klineagg.lake.patience import Patience
 from klineagg.lake.resolve import change_of
 from klineagg.lake.rows import Boundaries, table_of, units_of
 from klineagg.lake.schema import BAR_COLUMNS, CLOSED_COLUMNS, OPEN_COLUMNS, open_sql
@@ -25,8 +25,8 @@ __all__ = ["commit_once"]
 
 # The log of open bars is rewritten after as many commits, so that it stays a few small files.
 OPEN_COMMITS_MAX: Final = 16
-# After a commit, at the catalog: some ten seconds.
-LOOKS_MAX: Final = 500
+# How long to look at the catalog after a commit, where others are in the way.
+LOOKS_S: Final = 10.0
 
 
 def commit_once(
@@ -85,15 +85,17 @@ def _newest(cursor: Any, files: Files) -> Listing:
     refused as belated, though nobody else has written.
     """
     duckdb = require("duckdb", "lake", "a lake")
-    for attempt in range(LOOKS_MAX):
+    patience = Patience(LOOKS_S)
+    while True:
         try:
             return files.newest(cursor)
         except duckdb.Error as error:
             if not is_contention(error):
                 raise
-        nap(attempt)
-    text = "the snapshot is committed, but its catalog stayed busy behind that"
-    raise errors.make("lake_busy", text)
+            if patience.is_over:
+                text = "the snapshot is committed, but its catalog stayed busy behind that"
+                raise errors.make("lake_busy", text) from None
+        patience.nap()
 
 
 def rollback(cursor: Any) -> None:

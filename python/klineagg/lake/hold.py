@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from klineagg._bars_extras import require
+from klineagg.lake.duck import is_contention
 
 __all__ = ["Hold"]
 
@@ -34,6 +35,14 @@ class Hold:
         self._error = require("duckdb", "lake", "a lake").Error
         metadata = f"__ducklake_metadata_{alias}"
         self._look = f'SELECT 1 FROM "{metadata}".ducklake_metadata LIMIT 1'
+        # It leaves nothing behind, and yet its page is written: it came and went.
+        table = f'"{metadata}".ducklake_metadata'
+        self._write = (
+            "BEGIN",
+            f"INSERT INTO {table} (key, value) VALUES ('klineagg', '')",
+            f"DELETE FROM {table} WHERE key = 'klineagg'",
+            "COMMIT",
+        )
         self._move = f"FROM sqlite_query('{metadata}', 'PRAGMA wal_checkpoint')"
         self._held: Any = None
         self._writes = 0
@@ -43,6 +52,10 @@ class Hold:
         """Around a write, under the writer's lock."""
         try:
             yield
+        except self._error as error:
+            if not is_contention(error):
+                self._write_over()
+            raise
         finally:
             self._writes += 1
             # At worst nothing is held until the next write.
@@ -59,6 +72,17 @@ class Hold:
                 self._held.execute("ROLLBACK")
             self._held.close()
         self._held = None
+
+    def _write_over(self) -> None:
+        """Puts something harmless where a write has failed.
+
+        A write whose sync failed is over, and DuckLake has removed its files, but it stands whole
+        behind the end of the log: SQLite would find it there when it sets the log up again. What
+        is written next takes its place, even if its own sync fails as well.
+        """
+        with self._connection.cursor() as cursor, suppress(self._error):
+            for statement in self._write:
+                cursor.execute(statement)
 
     def _renew(self) -> None:
         cursor = self._connection.cursor()

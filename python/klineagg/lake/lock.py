@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Final
 
 from klineagg import errors
 from klineagg.lake.catalog import Catalog
+from klineagg.lake.patience import Patience
 
 __all__ = ["WriterLock"]
 
@@ -21,16 +20,6 @@ _KEY: Final = 0x6B6C696E65616767
 # A writer that stopped in the middle (SIGSTOP, a machine that is suspended) must not hold up its
 # successor for ever. What it still tries to commit then fails at the fence.
 _STALLED_MS: Final = 60_000
-
-
-def pause(attempt: int) -> None:
-    """Sleeps a random while that grows with the number of attempts."""
-    time.sleep(random.uniform(0.2, 1.0) * min(0.005 * 2.0 ** min(attempt, 6), 0.25))
-
-
-def nap(attempt: int) -> None:
-    """Sleeps a few milliseconds, for what is in the way for no longer."""
-    time.sleep(random.uniform(0.0005, 0.002) * 2.0 ** min(attempt, 4))
 
 
 class WriterLock:
@@ -60,42 +49,39 @@ class WriterLock:
         Raises:
             LakeBusyError: ``lake_busy``.
         """
-        until = time.monotonic() + self._timeout_s
+        patience = Patience(self._timeout_s)
         if not self._threads.acquire(timeout=self._timeout_s):
             raise self._busy()
         try:
             if self._catalog.path is None:
-                with self._postgres(cursor, until):
+                with self._postgres(cursor, patience):
                     yield
             else:
-                with self._file(self._catalog.path, until):
+                with self._file(self._catalog.path, patience):
                     yield
         finally:
             self._threads.release()
 
     @contextmanager
-    def _file(self, path: Path, until: float) -> Iterator[None]:
+    def _file(self, path: Path, patience: Patience) -> Iterator[None]:
         import fcntl
 
         file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            attempt = 0
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > until:
+                    if patience.is_over:
                         raise self._busy() from None
-                pause(attempt)
-                attempt += 1
+                patience.pause()
             yield
         finally:
             os.close(file)
 
     @contextmanager
-    def _postgres(self, cursor: Any, until: float) -> Iterator[None]:
-        attempt = 0
+    def _postgres(self, cursor: Any, patience: Patience) -> Iterator[None]:
         while True:
             cursor.execute("BEGIN")
             try:
@@ -110,10 +96,9 @@ class WriterLock:
             finally:
                 # A connection that PostgreSQL has cut off is rolled back already.
                 _rollback(cursor)
-            if time.monotonic() > until:
+            if patience.is_over:
                 raise self._busy()
-            pause(attempt)
-            attempt += 1
+            patience.pause()
 
     def _busy(self) -> errors.KlineaggError:
         text = f"another writer held {self._catalog.label} for {self._timeout_s:g} s"

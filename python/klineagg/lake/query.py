@@ -12,7 +12,7 @@ from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.lake.catalog import Catalog, attach, data_path_of
 from klineagg.lake.duck import connect, is_contention, literal, name, without_secrets
-from klineagg.lake.lock import nap
+from klineagg.lake.patience import Patience
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,8 @@ T = TypeVar("T")
 __all__ = ["QueryResult", "copy_catalog", "open_guarded", "run_query"]
 
 _ROWS_SHOWN: Final = 10
-# Of a catalog that is busy for a moment: some seconds in all.
-_ATTEMPTS: Final = 200
+# How long a query waits for a catalog that is busy for a moment.
+_BUSY_S: Final = 5.0
 
 
 class QueryResult:
@@ -170,14 +170,14 @@ def open_guarded(catalog: Catalog, alias: str, version: int | None) -> Any:
 def _patiently(work: Callable[[], T]) -> T:
     """What ``work`` gives; it runs again while the catalog is busy for a moment."""
     duckdb = require("duckdb", "lake", "a lake")
-    for attempt in range(_ATTEMPTS):
+    patience = Patience(_BUSY_S)
+    while True:
         try:
             return work()
         except duckdb.Error as error:
-            if not is_contention(error) or attempt == _ATTEMPTS - 1:
+            if not is_contention(error) or patience.is_over:
                 raise
-        nap(attempt)
-    raise AssertionError("the last attempt returns or raises")
+        patience.nap()
 
 
 def run_query(

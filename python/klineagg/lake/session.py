@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final, TypeVar
@@ -16,7 +15,8 @@ from klineagg.lake.catalog import Catalog, attach, make_file, make_folders
 from klineagg.lake.duck import connect, is_contention, name, without_secrets
 from klineagg.lake.files import Files
 from klineagg.lake.hold import Hold
-from klineagg.lake.lock import WriterLock, nap, pause
+from klineagg.lake.lock import WriterLock
+from klineagg.lake.patience import Patience
 
 __all__ = ["ALIAS", "Session"]
 
@@ -25,8 +25,6 @@ T = TypeVar("T")
 ALIAS: Final = "lake"
 # A file that the list has and the disk does not: once is a list that was too old.
 _READ_AGAIN: Final = 3
-# A process that was stopped for longer than its patience has not tried for as long.
-_ATTEMPTS_MIN: Final = 5
 
 
 class Session:
@@ -76,7 +74,7 @@ class Session:
         if self.read_only and not self.catalog.exists:
             text = f"there is no lake {self.catalog.label}"
             raise errors.make("lake_catalog", text, catalog=self.catalog.label)
-        until = time.monotonic() + self.timeout_s
+        patience = Patience(self.timeout_s)
         while True:
             connection = connect(self.catalog.extensions)
             try:
@@ -84,7 +82,7 @@ class Session:
                 return connection
             except duckdb.Error as error:
                 connection.close()
-                if not is_contention(error) or time.monotonic() > until:
+                if not is_contention(error) or patience.is_over:
                     text = f"{self.catalog.label} cannot be opened: {without_secrets(error)}"
                     # Chained errors would show the secrets that were taken out.
                     label = self.catalog.label
@@ -92,7 +90,7 @@ class Session:
             except BaseException:
                 connection.close()
                 raise
-            pause(0)
+            patience.pause()
 
     def _attach(self, connection: Any) -> None:
         if not self.read_only:
@@ -137,8 +135,7 @@ class Session:
             LakeError: ``lake_catalog``, for what DuckDB raises.
         """
         duckdb = require("duckdb", "lake", "a lake")
-        until = time.monotonic() + self.timeout_s
-        attempt = 0
+        patience = Patience(self.timeout_s)
         while True:
             cursor = self.connection().cursor()
             try:
@@ -146,8 +143,8 @@ class Session:
                 return work(cursor)
             except duckdb.Error as error:
                 gone = isinstance(error, (duckdb.IOException, duckdb.HTTPException))
-                again = is_contention(error) or (gone and attempt < _READ_AGAIN)
-                if not again or (time.monotonic() > until and attempt >= _ATTEMPTS_MIN):
+                again = is_contention(error) or (gone and patience.attempts < _READ_AGAIN)
+                if not again or patience.is_over:
                     text = f"{self.catalog.label}: {without_secrets(error)}"
                     label = self.catalog.label
                     raise errors.make("lake_catalog", text, catalog=label) from None
@@ -155,8 +152,7 @@ class Session:
                 with suppress(duckdb.Error):
                     cursor.close()
             self.files.forget()
-            nap(attempt)
-            attempt += 1
+            patience.nap()
 
     @property
     def forked(self) -> bool:
@@ -196,8 +192,7 @@ class Session:
             text = f"{self.catalog.label} is open for reading only"
             raise errors.make("lake_read_only", text, catalog=self.catalog.label)
         duckdb = require("duckdb", "lake", "a lake")
-        until = time.monotonic() + self.timeout_s
-        attempt = 0
+        patience = Patience(self.timeout_s)
         while True:
             holder = self.connection().cursor()
             try:
@@ -213,13 +208,12 @@ class Session:
                 if not is_contention(error):
                     text = f"writing to {self.catalog.label} failed: {shown}"
                     raise errors.make("lake_commit", text, catalog=self.catalog.label) from None
-                if time.monotonic() > until and attempt >= _ATTEMPTS_MIN:
+                if patience.is_over:
                     text = f"{self.catalog.label} stayed busy for {self.timeout_s:g} s: {shown}"
                     raise errors.make("lake_busy", text, timeout_s=self.timeout_s) from None
             finally:
                 holder.close()
-            pause(attempt)
-            attempt += 1
+            patience.pause()
 
 
 def attach_for_locks(connection: Any, catalog: Catalog) -> None:
