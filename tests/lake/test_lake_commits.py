@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ START = np.datetime64("2024-01-31T00:00:00", "ns")
 SYMBOLS = [f"COMMIT{number}" for number in range(10)]
 INTERVALS = ["1s", "1m"]
 COMMITS = int(os.environ.get("KLINEAGG_COMMITS", "10000"))
+PACED = 60  # commits more, one a second, after those at full speed
 
 # A day of one symbol, again and again. What it saw has to be the beginning of the same seconds for
 # each look: no commit in part, none that is gone again.
@@ -39,7 +41,7 @@ begin, end = np.datetime64("2024-01-31", "ns"), np.datetime64("2024-02-01", "ns"
 def tell():
     p50, p99, most = np.percentile(took, [50, 99, 100]).round(1).tolist()
     told = {"commits": seen, "looks": looks, "p50_ms": p50, "p99_ms": p99, "longest_ms": most}
-    with open(sys.argv[4], "a") as file:
+    with open(sys.argv[5], "a") as file:
         print(json.dumps(told), file=file)
 
 with Lake(sys.argv[2], read_only=True) as lake:
@@ -56,10 +58,14 @@ with Lake(sys.argv[2], read_only=True) as lake:
         counts = [int((both.symbol == each).sum()) for each in set(both.symbol.tolist())]
         assert len(set(counts)) <= 1 and sum(counts) >= 2 * len(bars), "commits are whole"
         before, seen, looks = seen, len(bars), looks + 1
-        if seen // 1000 > before // 1000:
-            tell()
-        if seen == int(sys.argv[3]):
+        if seen == int(sys.argv[4]):
             break
+        fast = int(sys.argv[3])
+        if before < fast <= seen:
+            tell()
+            took.clear()  # from here on: one commit a second
+        elif seen // 1000 > before // 1000 and seen < fast:
+            tell()
         time.sleep(0.02)
 tell()
 """
@@ -95,8 +101,11 @@ def judged(lake: Lake, commits: int) -> None:
     assert rows_of(lake.bars(interval="1s", include_open=False)) == rows_of(wanted)
 
 
-def commits_beside_a_reader(place: Path, commits: int, between: int) -> list[Maintenance]:
+def commits_beside_a_reader(
+    place: Path, fast: int, between: int, paced: int = 0
+) -> list[Maintenance]:
     """``between``: seconds of the trades, so commits, from one round of maintenance to the next."""
+    commits = fast + paced
     rounds: list[Maintenance] = []
     reader: subprocess.Popen[str] | None = None
     reads = place.with_name("reads.jsonl")  # what the reader tells of its work so far
@@ -105,13 +114,16 @@ def commits_beside_a_reader(place: Path, commits: int, between: int) -> list[Mai
         feed = engine.producer()
         try:
             for number in range(commits):
+                began = time.monotonic()
                 commit(engine, feed, lake, number)
                 if reader is None:
-                    reader = start(READER, str(place), str(commits), str(reads))
+                    reader = start(READER, str(place), str(fast), str(commits), str(reads))
                 assert reader.poll() is None, reader.communicate()
                 if (number + 1) % between == 0:
                     rounds.append(lake.maintain())
                     print(f"{number + 1} commits: {rounds[-1]}", flush=True)
+                if number >= fast:
+                    time.sleep(max(0.0, began + 1 - time.monotonic()))
             assert reader is not None
             _, complaint = reader.communicate(timeout=600)
             assert reader.returncode == 0, complaint
@@ -121,19 +133,19 @@ def commits_beside_a_reader(place: Path, commits: int, between: int) -> list[Mai
                 reader.communicate()
         judged(lake, commits)
     told = [json.loads(line) for line in reads.read_text().splitlines()]
-    print("a day of a symbol was read:", *told, sep="\n  ")
+    print(f"a day of a symbol was read (the last {paced} commits one a second):", *told, sep="\n  ")
     assert told[-1]["commits"] == commits
     return rounds
 
 
 def test_commits_beside_maintenance_and_a_reader(tmp_path: Path) -> None:
-    rounds = commits_beside_a_reader(tmp_path / "lake", 40, 20)
+    rounds = commits_beside_a_reader(tmp_path / "lake", 40, 20, paced=2)
     assert rounds[-1].files <= rounds[0].files + 8
 
 
 @pytest.mark.slow
 def test_many_commits_of_a_second_keep_the_files_few_and_every_read_whole(tmp_path: Path) -> None:
     between = 60 * TasksConfig().maintenance_minutes
-    rounds = commits_beside_a_reader(tmp_path / "lake", COMMITS, between)
+    rounds = commits_beside_a_reader(tmp_path / "lake", COMMITS, between, PACED)
     # Merging leaves up to seven of each of its three sizes, of two tables, for one day.
     assert max(each.files for each in rounds) <= 64
