@@ -56,11 +56,19 @@ print(wrong, subscriber.received, subscriber.lost, flush=True)
 """
 
 
+# Some run for ever: they end with the tests that started them, also when these are killed.
+WITH_ITS_PARENT = """
+import ctypes, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+"""
+
+
 def start(program: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python program with this package's tests on its path."""
     tests = Path(__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-c", program, str(tests), *map(str, arguments)],
+        [sys.executable, "-c", WITH_ITS_PARENT + program, str(tests), *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -128,6 +128,9 @@ def test_records_arrive_with_their_headers(bus: Bus, far: Bus, loop: Loop) -> No
         assert int(got["sequence"].max()) == 2_999
         assert damaged(got) == 0
         assert server.stats["records"] == 2_020
+        assert server.stats["bytes"] > 2_020 * CHECKED.dtype.itemsize, (
+            "though the connection goes on"
+        )
         until(lambda: client.stats["records"] == 2_020)  # counted when they are published
         # One that ends here ends there.
         second.close()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,11 @@ class _Totals:
     waits: int = 0
     waited_s: float = 0.0
     replayed: int = 0
+
+    def add(self, link: Link) -> None:
+        self.bytes += link.bytes_out
+        self.waits += link.waits
+        self.waited_s += link.waited_s
 
 
 class BridgeServer:
@@ -79,6 +84,7 @@ class BridgeServer:
         self._host, self._port, self._timeout = host, port, timeout
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._links: set[Link] = set()
         self._totals = _Totals()
 
     @property
@@ -89,7 +95,10 @@ class BridgeServer:
     @property
     def stats(self) -> Mapping[str, float]:
         """Counts since the start; ``waits``: how often the network was slower than the bus."""
-        return dict(vars(self._totals))
+        totals = replace(self._totals)
+        for link in self._links:  # counted for good when they end
+            totals.add(link)
+        return dict(vars(totals))
 
     async def start(self) -> None:
         """Listens from now on.
@@ -119,6 +128,7 @@ class BridgeServer:
         self._tasks.add(task)
         self._totals.connections += 1
         link = Link(reader, writer)
+        self._links.add(link)
         try:
             await self._serve(link)
         except errors.KlineaggError as error:
@@ -131,9 +141,8 @@ class BridgeServer:
         except asyncio.CancelledError:
             pass  # by close(); nobody else waits for this task
         finally:
-            self._totals.bytes += link.bytes_out
-            self._totals.waits += link.waits
-            self._totals.waited_s += link.waited_s
+            self._links.discard(link)
+            self._totals.add(link)
             link.close()
             self._tasks.discard(task)
 
