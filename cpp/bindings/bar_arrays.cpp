@@ -45,20 +45,18 @@ py::dict bar_arrays_of(std::shared_ptr<const BarTable> table) {
 #undef KLINEAGG_ADD
 
     const std::vector<BarSeries>& series = from.series();
-    const auto count = static_cast<py::ssize_t>(series.size());
-    py::array_t<std::int32_t> symbol(count);
-    py::array_t<std::int16_t> interval(count);
-    py::array_t<std::int64_t> begin(count), end(count);
-    for (py::ssize_t i = 0; i < count; ++i) {
-        const BarSeries& each = series[static_cast<std::size_t>(i)];
-        symbol.mutable_at(i) = each.symbol;
-        interval.mutable_at(i) = each.interval;
-        begin.mutable_at(i) = each.begin;
-        end.mutable_at(i) = each.end;
-    }
+    static const BarSeries none{};
+    const BarSeries& first = series.empty() ? none : series.front();
+    // Over the list itself: a snapshot may have as many series as rows.
+    const auto each = [&](auto BarSeries::* field) {
+        using Value = std::remove_cvref_t<decltype(first.*field)>;
+        return frozen(py::array(py::dtype::of<Value>(), {static_cast<py::ssize_t>(series.size())},
+                                {static_cast<py::ssize_t>(sizeof(BarSeries))}, &(first.*field), base));
+    };
     py::dict out;
     out["columns"] = columns;
-    out["series"] = py::make_tuple(symbol, interval, begin, end);
+    out["series"] = py::make_tuple(each(&BarSeries::symbol), each(&BarSeries::interval),
+                                   each(&BarSeries::begin), each(&BarSeries::end));
     out["outside"] = from.outside_trades;
     out["partials"] = py::none();
     if (from.columns().partials != nullptr) {

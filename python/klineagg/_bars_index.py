@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,18 +25,31 @@ class SeriesIndex:
         interval: index of the interval, int16 ``(k,)``.
         symbol: symbol id, int32 ``(k,)``.
         offsets: first row of each stretch and the number of rows, int64 ``(k + 1,)``.
-        keys: one rising number for each series, int64 ``(k,)``.
-        in_order: true when the rows stand in the order of a result, so each series is one stretch.
     """
 
-    __slots__ = ("in_order", "interval", "keys", "offsets", "symbol")
+    __slots__ = ("_in_order", "_keys", "interval", "offsets", "symbol")
 
     def __init__(self, interval: NDArray[Any], symbol: NDArray[Any], offsets: NDArray[Any]) -> None:
         self.interval: NDArray[np.int16] = interval.astype(np.int16, copy=False)
         self.symbol: NDArray[np.int32] = symbol.astype(np.int32, copy=False)
         self.offsets: NDArray[np.int64] = offsets.astype(np.int64, copy=False)
-        self.keys: NDArray[np.int64] = series_keys(self.interval, self.symbol)
-        self.in_order = bool(np.all(self.keys[1:] > self.keys[:-1]))
+        # Made when they are asked for: whoever reads by columns never does.
+        self._keys: NDArray[np.int64] | None = None
+        self._in_order: bool | None = None
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """One rising number for each series, int64 ``(k,)``."""
+        if self._keys is None:
+            self._keys = series_keys(self.interval, self.symbol)
+        return self._keys
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the rows stand in the order of a result, so each series is one stretch."""
+        if self._in_order is None:
+            self._in_order = bool(np.all(self.keys[1:] > self.keys[:-1]))
+        return self._in_order
 
     @classmethod
     def of(cls, interval: NDArray[np.int16], symbol: NDArray[np.int32]) -> SeriesIndex:
@@ -48,7 +61,7 @@ class SeriesIndex:
         return cls(interval[offsets[:-1]], symbol[offsets[:-1]], offsets)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.symbol)
 
     def rows(self, stretches: NDArray[np.intp]) -> slice | NDArray[np.int64]:
         """The rows of some stretches: a slice when they touch, else their positions."""
@@ -87,11 +100,18 @@ def ranges(begin: NDArray[Any], end: NDArray[Any]) -> NDArray[np.int64]:
 class SymbolTable:
     """Names of symbol ids. An id without a name is called by its digits."""
 
-    __slots__ = ("_ids", "_names")
+    __slots__ = ("_given", "_ids")
 
-    def __init__(self, names: Mapping[int, str]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[int, str] | Callable[[], Mapping[int, str]]) -> None:
+        self._given = names
         self._ids: dict[str, int] | None = None
+
+    @property
+    def _names(self) -> Mapping[int, str]:
+        names = self._given
+        if callable(names):
+            names = self._given = names()
+        return names
 
     @property
     def mapping(self) -> Mapping[int, str]:

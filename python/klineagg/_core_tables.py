@@ -12,7 +12,7 @@ from klineagg._options import TIME_MAX_NS, TIME_MIN_NS
 from klineagg.bars import Bars
 from klineagg.columns import TradeChunk
 from klineagg.report import Report
-from klineagg.symbols import names_of
+from klineagg.symbols import names_later
 
 if TYPE_CHECKING:
     from klineagg._core import Result, TradeColumns
@@ -86,7 +86,7 @@ def bars_of(result: Result, names: Sequence[Any], report: Report | None) -> Bars
     partials = result["partials"]
     return Bars(
         result["columns"],
-        symbols=names_of(symbol),
+        symbols=names_later(symbol),
         intervals=names,
         series=(interval, symbol, offsets),
         report=report,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -95,7 +95,7 @@ class Bars(Forms):
         self,
         columns: Mapping[str, NDArray[Any]],
         *,
-        symbols: Mapping[int, str],
+        symbols: Mapping[int, str] | Callable[[], Mapping[int, str]],
         intervals: Sequence[Any],
         series: SeriesIndex | tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None = None,
         report: Report | None = None,

@@ -6,7 +6,7 @@ pass integers. An id that was never interned is labelled by its digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from klineagg import _core, errors
 from klineagg._distinct import distinct
 
-__all__ = ["intern", "names_of", "symbol_names"]
+__all__ = ["intern", "names_later", "symbol_names"]
 
 # An id keeps its name for ever, and a snapshot of ten thousand symbols asks for all of them.
 _known: Final[dict[int, str]] = {}
@@ -84,13 +84,21 @@ def _name_of(id_: int) -> str:
     return name
 
 
-def names_of(ids: Any) -> Mapping[int, str]:
-    """Names by id, rising, for the ids of a result: integers ``(n,)``."""
-    array = np.asarray(ids, np.int64)
+def names_later(ids: NDArray[Any]) -> Callable[[], Mapping[int, str]]:
+    """What gives names by id, rising, for the ids of a result, integers ``(n,)``.
+
+    Whoever reads a snapshot by columns never asks, and naming ten thousand symbols takes as long as
+    half of the snapshot. Ids without a name now have none then: a result does not change.
+    """
+    count = _core.symbol_count()  # ids are dense: none from here on has a name
+    return lambda: _names(ids, count)
+
+
+def _names(ids: NDArray[Any], count: int) -> dict[int, str]:
+    array = ids.astype(np.int64)
     is_dense = array.size and array.min() >= 0 and array.max() < _DENSE_IDS
     # Counted instead of sorted: there is one for each series.
     unique = (np.flatnonzero(np.bincount(array)) if is_dense else distinct(array)).tolist()
-    count = _core.symbol_count()  # ids are dense: none from here on has a name
     return {
         id_: str(id_) if id_ >= count else _known.get(id_) or _name_of(id_) or str(id_)
         for id_ in unique

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import klineagg
 from klineagg import _core, errors
-from klineagg.symbols import intern, names_of, symbol_names
+from klineagg.symbols import intern, names_later, symbol_names
 
 UNKNOWN = 2**31 - 1  # nobody interns so many
 
@@ -107,8 +107,12 @@ def test_looking_does_not_intern() -> None:
 
 def test_names_by_id_of_a_result() -> None:
     b, a = intern(["by-id-b", "by-id-a"]).tolist()
-    assert names_of([a, b, a, UNKNOWN]) == {b: "by-id-b", a: "by-id-a", UNKNOWN: str(UNKNOWN)}
-    assert list(names_of([a, b])) == sorted([a, b])
+    assert names_later(np.array([a, b, a, UNKNOWN]))() == {
+        b: "by-id-b",
+        a: "by-id-a",
+        UNKNOWN: str(UNKNOWN),
+    }
+    assert list(names_later(np.array([a, b]))()) == sorted([a, b])
 
 
 def test_threads_agree_about_new_names() -> None:
