@@ -60,7 +60,7 @@ void SymbolAggregator<Bar>::emit_kept(int level, Bar* bars, std::size_t count, c
         bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_CLOSED |
                                                 cut_flag(bar->open_time, bar->close_time));
         if (history.is_packed()) {
-            if (options_->gaps != GapMode::none)
+            if (options_->gaps != GapMode::none && history.given_to() < bar->open_time)
                 emit_gaps(plan_[level], history.given_to(), bar->open_time, close, 0, sink);
         } else if (const KeptBar* const before = history.back()) {
             hand_out_flats(level, *before, bar->open_time, close, sink);
