@@ -146,3 +146,11 @@ def test_ids_of_the_users_own_need_no_names() -> None:
     bars = klineagg.aggregate(trades(np.array([UNKNOWN, UNKNOWN - 1, UNKNOWN], np.int32)), "1m")
     assert bars.symbols == (str(UNKNOWN - 1), str(UNKNOWN))
     assert bars[UNKNOWN, "1m"].close.tolist() == [1.0, 3.0]
+
+
+def test_a_result_keeps_the_names_of_its_time() -> None:
+    unnamed = _core.symbol_count()
+    later = names_later(np.array([unnamed]))
+    assert intern("by-id-later").tolist() == [unnamed]
+    assert later() == {unnamed: str(unnamed)}  # as it is when somebody looks at once
+    assert names_later(np.array([unnamed]))() == {unnamed: "by-id-later"}
