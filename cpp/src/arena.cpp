@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "klineagg/detail/fork_lock.hpp"
+
 namespace klineagg {
 
 namespace {
@@ -75,6 +77,8 @@ public:
         return bytes_;
     }
 
+    std::mutex& mutex() noexcept { return mutex_; }
+
 private:
     void drop_first() noexcept {
         (void)::munmap(blocks_.front().data, blocks_.front().size);
@@ -92,6 +96,9 @@ Cache& cache() {
     static Cache* const only = new Cache;
     return *only;
 }
+
+std::mutex& cache_lock() noexcept { return cache().mutex(); }
+[[maybe_unused]] const bool forks = detail::free_in_children<cache_lock>();
 
 /// A file in memory that has no name, so that nothing is left behind by a process that is killed.
 int open_shared() noexcept {

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "klineagg/detail/fork_lock.hpp"
+
 namespace klineagg::detail {
 
 namespace {
@@ -64,6 +66,8 @@ public:
         return bytes_;
     }
 
+    std::mutex& mutex() noexcept { return mutex_; }
+
 private:
     struct Region {
         std::byte* data;
@@ -118,6 +122,9 @@ Pool& pool() {
     static Pool* const only = new Pool;
     return *only;
 }
+
+std::mutex& pool_lock() noexcept { return pool().mutex(); }
+[[maybe_unused]] const bool forks = free_in_children<pool_lock>();
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "klineagg/detail/fork_lock.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg {
@@ -46,9 +47,17 @@ std::size_t SymbolTable::size() const {
     return names_.size();
 }
 
+/// Never destroyed: threads that end with the process may still ask for names.
 SymbolTable& symbol_table() {
-    static SymbolTable table;
-    return table;
+    static SymbolTable* const only = new SymbolTable;
+    return *only;
 }
+
+namespace {
+
+std::shared_mutex& names_lock() noexcept { return symbol_table().lock(); }
+[[maybe_unused]] const bool forks = detail::free_in_children<names_lock>();
+
+}  // namespace
 
 }  // namespace klineagg

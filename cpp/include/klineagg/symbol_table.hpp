@@ -25,6 +25,8 @@ public:
     /// Empty when the id was never given out.
     [[nodiscard]] std::string name(std::int32_t id) const;
     [[nodiscard]] std::size_t size() const;
+    /// What fork() holds meanwhile.
+    [[nodiscard]] std::shared_mutex& lock() noexcept { return mutex_; }
 
 private:
     mutable std::shared_mutex mutex_;

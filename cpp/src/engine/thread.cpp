@@ -14,6 +14,7 @@
 #include <mutex>
 #include <utility>
 
+#include "klineagg/detail/fork_lock.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg::engine {
@@ -92,6 +93,7 @@ public:
         const std::lock_guard lock(mutex_);
         return is_pinned(cores) ? before_ : cores;
     }
+    std::mutex& mutex() noexcept { return mutex_; }
 
 private:
     /// One core, on which a living thread was pinned: the caller is that thread or comes from it.
@@ -109,6 +111,9 @@ private:
 };
 
 BeforePinning before_pinning;
+
+std::mutex& pinning_lock() noexcept { return before_pinning.mutex(); }
+[[maybe_unused]] const bool forks = detail::free_in_children<pinning_lock>();
 
 /// For as long as the thread lives.
 class OwnPin {
