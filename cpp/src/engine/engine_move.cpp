@@ -91,6 +91,7 @@ std::size_t Engine::move_locked(const std::vector<Move>& moves, DurationNs timeo
         for (const Move& move : moves)
             core_->routes.set(move.symbol,
                               {move.from.slot, static_cast<std::uint16_t>(move.to)});
+        handover_->announce();
     });
     hand_over(workers_);
     return moves.size();

@@ -115,6 +115,7 @@ void Engine::replace_workers(const Workers& next, DurationNs timeout_ns) {
             for (const SlotAt& at : moving) core_->routes.set(at.symbol, at.route);
             for (std::size_t i = 0; i < producers_.size(); ++i) producers_[i]->install(lanes[i]);
             core_->workers.store(count);
+            handover_->announce();
         });
     } catch (...) {
         watch_growth(workers_);

@@ -16,6 +16,10 @@ struct Nothing final : Command {
 struct Handover final : Command {
     Handover() { runs_halted = false; }
     void run(Worker& worker) override { worker.begin_transfer(transfer); }
+    /// While no producer is inside a block, before trades go by the new routes.
+    void announce() noexcept {
+        for (const Transfer::Part& part : transfer.parts) part.worker->announce(transfer);
+    }
     Transfer transfer;
 };
 

@@ -59,14 +59,11 @@ LanePush Lane::push(std::span<const LaneRecord> records) noexcept {
         }
         impl.drop_oldest();
     }
-    if (was_full) impl.holes.hand_over();
     return done;
 }
 
 void Lane::drop(std::span<const LaneRecord> records) noexcept {
-    if (records.empty()) return;
-    impl_->drop_newest(records);
-    impl_->holes.hand_over();
+    if (!records.empty()) impl_->drop_newest(records);
 }
 
 bool Lane::wait_for_room(std::size_t rows, MonotonicNs deadline) noexcept {
@@ -139,14 +136,16 @@ void Lane::settle_part(std::uint64_t position, std::uint64_t rows,
     impl.rows_unsettled -= rows;
 }
 
-bool Lane::take_hole(LaneHole& hole) noexcept { return impl_->holes.take(hole); }
+std::uint64_t Lane::hole_position() const noexcept { return impl_->holes.position(); }
 
-bool Lane::has_hole() const noexcept { return !impl_->holes.empty(); }
+HoleTable* Lane::take_holes() noexcept { return impl_->holes.take(); }
+
+void Lane::give_holes() noexcept { impl_->holes.give_back(); }
 
 bool Lane::empty() const noexcept {
     const Impl& impl = *impl_;
     // Without `route` there may be no ring yet; with it, whatever the route was, it is there.
-    if (impl.queue.read_available() != 0 || !impl.holes.empty()) return false;
+    if (impl.queue.read_available() != 0 || hole_position() != NO_LIMIT) return false;
     return impl.route.load(std::memory_order_acquire) == Route::queue || impl.ring->empty();
 }
 
@@ -205,7 +204,8 @@ bool Lane::is_closed() const noexcept { return impl_->closed.load(std::memory_or
 std::size_t Lane::memory_bytes() const noexcept {
     Impl& impl = *impl_;
     const std::lock_guard lock(impl.setting);
-    return sizeof *this + sizeof impl + (impl.capacity + 1) * sizeof(LaneRecord) +
+    return sizeof *this + sizeof impl + LaneHoles::REST_BYTES +
+           (impl.capacity + 1) * sizeof(LaneRecord) +
            (impl.ring ? impl.ring->memory_bytes() : 0);
 }
 

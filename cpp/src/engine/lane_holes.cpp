@@ -1,85 +1,39 @@
 #include "lane_holes.hpp"
 
-#include <algorithm>
+#include <bit>
 
 namespace klineagg::engine {
-namespace {
 
-void widen(LaneHole& hole, const LaneHole& more) noexcept {
-    if (hole.count == 0) {
-        const std::int32_t symbol = hole.symbol;
-        hole = more;
-        hole.symbol = symbol;
+void LaneHoles::show() noexcept {
+    HoleTable& noted = tables_[noted_];
+    if (noted.empty()) return;
+    std::uint64_t shown = shown_.load(std::memory_order_acquire);
+    if (shown != NOTHING &&
+        shown_.compare_exchange_strong(shown, shown | AT_PRODUCER, std::memory_order_acq_rel)) {
+        const std::uint64_t index = shown & INDEX;
+        HoleTable& table = tables_[index];
+        table.add(noted);
+        noted.clear();
+        shown_.store(table.position() << INDEX_BITS | index, std::memory_order_release);
         return;
     }
-    hole.position = std::min(hole.position, more.position);
-    hole.time_min = std::min(hole.time_min, more.time_min);
-    hole.time_max = std::max(hole.time_max, more.time_max);
-    hole.count += more.count;
+    shown_.store(noted.position() << INDEX_BITS | noted_, std::memory_order_release);
+    // The worker has one of the other two at most: it gives one back before it takes the next.
+    noted_ = static_cast<std::size_t>(std::countr_zero(free_.load(std::memory_order_acquire)));
+    free_.fetch_and(~(1U << noted_), std::memory_order_acq_rel);
 }
 
-}  // namespace
-
-LaneHole* LaneHoles::find(std::int32_t symbol) noexcept {
-    // Ids are dense, so their low bits spread them well; a multiplier helps those that are not.
-    std::size_t slot = (static_cast<std::uint32_t>(symbol) * 0x9E3779B1U) >> 22U;
-    static_assert(INDEX_SIZE == std::size_t{1} << 10U);
-    for (; index_[slot] != 0; slot = (slot + 1) % INDEX_SIZE) {
-        LaneHole& hole = noted_[index_[slot] - 1U];
-        if (hole.symbol == symbol) return &hole;
-    }
-    if (noted_count_ == SYMBOLS_MAX) return &rest_;
-    LaneHole& hole = noted_[noted_count_++];
-    hole = {};
-    hole.symbol = symbol;
-    index_[slot] = static_cast<std::uint16_t>(noted_count_);
-    return &hole;
+HoleTable* LaneHoles::take() noexcept {
+    std::uint64_t shown = shown_.load(std::memory_order_acquire);
+    if (shown == NOTHING || (shown & INDEX) == AT_PRODUCER) return nullptr;
+    if (!shown_.compare_exchange_strong(shown, NOTHING, std::memory_order_acq_rel)) return nullptr;
+    taken_ = static_cast<std::size_t>(shown & INDEX);
+    return &tables_[taken_];
 }
 
-void LaneHoles::note(const LaneRecord& record, std::uint64_t position) noexcept {
-    widen(*find(record.symbol), {position, record.time, record.time, 1, record.symbol});
-}
-
-void LaneHoles::hand_over() noexcept {
-    if (noted_count_ == 0) return;
-    for (std::size_t i = 0; i < noted_count_; ++i)
-        if (!waiting_.push(noted_[i])) widen(rest_, noted_[i]);
-    noted_count_ = 0;
-    index_.fill(0);
-    if (rest_.count != 0) widen_all(rest_);
-    rest_ = {};
-}
-
-void LaneHoles::widen_all(const LaneHole& hole) noexcept {
-    const std::uint64_t seen = seen_.load(std::memory_order_acquire);
-    all_.update([&](CounterSet<VALUES>::Values& values) {
-        LaneHole known;
-        if (values[GENERATION] != seen) {
-            // The worker may be about to read it: what it has not confirmed must stay in.
-            known = {values[POSITION], static_cast<TimeNs>(values[TIME_LOWEST]),
-                     static_cast<TimeNs>(values[TIME_HIGHEST]), values[COUNT],
-                     LaneHole::ALL_SYMBOLS};
-        }
-        widen(known, hole);
-        values = {values[GENERATION] + 1, known.position,
-                  static_cast<std::uint64_t>(known.time_min),
-                  static_cast<std::uint64_t>(known.time_max), known.count};
-    });
-}
-
-bool LaneHoles::take(LaneHole& hole) noexcept {
-    if (waiting_.pop(hole)) return true;
-    if (all_.load(GENERATION) == seen_.load(std::memory_order_relaxed)) return false;
-    const CounterSet<VALUES>::Values values = all_.read();
-    hole = {values[POSITION], static_cast<TimeNs>(values[TIME_LOWEST]),
-            static_cast<TimeNs>(values[TIME_HIGHEST]), values[COUNT], LaneHole::ALL_SYMBOLS};
-    seen_.store(values[GENERATION], std::memory_order_release);
-    return true;
-}
-
-bool LaneHoles::empty() const noexcept {
-    return waiting_.read_available() == 0 &&
-           all_.load(GENERATION) == seen_.load(std::memory_order_relaxed);
+void LaneHoles::give_back() noexcept {
+    tables_[taken_].clear();
+    free_.fetch_or(1U << taken_, std::memory_order_acq_rel);
 }
 
 }  // namespace klineagg::engine

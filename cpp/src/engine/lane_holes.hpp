@@ -1,50 +1,58 @@
-// What is known of the trades that a lane dropped, in bounded memory.
+// What is known of the trades that a lane dropped, on its way from the producer to the worker.
 #pragma once
 
 #include <array>
 #include <atomic>
-#include <boost/lockfree/spsc_queue.hpp>
 #include <cstddef>
 #include <cstdint>
 
+#include "klineagg/engine/hole_table.hpp"
 #include "klineagg/engine/lane.hpp"
 #include "klineagg/engine/metrics.hpp"
 
 namespace klineagg::engine {
 
-/// The producer notes what it drops, by symbol, and hands that over when its push is over. More
-/// symbols in one push than the table holds, or more holes than the worker has looked at, become
-/// one hole of all symbols, which only ever grows until the worker has seen it.
+/// The producer notes what it drops together, and shows it. As long as the worker has not taken
+/// that, the producer takes it back for what it drops next: so there is one table, with room for
+/// whatever comes, and the worker never takes a row in front of which a hole waits for room.
 class LaneHoles {
 public:
+    /// Of memory beside it, most of which is never touched.
+    static constexpr std::size_t REST_BYTES = 3 * HoleTable::SYMBOLS_MAX / 8;
+
     // --- Producer ---
 
-    void note(const LaneRecord& record, std::uint64_t position) noexcept;
-    void hand_over() noexcept;
+    void note(const LaneRecord& record, std::uint64_t position) noexcept {
+        tables_[noted_].add({record.time, record.time, record.symbol}, position);
+    }
+    void show() noexcept;
 
     // --- Worker ---
 
-    bool take(LaneHole& hole) noexcept;
-    [[nodiscard]] bool empty() const noexcept;
+    /// Of the first hole that is not taken; NOWHERE: there is none.
+    [[nodiscard]] std::uint64_t position() const noexcept {
+        const std::uint64_t shown = shown_.load(std::memory_order_acquire);
+        return shown == NOTHING ? HoleTable::NOWHERE : shown >> INDEX_BITS;
+    }
+    /// All that there are, until they are given back, before which there is nothing more to take.
+    /// None while the producer adds to them.
+    [[nodiscard]] HoleTable* take() noexcept;
+    void give_back() noexcept;
 
 private:
-    static constexpr std::size_t SYMBOLS_MAX = 256;
-    static constexpr std::size_t INDEX_SIZE = 4 * SYMBOLS_MAX;
-    static constexpr std::size_t WAITING_MAX = 1024;
-    enum Value : std::size_t { GENERATION, POSITION, TIME_LOWEST, TIME_HIGHEST, COUNT, VALUES };
+    static constexpr unsigned INDEX_BITS = 2;
+    static constexpr std::uint64_t INDEX = (std::uint64_t{1} << INDEX_BITS) - 1;
+    static constexpr std::uint64_t AT_PRODUCER = INDEX;
+    static constexpr std::uint64_t NOTHING = ~std::uint64_t{0};
 
-    [[nodiscard]] LaneHole* find(std::int32_t symbol) noexcept;
-    void widen_all(const LaneHole& hole) noexcept;
-
-    // Of the push that goes on.
-    std::array<LaneHole, SYMBOLS_MAX> noted_;
-    std::array<std::uint16_t, INDEX_SIZE> index_{};  // 1 + place in noted_
-    std::size_t noted_count_ = 0;
-    LaneHole rest_;  // of the symbols beyond SYMBOLS_MAX
-
-    boost::lockfree::spsc_queue<LaneHole, boost::lockfree::capacity<WAITING_MAX>> waiting_;
-    CounterSet<VALUES> all_;
-    alignas(LINE_BYTES) std::atomic<std::uint64_t> seen_{0};  // generation that the worker knows
+    // One for the producer to note in, one that is shown, one in the worker's hands.
+    std::array<HoleTable, 3> tables_;
+    std::size_t noted_ = 0;  // of the producer
+    std::size_t taken_ = 0;  // of the worker
+    // Where its first hole is and which table it is, in one word: the worker looks no further
+    // while it has not come there.
+    alignas(LINE_BYTES) std::atomic<std::uint64_t> shown_{NOTHING};
+    std::atomic<std::uint32_t> free_{0b110};  // tables that are nobody's
 };
 
 }  // namespace klineagg::engine

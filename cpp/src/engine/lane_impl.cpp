@@ -37,6 +37,7 @@ void Lane::Impl::drop_newest(std::span<const LaneRecord> rows) noexcept {
     const std::uint64_t position = tail.load(std::memory_order_relaxed);
     for (const LaneRecord& row : rows) holes.note(row, position);
     count(DROPPED_NEWEST, rows.size());
+    holes.show();
 }
 
 void Lane::Impl::evict(std::size_t rows) noexcept {
@@ -47,6 +48,7 @@ void Lane::Impl::evict(std::size_t rows) noexcept {
         holes.note(row, end + offset);
     });
     if (dropped != 0) count(DROPPED_OLDEST, dropped);
+    holes.show();  // at once: the worker may take the rows behind them already
 }
 
 void Lane::Impl::drop_oldest() noexcept {

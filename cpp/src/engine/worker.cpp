@@ -159,7 +159,8 @@ std::size_t Worker::drain_lanes() {
         if (!can_park()) [[unlikely]] break;
         // The limit first: a hole before it shows before the row behind the hole can be taken.
         const std::uint64_t limit = intake->limit();
-        applied += intake->lane.consume(block_, mark_holes(*intake, limit),
+        if (!mark_holes(*intake)) [[unlikely]] continue;
+        applied += intake->lane.consume(block_, std::min(limit, intake->lane.hole_position()),
                                         [this](auto records) { return apply(records); });
     }
     return applied;
@@ -173,7 +174,7 @@ bool Worker::has_work() const noexcept {
     }
     if (journal_) return has_journal_work();
     for (const std::shared_ptr<Intake>& intake : lanes_) {
-        if (intake->lane.applied() < intake->limit() || intake->has_hole()) return true;
+        if (intake->lane.applied() < intake->limit() || intake->has_holes()) return true;
     }
     return false;
 }
@@ -194,7 +195,8 @@ bool Worker::run_command() {
     for (const std::shared_ptr<Intake>& intake : lanes_) {
         if (!intake->at_gate()) return true;
     }
-    for (const std::shared_ptr<Intake>& intake : lanes_) (void)mark_holes(*intake, 0);
+    for (const std::shared_ptr<Intake>& intake : lanes_)
+        if (!mark_holes(*intake)) return true;
     return finish(*command, true);
 }
 

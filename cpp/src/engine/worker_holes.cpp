@@ -1,33 +1,32 @@
 // Of a worker: trades that a lane has dropped make the bars over them INCOMPLETE.
-#include <algorithm>
-
 #include "klineagg/engine/worker.hpp"
 
 namespace klineagg::engine {
 
-std::uint64_t Worker::mark_holes(Intake& intake, std::uint64_t limit) {
-    while (const LaneHole* const hole = intake.hole()) {
-        if (hole->position > intake.lane.taken()) return std::min(limit, hole->position);
-        // A symbol that is on its way here is another thread's yet.
-        const bool is_all = hole->symbol == LaneHole::ALL_SYMBOLS;
-        const auto index = static_cast<std::uint32_t>(hole->symbol);
-        if (part_ != nullptr && !part_->takes.empty() && (is_all || absent_.contains(index)))
-            return intake.lane.taken();
-        mark_holes_of(*hole);
-        intake.drop_hole();
-    }
-    return limit;
+bool Worker::mark_holes(Intake& intake) {
+    if (intake.lane.hole_position() > intake.lane.taken()) [[likely]] return true;
+    HoleTable* const holes = intake.lane.take_holes();
+    if (holes == nullptr) return false;
+    set_aside(*holes);
+    // Also those that the lane has not come to: bars know what is missing before they open.
+    mark_holes_of(*holes);
+    intake.lane.give_holes();
+    return true;
 }
 
-void Worker::mark_holes_of(const LaneHole& hole) {
-    if (hole.symbol != LaneHole::ALL_SYMBOLS) {
+void Worker::set_aside(HoleTable& holes) noexcept {
+    // Who sees such a hole sees the announcement that came before it.
+    const Transfer* const transfer = announced_.load(std::memory_order_acquire);
+    if (transfer == nullptr) [[likely]] return;
+    const Transfer::Part* const part = transfer->part_of(*this);
+    if (part == nullptr || part->taking.empty()) return;
+    holes.move_to(aside_, [part](std::int32_t slot) { return part->is_taking(slot); });
+}
+
+void Worker::mark_holes_of(const HoleTable& holes) {
+    holes.each([this](const LaneHole& hole) {
         mark_hole(core_->slots[static_cast<std::uint32_t>(hole.symbol)], hole);
-        return;
-    }
-    for (std::size_t i = owned_.next(0, owned_limit_); i != SlotSet::NONE;
-         i = owned_.next(i + 1, owned_limit_)) {
-        mark_hole(core_->slots[static_cast<std::uint32_t>(i)], hole);
-    }
+    });
 }
 
 void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {

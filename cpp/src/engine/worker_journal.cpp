@@ -15,7 +15,6 @@ namespace {
 constexpr int APPLY_TURN = 4;                 // blocks, before lanes are looked at again
 constexpr DurationNs LOOK_NS = 1'000'000;     // between looks at the clock
 constexpr DurationNs HALTED_NS = 5'000'000;   // between looks at a log that has halted
-constexpr std::size_t HOLE_SYMBOLS = 1024;     // of a record
 
 }  // namespace
 
@@ -60,13 +59,16 @@ std::size_t Worker::drain_journal() {
     WorkerJournal& own = *journal_;
     std::size_t done = apply_accepted();
     if (own.has_staged && !append_staged()) return done;
+    if (own.has_came() && !append_came()) return done;
     for (const std::shared_ptr<Intake>& intake : lanes_) {
         // Trades of symbols that have not come yet would get their numbers too early.
         if (part_ != nullptr && !part_->takes.empty()) break;
         // The limit first: a hole before it shows before the row behind the hole can be taken.
-        const std::uint64_t limit = journal_holes(*intake, intake->limit());
+        const std::uint64_t limit = intake->limit();
+        if (!journal_holes(*intake)) continue;
         if (own.waiting.is_full()) break;
-        const std::span<const LaneRecord> rows = intake->lane.take(own.waiting.room(), limit);
+        const std::span<const LaneRecord> rows = intake->lane.take(
+            own.waiting.room(), std::min(limit, intake->lane.hole_position()));
         if (rows.empty()) {
             if (intake->waiting == 0) intake->lane.settle();  // rows may have been dropped
             continue;
@@ -79,55 +81,6 @@ std::size_t Worker::drain_journal() {
         if (!append_staged()) break;
     }
     return done;
-}
-
-std::uint64_t Worker::journal_holes(Intake& intake, std::uint64_t limit) {
-    WorkerJournal& own = *journal_;
-    while (const LaneHole* const hole = intake.hole()) {
-        if (hole->position > intake.lane.taken()) return std::min(limit, hole->position);
-        const bool is_all = hole->symbol == LaneHole::ALL_SYMBOLS;
-        // Whose symbols they are is known when everything before it is applied.
-        if (own.waiting.is_full() || own.has_staged || (is_all && !own.waiting.is_empty()) ||
-            !append_hole(intake, *hole))
-            return intake.lane.taken();
-        intake.drop_hole();
-    }
-    return limit;
-}
-
-bool Worker::append_hole(Intake& intake, const LaneHole& hole) {
-    WorkerJournal& own = *journal_;
-    const TimeNs now = core_->clock->now();
-    const TimeNs time = now == TIME_MIN ? 0 : now;
-    HoleRecord record{hole.time_min, hole.time_max, {}};
-    wal::Appended done;
-    const auto write = [&] {
-        std::vector<std::byte> bytes;
-        ByteWriter to(bytes);
-        put_record(to, record);
-        record.symbols.clear();
-        done = own.journal->append(bytes, time);
-        return done.status == wal::AppendStatus::ok;
-    };
-    const auto add = [&](std::size_t slot) {
-        record.symbols.push_back(
-            name_of_symbol(core_->slots[static_cast<std::uint32_t>(slot)].symbol));
-        return record.symbols.size() < HOLE_SYMBOLS || write();
-    };
-    bool ok = true;
-    if (hole.symbol != LaneHole::ALL_SYMBOLS) {
-        ok = add(static_cast<std::size_t>(hole.symbol));
-    } else {
-        for (std::size_t i = owned_.next(0, owned_limit_); ok && i != SlotSet::NONE;
-             i = owned_.next(i + 1, owned_limit_))
-            ok = add(i);
-    }
-    // What was written of it before the log was full is written once more: a mark twice is one.
-    if (!ok || !write()) return false;
-    own.waiting.next() = {&intake, 0, 0, done.first, done.last, time, hole};
-    ++intake.waiting;
-    own.waiting.push();
-    return true;
 }
 
 std::size_t Worker::apply_accepted() {
@@ -162,7 +115,7 @@ void Worker::apply_front() {
     block_time_ = block.time == 0 ? TIME_NONE : block.time;
     if (observer_) [[unlikely]] observer_->at(block.first);
     if (block.rows == 0) {
-        mark_holes_of(block.hole);
+        apply_holes(block);
     } else {
         const std::span<const LaneRecord> rows = own.waiting.front_rows();
         apply_present(rows);
@@ -171,8 +124,8 @@ void Worker::apply_front() {
         block.intake->lane.settle_part(block.position, block.rows, std::exchange(refused_, {}));
         if (AcceptObserver* const observer = core_->options.journal.observer.get())
             observer->accepted(id_, rows, block.first, core_->slots);
+        --block.intake->waiting;
     }
-    --block.intake->waiting;
     own.waiting.pop();
 }
 
@@ -194,13 +147,9 @@ bool Worker::arrive(Command& command) {
     WorkerJournal& own = *journal_;
     if (own.has_arrived) return true;
     if (!own.journal->is_halted()) {
-        if (own.has_staged) return false;
-        for (const std::shared_ptr<Intake>& intake : lanes_) {
-            if (!intake->is_taken_to_gate()) return false;
-            (void)journal_holes(*intake, 0);
-            const LaneHole* const hole = intake->hole();
-            if (hole != nullptr && hole->position <= intake->lane.taken()) return false;
-        }
+        if (own.has_staged || own.has_came()) return false;
+        for (const std::shared_ptr<Intake>& intake : lanes_)
+            if (!intake->is_taken_to_gate() || !journal_holes(*intake)) return false;
     }
     own.has_arrived = true;
     if (command.entry) {
@@ -281,8 +230,9 @@ bool Worker::has_journal_work() const noexcept {
     if (own.next_tick(tick) && tick.sequence <= bound) return true;
     if (!own.waiting.is_empty() && own.waiting.front().last <= bound) return true;
     if (own.has_staged || own.waiting.is_full() || own.journal->is_halted()) return false;
+    if (own.has_came()) return true;
     for (const std::shared_ptr<Intake>& intake : lanes_)
-        if (intake->lane.taken() < intake->limit() || intake->has_hole()) return true;
+        if (intake->lane.taken() < intake->limit() || intake->has_holes()) return true;
     return false;
 }
 

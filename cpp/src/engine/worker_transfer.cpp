@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "klineagg/engine/worker.hpp"
+#include "klineagg/engine/worker_journal.hpp"
 
 namespace klineagg::engine {
 
@@ -44,6 +45,13 @@ bool Worker::advance_transfer() {
         for (std::size_t i = 0; i < TRANSFER_TURN && part.taken < part.takes.size(); ++i)
             attach(*part.takes[part.taken++]);
         return true;
+    }
+    if (announced_.load(std::memory_order_relaxed) != nullptr) {
+        announced_.store(nullptr, std::memory_order_relaxed);
+        // Dropped of symbols that were on their way: before their parked trades.
+        if (journal_) journal_->came.add(aside_);
+        else mark_holes_of(aside_);
+        aside_.clear();
     }
     if (part.applied < part.parked.size()) {
         const std::size_t rows = std::min(BLOCK_ROWS, part.parked.size() - part.applied);

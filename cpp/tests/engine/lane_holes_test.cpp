@@ -16,16 +16,27 @@ using namespace klineagg::test;
 
 namespace {
 
-std::vector<LaneHole> holes_of(Lane& lane) {
-    std::vector<LaneHole> holes;
-    LaneHole hole;
-    while (lane.take_hole(hole)) holes.push_back(hole);
+struct Holes {
+    std::uint64_t position = Lane::NO_LIMIT;
+    std::vector<LaneHole> all;
+};
+
+Holes holes_of(Lane& lane) {
+    Holes holes;
+    holes.position = lane.hole_position();
+    const HoleTable* const table = lane.take_holes();
+    REQUIRE((table != nullptr) == (holes.position != Lane::NO_LIMIT));
+    if (table == nullptr) return holes;
+    CHECK(table->position() == holes.position);
+    table->each([&holes](const LaneHole& hole) { holes.all.push_back(hole); });
+    lane.give_holes();
     return holes;
 }
 
-std::vector<LaneRecord> of_symbols(std::int32_t first, std::int32_t end) {
+std::vector<LaneRecord> of_symbols(std::size_t first, std::size_t end) {
     std::vector<LaneRecord> records;
-    for (std::int32_t symbol = first; symbol < end; ++symbol) {
+    for (auto symbol = static_cast<std::int32_t>(first); symbol < static_cast<std::int32_t>(end);
+         ++symbol) {
         LaneRecord record;
         record.symbol = symbol;
         record.time = 10 * symbol;
@@ -36,82 +47,123 @@ std::vector<LaneRecord> of_symbols(std::int32_t first, std::int32_t end) {
 
 }  // namespace
 
-TEST_CASE("dropped trades leave one hole for each symbol of a push", "[engine][lane]") {
-    SECTION("drop_newest: the hole is where they would have been") {
+TEST_CASE("dropped trades leave one hole for each symbol", "[engine][lane]") {
+    SECTION("drop_newest: the holes are where they would have been") {
         Lane lane(10, LanePolicy::drop_newest);
         lane.push(numbered(0, 25));
-        const std::vector<LaneHole> holes = holes_of(lane);
-        REQUIRE(holes.size() == LANE_SYMBOLS);
-        std::uint64_t count = 0;
-        for (const LaneHole& hole : holes) {
-            CHECK(hole.position == 10);
-            count += hole.count;
+        const Holes holes = holes_of(lane);
+        CHECK(holes.position == 10);
+        REQUIRE(holes.all.size() == LANE_SYMBOLS);
+        for (const LaneHole& hole : holes.all) {
             // The first number from 10 on, and the last below 25, of that symbol.
             CHECK(hole.time_min == 1'000 + 10 + (hole.symbol + 4) % 7);
             CHECK(hole.time_max == 1'000 + 24 - (24 - hole.symbol) % 7);
         }
-        CHECK(count == 15);
     }
-    SECTION("drop_oldest: the hole is before the row that is now the first") {
+    SECTION("drop_oldest: the holes are before the row that is now the first") {
         Lane lane(16, LanePolicy::drop_oldest);
         lane.push(numbered(0, 16));
         lane.push(numbered(16, 1));  // blocks of two
-        const std::vector<LaneHole> holes = holes_of(lane);
-        REQUIRE(holes.size() == 2);
+        const Holes holes = holes_of(lane);
+        CHECK(holes.position == 2);
+        REQUIRE(holes.all.size() == 2);
         for (std::size_t i = 0; i < 2; ++i) {
-            CHECK(holes[i].symbol == static_cast<std::int32_t>(i));
-            CHECK(holes[i].position == 2);
-            CHECK(holes[i].time_min == 1'000 + holes[i].symbol);
-            CHECK(holes[i].time_max == holes[i].time_min);
-            CHECK(holes[i].count == 1);
+            CHECK(holes.all[i].symbol == static_cast<std::int32_t>(i));
+            CHECK(holes.all[i].time_min == 1'000 + holes.all[i].symbol);
+            CHECK(holes.all[i].time_max == holes.all[i].time_min);
         }
-        CHECK(holes_of(lane).empty());
+        CHECK(holes_of(lane).all.empty());
     }
 }
 
-TEST_CASE("more symbols than can be told apart become a hole of all", "[engine][lane]") {
+TEST_CASE("more symbols than have times of their own share theirs", "[engine][lane]") {
     Lane lane(1, LanePolicy::drop_newest);
     lane.push(of_symbols(0, 1));
     lane.push(of_symbols(1'000, 1'300));
+    lane.push(of_symbols(HoleTable::SYMBOLS_MAX - 1, HoleTable::SYMBOLS_MAX));
     std::map<std::int32_t, LaneHole> by_symbol;
-    for (const LaneHole& hole : holes_of(lane)) {
+    for (const LaneHole& hole : holes_of(lane).all) {
         REQUIRE(by_symbol.count(hole.symbol) == 0);
         by_symbol[hole.symbol] = hole;
     }
-    CHECK(by_symbol.size() == 257);
-    const LaneHole all = by_symbol.at(LaneHole::ALL_SYMBOLS);
-    for (std::int32_t symbol = 1'000; symbol < 1'300; ++symbol) {
+    REQUIRE(by_symbol.size() == 301);
+    std::size_t own = 0;
+    for (const auto& [symbol, hole] : by_symbol) {
         const TimeNs time = 10 * symbol;
-        const auto own = by_symbol.find(symbol);
-        const LaneHole& hole = own != by_symbol.end() ? own->second : all;
         REQUIRE(hole.time_min <= time);
         REQUIRE(hole.time_max >= time);
+        own += hole.time_min == hole.time_max ? 1 : 0;
     }
-    CHECK(all.count == 44);
+    CHECK(own == HoleTable::OWN_MAX);
+    CHECK(by_symbol.begin()->first == 1'000);
+    CHECK(holes_of(lane).all.empty());
+
+    // A table that had many says only what was dropped since.
+    for (int turn = 0; turn < 4; ++turn) {
+        lane.push(of_symbols(1'299, 1'300));
+        const Holes again = holes_of(lane);
+        REQUIRE(again.all.size() == 1);
+        CHECK(again.all[0].symbol == 1'299);
+        CHECK(again.all[0].time_min == again.all[0].time_max);
+    }
 }
 
-TEST_CASE("holes that nobody looks at become one that covers them", "[engine][lane]") {
+TEST_CASE("holes that nobody looks at become one for each symbol", "[engine][lane]") {
     Lane lane(1, LanePolicy::drop_newest);
     lane.push(numbered(0, 1));
     for (std::int64_t number = 1; number <= 5'000; ++number) lane.push(numbered(number, 1));
-    std::vector<LaneHole> holes = holes_of(lane);
-    CHECK(holes.size() < 1'100);
-    REQUIRE(holes.back().symbol == LaneHole::ALL_SYMBOLS);
-    CHECK(holes.back().time_max == 1'000 + 5'000);
-    CHECK(std::count_if(holes.begin(), holes.end(), [](const LaneHole& hole) {
-              return hole.symbol == LaneHole::ALL_SYMBOLS;
-          }) == 1);
-    std::uint64_t count = 0;
-    for (const LaneHole& hole : holes) count += hole.count;
-    CHECK(count == 5'000);
+    std::vector<LaneRecord> scratch(1);
+    CHECK(lane.take(scratch).size() == 1);
+    lane.push(numbered(5'001, 1));
+    for (std::int64_t number = 5'002; number < 5'100; ++number) lane.push(numbered(number, 1));
+    Holes holes = holes_of(lane);
+    CHECK(holes.position == 1);  // where the first of them was
+    REQUIRE(holes.all.size() == LANE_SYMBOLS);
+    for (const LaneHole& hole : holes.all) {
+        CHECK(hole.time_min <= 1'000 + 7);
+        CHECK(hole.time_max > 1'000 + 5'099 - 7);
+    }
 
-    // What has been seen is not told again, and the next one starts anew.
-    CHECK(holes_of(lane).empty());
+    // What has been seen is not told again, and the next ones start anew.
+    CHECK(holes_of(lane).all.empty());
     for (std::int64_t number = 6'000; number < 8'000; ++number) lane.push(numbered(number, 1));
     holes = holes_of(lane);
-    CHECK(holes.back().symbol == LaneHole::ALL_SYMBOLS);
-    CHECK(holes.back().time_min > 1'000 + 6'000);
-    CHECK(holes.back().time_max == 1'000 + 7'999);
+    CHECK(holes.position == 2);
+    REQUIRE(holes.all.size() == LANE_SYMBOLS);
+    for (const LaneHole& hole : holes.all) {
+        CHECK(hole.time_min >= 1'000 + 6'000);
+        CHECK(hole.time_max < 1'000 + 8'000);
+    }
+}
+
+TEST_CASE("holes go over to another table by their symbols", "[engine][lane]") {
+    for (const std::int32_t symbols : {20, 1'000}) {
+        HoleTable all;
+        for (std::int32_t symbol = 0; symbol < symbols; ++symbol)
+            all.add({symbol, symbol + 5, symbol}, static_cast<std::uint64_t>(7 + symbol));
+        HoleTable odd;
+        all.move_to(odd, [](std::int32_t symbol) { return symbol % 2 != 0; });
+        CHECK(all.position() == 7);
+        CHECK(odd.position() == 7);
+        for (const HoleTable* table : {&all, &odd}) {
+            const std::int32_t rest = table == &odd ? 1 : 0;
+            std::vector<std::int32_t> told;
+            table->each([&](const LaneHole& hole) {
+                told.push_back(hole.symbol);
+                REQUIRE(hole.symbol % 2 == rest);
+                REQUIRE(hole.time_min <= hole.symbol);
+                REQUIRE(hole.time_max >= hole.symbol + 5);
+            });
+            std::sort(told.begin(), told.end());
+            REQUIRE(std::unique(told.begin(), told.end()) == told.end());
+            REQUIRE(told.size() == static_cast<std::size_t>(symbols / 2));
+        }
+        all.move_to(odd, [](std::int32_t) { return true; });
+        CHECK(all.empty());
+        CHECK(all.position() == HoleTable::NOWHERE);
+        odd.clear();
+        odd.each([](const LaneHole&) { FAIL("a hole in an empty table"); });
+    }
 }
 
 TEST_CASE("every dropped trade lies in a hole", "[engine][lane]") {
@@ -132,13 +184,11 @@ TEST_CASE("every dropped trade lies in a hole", "[engine][lane]") {
             for (const LaneRecord& record : records)
                 taken[static_cast<std::size_t>(record.id)] = true;
         });
-        for (const LaneHole& hole : holes_of(lane)) holes.push_back(hole);
+        for (const LaneHole& hole : holes_of(lane).all) holes.push_back(hole);
     }
     while (lane.consume(scratch, Lane::NO_LIMIT, [&](std::span<const LaneRecord> records) {
         for (const LaneRecord& record : records) taken[static_cast<std::size_t>(record.id)] = true;
     }) != 0) {}
-    std::uint64_t told = 0;
-    for (const LaneHole& hole : holes) told += hole.count;
     std::uint64_t dropped = 0;
     for (std::int64_t number = 0; number < next; ++number) {
         if (taken[static_cast<std::size_t>(number)]) continue;
@@ -150,7 +200,6 @@ TEST_CASE("every dropped trade lies in a hole", "[engine][lane]") {
         }));
     }
     CHECK(dropped > 1'000);
-    CHECK(told == dropped);
     const LaneCounts counts = lane.counts();
     CHECK(counts.dropped_newest + counts.dropped_oldest == dropped);
     CHECK(counts.in_flight == 0);

@@ -1,4 +1,5 @@
 // Lanes between threads: run these with ThreadSanitizer.
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -31,13 +32,12 @@ struct Taker {
     void run(Lane& lane, Waiter& waiter, const std::atomic<bool>& done, std::uint64_t seed) {
         Rng random(seed);
         std::vector<LaneRecord> scratch(128);
-        LaneHole hole;
         while (true) {
             const bool last_look = done.load();
             const std::span<LaneRecord> into(scratch.data(), 1 + pick(random, scratch.size()));
             const std::size_t taken =
                 lane.consume(into, Lane::NO_LIMIT, [&](auto records) { look(records); });
-            while (lane.take_hole(hole)) {}
+            if (lane.take_holes() != nullptr) lane.give_holes();
             if (taken != 0) waiter.reset();
             else if (last_look) return;
             else waiter.idle([&] { return !lane.empty() || done.load(); });
@@ -169,4 +169,64 @@ TEST_CASE("block and a switch to another queue lose nothing", "[engine][lane][th
                                      });
     check(outcome);
     CHECK(outcome.counts.dropped_newest == 0);
+}
+
+TEST_CASE("what was dropped is known before the row behind it is taken",
+          "[engine][lane][threads]") {
+    const std::size_t capacity = GENERATE(1U, 7U, 64U);
+    constexpr std::int64_t ROWS = 60'000;
+    Lane lane(capacity, LanePolicy::drop_newest);
+    std::atomic<bool> pushed_all{false};
+    std::thread feed([&] {
+        Rng random(23);
+        std::int64_t next = 0;
+        while (next < ROWS) {
+            const std::size_t rows = 1 + pick(random, 2 * capacity);
+            lane.push(numbered(next, rows));
+            next += static_cast<std::int64_t>(rows);
+            if (chance(random, 20)) std::this_thread::yield();
+        }
+        lane.set_policy(LanePolicy::block);  // a row behind everything that was dropped
+        lane.push(numbered(next, 1), NO_DEADLINE, [] {});
+        pushed_all = true;
+    });
+    std::vector<std::vector<LaneHole>> known(LANE_SYMBOLS);
+    std::vector<LaneRecord> scratch(2 * capacity);
+    std::int64_t next = 0;  // number of the row that comes unless it was dropped
+    std::int64_t dropped = 0;
+    std::int64_t unknown = 0;
+    for (bool last_look = false; !last_look;) {
+        last_look = pushed_all.load();
+        const std::uint64_t limit = lane.pushed();  // before the holes, as a worker does
+        if (lane.hole_position() <= lane.taken()) {
+            const HoleTable* const holes = lane.take_holes();
+            last_look = last_look && holes != nullptr;
+            if (holes == nullptr) continue;
+            holes->each([&](const LaneHole& hole) {
+                known[static_cast<std::size_t>(hole.symbol)].push_back(hole);
+            });
+            lane.give_holes();
+        }
+        const std::size_t rows = lane.consume(
+            scratch, std::min(limit, lane.hole_position()),
+            [&](std::span<const LaneRecord> records) {
+                for (const LaneRecord& record : records) {
+                    for (; next < record.id; ++next) {
+                        ++dropped;
+                        const LaneRecord lost = numbered_record(next);
+                        const auto& holes = known[static_cast<std::size_t>(lost.symbol)];
+                        // Rather the newest: there are many.
+                        if (std::none_of(holes.rbegin(), holes.rend(), [&](const LaneHole& hole) {
+                                return hole.time_min <= lost.time && hole.time_max >= lost.time;
+                            }))
+                            ++unknown;
+                    }
+                    next = record.id + 1;
+                }
+            });
+        last_look = last_look && rows == 0 && lane.empty();
+    }
+    feed.join();
+    CHECK(dropped > 100);
+    CHECK(unknown == 0);
 }

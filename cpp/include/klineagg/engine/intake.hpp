@@ -53,26 +53,24 @@ public:
     [[nodiscard]] bool is_sealed() const noexcept {
         return sealed_.load(std::memory_order_seq_cst);
     }
-    // Of the worker: the hole that comes next, until it is dropped.
-    [[nodiscard]] const LaneHole* hole() noexcept {
-        if (!has_hole_) has_hole_ = lane.take_hole(hole_);
-        return has_hole_ ? &hole_ : nullptr;
+    /// Of the worker: there are holes that nobody has seen to yet.
+    [[nodiscard]] bool has_holes() const noexcept {
+        return (holes != nullptr && !are_holes_waiting) || lane.hole_position() != OPEN;
     }
-    void drop_hole() noexcept { has_hole_ = false; }
-    [[nodiscard]] bool has_hole() const noexcept { return has_hole_ || lane.has_hole(); }
     [[nodiscard]] std::uint16_t source() const noexcept { return source_; }
     /// The place of the worker at its other end.
     [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
 
     Lane lane;
-    std::size_t waiting = 0;  // of the worker: blocks that the log has not accepted yet
+    // Of a worker with a log.
+    std::size_t waiting = 0;     // blocks that the log has not accepted yet
+    HoleTable* holes = nullptr;  // on their way into the log
+    bool are_holes_waiting = false;  // one of the blocks
 
 private:
     const CutBoard* board_;
     std::size_t worker_;
     std::uint16_t source_;
-    LaneHole hole_;
-    bool has_hole_ = false;
     alignas(128) std::atomic<std::uint64_t> gate_{OPEN};
     std::atomic<bool> sealed_{false};
 };

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "klineagg/engine/clock.hpp"
+#include "klineagg/engine/hole_table.hpp"
 #include "klineagg/engine/lane_record.hpp"
 
 namespace klineagg::engine {
@@ -51,17 +52,6 @@ struct LaneCounts {
     std::uint64_t backpressure_events = 0;  // pushes that found less room than they had rows
     std::uint64_t blocked_ns = 0;           // time spent in wait_for_room
     double fill_ratio = 0.0;                // rows that wait in the lane / capacity, at most 1
-};
-
-/// Trades that were dropped, so that the bars they would have been in can be marked INCOMPLETE.
-struct LaneHole {
-    static constexpr std::int32_t ALL_SYMBOLS = -1;
-
-    std::uint64_t position = 0;  // of the first row after it: see Lane
-    TimeNs time_min = 0;
-    TimeNs time_max = 0;
-    std::uint64_t count = 0;            // trades' rows; at ALL_SYMBOLS it may tell some twice
-    std::int32_t symbol = ALL_SYMBOLS;  // there were too many holes to tell their symbols apart
 };
 
 struct LanePush {
@@ -146,11 +136,14 @@ public:
         }
         return rows.size();
     }
-    /// The next hole. It comes after the row before its position was pushed and, with
-    /// `drop_newest`, before the row at its position can be taken; a hole of `drop_oldest` may
-    /// come a moment later than that. Repeats what is already known rather than miss something.
-    bool take_hole(LaneHole& hole) noexcept;
-    [[nodiscard]] bool has_hole() const noexcept;
+    /// The position of the first row behind the first hole that is not taken; NO_LIMIT: there is
+    /// none. With `drop_newest` it is known before the row there can be taken; a hole of
+    /// `drop_oldest` comes as soon as the dropped rows were read, some microseconds later.
+    [[nodiscard]] std::uint64_t hole_position() const noexcept;
+    /// All holes there are, which are the worker's until it gives them back; it must have given
+    /// back those before. None, also when there are some: the producer adds to them just now.
+    [[nodiscard]] HoleTable* take_holes() noexcept;
+    void give_holes() noexcept;
     /// Nothing to take, no hole: for the look before sleeping.
     [[nodiscard]] bool empty() const noexcept;
 

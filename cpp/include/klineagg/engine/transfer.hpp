@@ -1,9 +1,12 @@
 // Symbols on their way from some workers to others.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "klineagg/engine/intake.hpp"
@@ -32,6 +35,12 @@ struct Transfer {
         std::size_t taken = 0;
         std::size_t applied = 0;          // of the parked ones
         bool has_given = false;
+        std::vector<std::uint32_t> taking;  // indices of `takes`, in order
+
+        [[nodiscard]] bool is_taking(std::int32_t slot) const noexcept {
+            return std::binary_search(taking.begin(), taking.end(),
+                                      static_cast<std::uint32_t>(slot));
+        }
     };
 
     /// Enough for what arrives while another worker empties a full lane.
@@ -44,13 +53,19 @@ struct Transfer {
     void prepare() {
         giving.store(static_cast<int>(parts.size()));
         left.store(static_cast<int>(parts.size()));
-        for (Part& part : parts)
+        for (Part& part : parts) {
             if (!part.takes.empty()) part.parked.reserve(PARKED_MAX);
+            for (const SymbolSlot* slot : part.takes) part.taking.push_back(slot->index);
+            std::sort(part.taking.begin(), part.taking.end());
+        }
     }
-    [[nodiscard]] Part* part_of(const Worker& worker) noexcept {
-        for (Part& part : parts)
+    [[nodiscard]] const Part* part_of(const Worker& worker) const noexcept {
+        for (const Part& part : parts)
             if (part.worker == &worker) return &part;
         return nullptr;
+    }
+    [[nodiscard]] Part* part_of(const Worker& worker) noexcept {
+        return const_cast<Part*>(std::as_const(*this).part_of(worker));
     }
     [[nodiscard]] bool is_done() const noexcept {
         return left.load(std::memory_order_acquire) <= 0;

@@ -14,13 +14,13 @@ namespace klineagg::engine {
 class WaitingBlocks {
 public:
     struct Block {
-        Intake* intake = nullptr;
+        Intake* intake = nullptr;    // none: holes that were set aside
         std::uint64_t position = 0;  // of the lane, behind its last row
-        std::size_t rows = 0;        // none: a hole
+        std::size_t rows = 0;        // none: holes
         std::uint64_t first = 0;     // numbers in the log
         std::uint64_t last = 0;
         TimeNs time = 0;
-        LaneHole hole;
+        HoleTable* holes = nullptr;
     };
 
     WaitingBlocks(std::size_t blocks, std::size_t rows)

@@ -21,6 +21,7 @@
 #include "klineagg/engine/thread.hpp"
 #include "klineagg/engine/transfer.hpp"
 #include "klineagg/engine/wait.hpp"
+#include "klineagg/engine/waiting_blocks.hpp"
 #include "klineagg/engine/worker_metrics.hpp"
 
 namespace klineagg::engine {
@@ -123,6 +124,11 @@ public:
     bool remove(SymbolSlot& slot, SymbolSlot& fresh, bool open_bars_too);
     /// Begins this worker's part, which it does between its blocks from here on.
     void begin_transfer(Transfer& transfer) noexcept;
+    /// Of a control thread, while the producers are at rest: from here on trades of symbols that
+    /// come with this transfer may be in this worker's lanes, and be dropped there.
+    void announce(const Transfer& transfer) noexcept {
+        announced_.store(&transfer, std::memory_order_release);
+    }
     /// Goes on with it; false when there is none. Of the loop, and of who runs a worker that has
     /// no thread.
     bool advance_transfer();
@@ -145,8 +151,11 @@ private:
     LaneRefused apply(std::span<const LaneRecord> records);
     void apply_present(std::span<const LaneRecord> records);
     void apply_source(std::uint16_t source, std::span<const LaneRecord> records);
-    /// Marks the bars of the holes that the lane has come to. Returns how far it may go now.
-    std::uint64_t mark_holes(Intake& intake, std::uint64_t limit);
+    /// Marks the bars of the holes that the lane has come to. False: not yet, nothing may be taken.
+    bool mark_holes(Intake& intake);
+    void mark_holes_of(const HoleTable& holes);
+    /// Puts holes of symbols aside that are on their way here: they are another worker's yet.
+    void set_aside(HoleTable& holes) noexcept;
     void mark_hole(SymbolSlot& slot, const LaneHole& hole);
     /// A symbol that is this worker's from now on.
     void take_in(SymbolSlot& slot);
@@ -172,11 +181,12 @@ private:
     std::size_t drain_journal();
     bool append_staged();
     void encode_staged(std::span<LaneRecord> records);
-    std::uint64_t journal_holes(Intake& intake, std::uint64_t limit);
-    bool append_hole(Intake& intake, const LaneHole& hole);
+    bool journal_holes(Intake& intake);
+    bool append_holes(HoleTable& holes, Intake* intake);
+    bool append_came();
+    void apply_holes(const WaitingBlocks::Block& block);
     std::size_t apply_accepted();
     void apply_front();
-    void mark_holes_of(const LaneHole& hole);
     bool run_journaled(Command& command);
     bool is_journal_ready(Command& command);
     bool arrive(Command& command);
@@ -203,6 +213,8 @@ private:
     SlotSet absent_;  // slots on their way here
     Transfer* transfer_ = nullptr;
     Transfer::Part* part_ = nullptr;
+    std::atomic<const Transfer*> announced_{nullptr};  // until all its symbols have come
+    HoleTable aside_;                                  // of these symbols
     std::size_t owned_limit_ = 0;
     Capture capture_;
     StateCapture state_capture_;

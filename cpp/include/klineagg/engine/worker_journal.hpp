@@ -35,11 +35,15 @@ public:
     std::vector<std::byte> names;     // of symbols that are new to the log
     Bytes staged;                     // the block that the log has had no room for yet
     bool has_staged = false;
+    HoleTable came;  // of symbols that have come here: what had been dropped of them meanwhile
+    bool is_came_waiting = false;  // one of the blocks
     // Of the command that waits.
     bool has_arrived = false;
     bool is_last = false;             // it was the last to arrive: it writes the record
     Sequence ticks_to = Journal::EVERYTHING;  // those behind it wait
 
+    /// There is something to append that came out of no lane.
+    [[nodiscard]] bool has_came() const noexcept { return !came.empty() && !is_came_waiting; }
     [[nodiscard]] bool next_tick(Journal::Tick& tick) const noexcept {
         return journal->tick_at(follower.done.load(std::memory_order_relaxed), tick);
     }
