@@ -202,6 +202,11 @@ void rate(const Folder& folder, std::size_t subscribers, engine::WaitKind kind, 
 
 int main(int count, char** arguments) {
     const double seconds = count > 1 ? std::atof(arguments[1]) : 1.0;
+    if (seconds <= 0.0) {
+        std::fprintf(stderr, "usage: %s [SECONDS of each run [SUBSCRIBERS, such as 0,1,10]]\n",
+                     arguments[0]);
+        return 2;
+    }
     std::vector<std::size_t> subscribers = {0, 1, 10, 100};
     if (count > 2) {
         subscribers.clear();

@@ -15,7 +15,7 @@ from bus import programs
 from klineagg.bus import BAR, Bus, Iceoryx2Bridge, ctypes_type, record_type
 from klineagg.bus._waiting import Records
 from klineagg.bus.records import builtin_type
-from klineagg.errors import RecordTypeError
+from klineagg.errors import BusError, RecordTypeError
 
 pytest.importorskip("iceoryx2")
 
@@ -157,3 +157,26 @@ def test_structures_have_the_layout_of_the_records() -> None:
         assert parts is not None
         for field in record.dtype.names or ():
             assert getattr(structure, field).offset == parts[field][1]
+
+
+def test_a_thread_that_fails_is_told(
+    bus: Bus, service: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = bus.publisher("bars", "engine")
+    record = bus.record_type("bars")
+    bridge = Iceoryx2Bridge(bus, "copies", "in", record=record, service=service)
+    assert repr(bridge) == f"Iceoryx2Bridge(Bar, from '{service}', 0 moved, idle)"
+    bridge.start()
+    assert "runs" in repr(bridge)
+    bridge._sink.close()  # whatever it is that ends its side of the bus
+    with Iceoryx2Bridge(bus, "bars", "out", service=service) as out:
+        publisher.publish(publisher.empty(3))
+        deadline = time.monotonic() + 60
+        while "failed" not in repr(bridge) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "failed" in repr(bridge)
+        assert repr(out) == f"Iceoryx2Bridge(Bar, to '{service}', 3 moved, runs)"
+    with pytest.raises(BusError) as raised:
+        bridge.close()
+    assert raised.value.name == "bus_closed"
+    assert service in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from klineagg.bus.core import Bus
 
 __all__ = ["Iceoryx2Bridge", "ctypes_type"]
+
+_log = logging.getLogger(__name__)
 
 #: Publisher of what comes from iceoryx2; it is never sent back there.
 NAME: Final = "iceoryx2"
@@ -99,7 +102,10 @@ class Iceoryx2Bridge(Closing):
 
     Records travel in slices of the record type, whose type name is the record's name. What comes
     from iceoryx2 is published on the bus by a publisher ``iceoryx2``, with sequences of its own;
-    what that one sent is not carried back.
+    what that one sent is not carried back. ``moved`` counts them.
+
+    In a ``with`` block it carries in a thread of its own; else call :meth:`pump`. A thread that
+    fails logs it, and :meth:`stop` and the end of the block raise it.
 
     Args:
         bus: the bus.
@@ -139,6 +145,7 @@ class Iceoryx2Bridge(Closing):
         self.moved = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
         self._cleaned = time.monotonic()
         self._node = self._iox.NodeBuilder.new().create(self._iox.ServiceType.Ipc)
         self._service = self._open(subscribers_max)
@@ -218,24 +225,47 @@ class Iceoryx2Bridge(Closing):
         return self
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self.pump(timeout=0.1)
+        try:
+            while not self._stop.is_set():
+                self.pump(timeout=0.1)
+        except Exception as error:
+            self._error = error
+            _log.exception("the bridge of %s has stopped", self.service_name)
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Ends the thread.
+
+        Raises:
+            Exception: what ended it before.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def close(self) -> None:
-        """Ends the bridge and its side of the bus."""
-        self.stop()
-        if self.direction == "in":
-            self._sink.close()
-        else:
-            self._source.close()
-        del self._port, self._service, self._node
+        """Ends the bridge and its side of the bus. Raises as :meth:`stop`."""
+        try:
+            self.stop()
+        finally:
+            if self.direction == "in":
+                self._sink.close()
+            else:
+                self._source.close()
+            del self._port, self._service, self._node
+
+    def __repr__(self) -> str:
+        state = "idle" if self._thread is None else "runs"
+        if self._error is not None:
+            state = "failed"
+        arrow = "to" if self.direction == "out" else "from"
+        return (
+            f"Iceoryx2Bridge({self.record.name}, {arrow} {self.service_name!r}, "
+            f"{self.moved:,} moved, {state})"
+        )
 
     def __enter__(self) -> Iceoryx2Bridge:
         return self.start()
