@@ -26,9 +26,9 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/fork_lock", "detail/huge_pool", "detail/prefetch",
                 "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/hole_table",
-                "engine/lane_record", "engine/metrics", "engine/keeper", "engine/thread", "engine/wait", "error", "exact_sum",
-                "factorize", "file", "fixed_grid", "interval", "symbol_table", "time", "trade",
-                "trade_columns",
+                "engine/lane_record", "engine/metrics", "engine/keeper", "engine/thread",
+                "engine/wait", "error", "exact_sum", "factorize", "file", "fixed_grid",
+                "interval", "symbol_table", "time", "trade", "trade_columns",
             }
         ),
     ),
