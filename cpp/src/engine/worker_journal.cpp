@@ -231,8 +231,12 @@ bool Worker::has_journal_work() const noexcept {
     if (!own.waiting.is_empty() && own.waiting.front().last <= bound) return true;
     if (own.has_staged || own.waiting.is_full() || own.journal->is_halted()) return false;
     if (own.has_came()) return true;
-    for (const std::shared_ptr<Intake>& intake : lanes_)
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        // It stands before holes that come when others are done with, of which the log will tell.
+        const bool stands = intake->lane.hole_position() <= intake->lane.taken();
+        if (stands && intake->are_holes_waiting) continue;
         if (intake->lane.taken() < intake->limit() || intake->has_holes()) return true;
+    }
     return false;
 }
 

@@ -53,9 +53,9 @@ public:
     [[nodiscard]] bool is_sealed() const noexcept {
         return sealed_.load(std::memory_order_seq_cst);
     }
-    /// Of the worker: there are holes that nobody has seen to yet.
+    /// Of the worker: there are holes that it can see to now.
     [[nodiscard]] bool has_holes() const noexcept {
-        return (holes != nullptr && !are_holes_waiting) || lane.hole_position() != OPEN;
+        return !are_holes_waiting && (holes != nullptr || lane.hole_position() != Lane::NO_LIMIT);
     }
     [[nodiscard]] std::uint16_t source() const noexcept { return source_; }
     /// The place of the worker at its other end.
@@ -63,9 +63,9 @@ public:
 
     Lane lane;
     // Of a worker with a log.
-    std::size_t waiting = 0;     // blocks that the log has not accepted yet
-    HoleTable* holes = nullptr;  // on their way into the log
-    bool are_holes_waiting = false;  // one of the blocks
+    std::size_t waiting = 0;         // blocks that the log has not accepted yet
+    HoleTable* holes = nullptr;      // on their way into the log
+    bool are_holes_waiting = false;  // they are one of the blocks
 
 private:
     const CutBoard* board_;
