@@ -44,7 +44,7 @@ public:
     /// Throws Error(forked).
     [[nodiscard]] T& get() const {
         if (is_foreign()) [[unlikely]]
-            throw Error(ErrorCode::forked, "this engine was made before the process was forked");
+            throw Error(ErrorCode::forked, "this was made before the process was forked");
         return *value_;
     }
     /// As get(), for who keeps it.

@@ -78,11 +78,13 @@ class Wal:
             log halts then. False: it goes.
         timeout: how long appending waits for room (``"1s"``, timedelta, ns) when the disk is
             slower than what comes in; None: as long as it takes.
-        salvage: opens a damaged log, too; :attr:`lost` says what is lost.
+        salvage: opens a log whose last file is damaged, too; :attr:`lost` says what is lost.
 
     Raises:
         WalError: ``wal_locked`` when another writer has it, ``wal_io``, ``wal_format``.
-        WalDamagedError: ``wal_damaged`` for damage that no crash explains.
+        WalDamagedError: ``wal_damaged`` for damage in the last file that no crash explains. Files
+            before it may be many and are not read here: who reads them is told, and
+            ``klineagg wal verify`` reads them all.
         OptionError: ``invalid_option``.
     """
 
@@ -265,7 +267,19 @@ class Wal:
     # --- retention
 
     def set_committed(self, sequence: int) -> None:
-        """Everything up to ``sequence`` is safe elsewhere and may go; it never goes back."""
+        """Everything up to ``sequence`` is safe elsewhere and may go; it never goes back.
+
+        Raises:
+            OptionError: no record has that number yet.
+        """
+        last = self._core.next - 1
+        # What is committed ahead would let records go that nobody has stored.
+        if not isinstance(sequence, int) or not 0 <= sequence <= last:
+            raise errors.make(
+                "invalid_option",
+                f"committed is a number from 0 to {last}, the last record's, not {sequence!r}",
+                option="sequence",
+            )
         self._core.set_committed(sequence)
 
     def set_retention(self, *, size_max: int | None = None, age_max: Any = None) -> None:

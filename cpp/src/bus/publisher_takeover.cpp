@@ -144,7 +144,7 @@ void Publisher::acquire(const PublisherOptions& options) {
             const bool first = last.sequence == 0;
             if (make(options,
                      std::max(options.skip_to, first ? options.first_sequence : last.sequence),
-                     first ? 1 : last.generation + 1, false)) {
+                     first ? 1 : last.generation + 1, nullptr)) {
                 ::unlink(topic_.tombstone_path(name_).c_str());
                 return;
             }
@@ -175,13 +175,13 @@ bool Publisher::take_over(const PublisherOptions& options) {
     // but replaced. They drain it and then go on with the new one.
     const std::uint64_t next = std::max(tail, options.skip_to);
     FileLock of_old = std::move(lock_);
-    if (!make(options, next, generation, true)) return false;
+    if (!make(options, next, generation, &header)) return false;
     header.state.store(static_cast<std::uint32_t>(RingState::replaced), std::memory_order_release);
     return true;
 }
 
 bool Publisher::make(const PublisherOptions& options, std::uint64_t first,
-                     std::uint64_t generation, bool replace) {
+                     std::uint64_t generation, const RingHeader* replaced) {
     const std::string path = topic_.ring_path(name_);
     const std::string draft = path + "." + std::to_string(getpid()) + "-" +
                               std::to_string(reinterpret_cast<std::uintptr_t>(this)) + ".new";
@@ -193,15 +193,17 @@ bool Publisher::make(const PublisherOptions& options, std::uint64_t first,
     ring_ = RingMemory::create(file_.data(), capacity, type_, first);
     RingHeader& header = ring_.header();
     header.created = utc_now();
+    header.origin_created = replaced != nullptr ? replaced->origin_created : header.created;
+    header.origin_sequence = replaced != nullptr ? replaced->origin_sequence : first;
     std::memcpy(header.topic, topic_.name().data(), topic_.name().size());
     set_name(header.publisher, name_);
     header.generation.store(generation, std::memory_order_relaxed);
     header.heartbeat_time.store(utc_now(), std::memory_order_relaxed);
     // Locked before it has its name: nobody ever sees it without an owner.
     lock_ = FileLock::try_lock(draft);
-    const bool named = replace ? ::rename(draft.c_str(), path.c_str()) == 0
-                               : ::link(draft.c_str(), path.c_str()) == 0;
-    if (!replace || !named) ::unlink(draft.c_str());
+    const bool named = replaced != nullptr ? ::rename(draft.c_str(), path.c_str()) == 0
+                                           : ::link(draft.c_str(), path.c_str()) == 0;
+    if (replaced == nullptr || !named) ::unlink(draft.c_str());
     if (!named) lock_.release();
     return named;
 }

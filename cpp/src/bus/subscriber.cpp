@@ -28,7 +28,8 @@ Subscriber::Subscriber(const Folder& folder, const std::string& topic, const Rec
       options_(std::move(options)),
       seat_(std::make_unique<SubscriberSeat>(topic_, options_.name)),
       waiter_(kind_of_spins(options_.wait)),
-      process_(process_generation()) {
+      process_(process_generation()),
+      created_(utc_now()) {
     if (options_.core) engine::pin_current_thread(*options_.core);
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
     for (const std::string& name : topic_.publishers()) attach(name, true);
@@ -67,6 +68,10 @@ void Subscriber::attach(const std::string& name, bool at_start) {
     } else if (at_start) {
         cursor = header.tail.load(std::memory_order_acquire);
         if (options_.start == Start::oldest) cursor = RingReader(ring, cursor).oldest();
+    } else if (header.origin_created >= created_) {
+        // It came after this subscriber, and took a ring of another size since: what was in the
+        // first one is lost, and has to be counted.
+        cursor = std::min(cursor, header.origin_sequence);
     }
     auto source = std::make_unique<Source>();
     source->name = name;
@@ -77,14 +82,14 @@ void Subscriber::attach(const std::string& name, bool at_start) {
 }
 
 /// The old segment is drained; the new one goes on with the sequence.
-void Subscriber::follow_replacement(Source& source) {
+bool Subscriber::follow_replacement(Source& source) {
     const std::string path = topic_.ring_path(source.name);
-    if (source.reader.behind() != 0 || source.file->is_at(path)) return;
+    if (source.file->is_at(path)) return true;
     auto file = MappedFile::open(path, false);
-    if (!file) return;  // removed: its publisher is dead
+    if (!file) return true;  // removed: its publisher is dead
     const RingMemory ring = RingMemory::open(file->data(), file->size());
-    // Looked at again: the last records of the old one may have come in between.
-    if (source.reader.behind() != 0) return;
+    // Looked at here: the last records of the old one came before the new one had its name.
+    if (source.reader.behind() != 0) return false;
     if (ring.header().type_hash != type_.hash()) {
         throw Error(ErrorCode::record_mismatch,
                     "the publisher " + source.name + " of the topic " + topic_.name() +
@@ -95,11 +100,19 @@ void Subscriber::follow_replacement(Source& source) {
     source.reader = RingReader(ring, source.reader.cursor());
     source.file = std::make_shared<MappedFile>(std::move(*file));
     source.probe = LockProbe(path);
+    return true;
+}
+
+void Subscriber::look_around() {
+    const bool changed = topic_.header().roster.load(std::memory_order_relaxed) != roster_;
+    // The roster says but once that a ring was replaced, when the old one may not be drained.
+    if (changed || (is_draining_ && !has_work())) [[unlikely]] refresh();
 }
 
 void Subscriber::refresh() {
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
-    for (auto& source : sources_) follow_replacement(*source);
+    is_draining_ = false;
+    for (auto& source : sources_) is_draining_ = !follow_replacement(*source) || is_draining_;
     for (const std::string& name : topic_.publishers()) {
         const bool known = std::any_of(sources_.begin(), sources_.end(),
                                        [&](const auto& s) { return s->name == name; });
@@ -111,8 +124,7 @@ void Subscriber::refresh() {
 }
 
 std::size_t Subscriber::receive(std::byte* to, std::size_t count_max) {
-    if (topic_.header().roster.load(std::memory_order_relaxed) != roster_) [[unlikely]]
-        refresh();
+    look_around();
     const std::size_t sources = sources_.size();
     const std::size_t bytes = type_.bytes();
     std::size_t count = 0;
@@ -153,7 +165,7 @@ bool Subscriber::needs_remote_fence() const noexcept {
 }
 
 bool Subscriber::wait(engine::MonotonicNs deadline) {
-    engine::MonotonicNs next_refresh = 0;
+    if (is_draining_) [[unlikely]] look_around();
     for (std::uint32_t round = 0;; ++round) {
         if (has_work()) {
             waiter_.reset();
@@ -164,8 +176,9 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
         // The clock is asked now and then only, and not at first: it costs as much as a message.
         if (changed || round % 32 == 31) {
             const engine::MonotonicNs now = engine::monotonic_ns();
-            if (changed || (next_refresh != 0 && now >= next_refresh)) refresh();
-            if (next_refresh == 0 || now >= next_refresh) next_refresh = now + REFRESH_NS;
+            // Also of who waits a little at a time: kept from one call to the next.
+            if (changed || (next_refresh_ != 0 && now >= next_refresh_)) refresh();
+            if (next_refresh_ == 0 || now >= next_refresh_) next_refresh_ = now + REFRESH_NS;
             if (changed) continue;
             if (now >= deadline) return false;
         }
@@ -173,7 +186,7 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
             for (const auto& source : sources_) source->reader.prefetch();
             if (round >= LOOKS) engine::spin_pause();
         } else if (options_.wait == engine::WaitKind::backoff) {
-            waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh));
+            waiter_.idle([this] { return has_work(); }, std::min(deadline, next_refresh_));
             round = (round | 31) - 1;
         } else {
             topic_.park(
@@ -181,14 +194,14 @@ bool Subscriber::wait(engine::MonotonicNs deadline) {
                     return has_work() ||
                            topic_.header().roster.load(std::memory_order_relaxed) != roster_;
                 },
-                std::min(deadline, next_refresh), needs_remote_fence());
+                std::min(deadline, next_refresh_), needs_remote_fence());
             round = (round | 31) - 1;  // the clock is next: sleeping took longer than asking
         }
     }
 }
 
 Subscriber::Peek Subscriber::peek(std::size_t count_max) {
-    if (topic_.header().roster.load(std::memory_order_relaxed) != roster_) refresh();
+    look_around();
     Peek peek;
     for (std::size_t i = 0; i < sources_.size(); ++i) {
         const std::size_t index = (turn_ + i) % sources_.size();

@@ -94,10 +94,20 @@ void Journal::read_committed() {
     FileSystem& files = *log_->files();
     for (const std::string& name : files.list(log_->directory())) {
         if (!name.ends_with(SUFFIX)) continue;
-        const std::vector<std::byte> bytes = read_file(files, log_->directory() + "/" + name);
-        const auto placed = get_placed(bytes);
-        // By the file's name: nobody asks for the consumer's here.
-        if (placed) committed_[name] = placed->position;
+        const std::string path = log_->directory() + "/" + name;
+        const std::vector<std::byte> bytes = read_file(files, path);
+        try {
+            const auto placed = get_placed(bytes);
+            // By the file's name: nobody asks for the consumer's here.
+            if (placed) committed_[name] = placed->position;
+        } catch (const Error& error) {
+            if (error.code() != ErrorCode::checkpoint_format) throw;
+            throw Error(ErrorCode::checkpoint_format,
+                        path + " is damaged (" + error.what() +
+                            "); without this file the engine begins with the checkpoint that it "
+                            "is given, such as the lake's, or with the whole log",
+                        {{"path", path}});
+        }
     }
     set_least();
 }

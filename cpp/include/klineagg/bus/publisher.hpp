@@ -105,8 +105,9 @@ public:
 private:
     void acquire(const PublisherOptions& options);
     bool take_over(const PublisherOptions& options);
+    /// `replaced`: the ring whose place it takes, if there is one.
     bool make(const PublisherOptions& options, std::uint64_t first, std::uint64_t generation,
-              bool replace);
+              const RingHeader* replaced);
     void begin_life();
     void check_topic_records(const PublisherOptions& options) const;
     void check_open() const;

@@ -58,6 +58,10 @@ struct RingHeader {
     Word heartbeat_count{0};
     alignas(128) Word batch_count{0};
     Word wake_count{0};
+    // Of the first of the rings that replaced each other up to this one; 0: not known. A subscriber
+    // that was there before has missed what came before this ring.
+    TimeNs origin_created = 0;
+    std::uint64_t origin_sequence = 0;
 };
 inline constexpr std::size_t RING_HEADER_BYTES = 4096;
 static_assert(sizeof(RingHeader) <= RING_HEADER_BYTES);

@@ -107,7 +107,9 @@ private:
 
     void check_size(std::size_t bytes) const;
     void attach(const std::string& name, bool at_start);
-    void follow_replacement(Source& source);
+    /// False: there is another ring, but the old one is not drained yet.
+    bool follow_replacement(Source& source);
+    void look_around();
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool needs_remote_fence() const noexcept;
     void show_counts() noexcept;
@@ -123,6 +125,9 @@ private:
     std::uint64_t duplicates_ = 0;
     std::uint32_t roster_ = 0;
     std::uint32_t process_ = 0;
+    TimeNs created_ = 0;
+    bool is_draining_ = false;  // a ring that was replaced: the new one is next
+    engine::MonotonicNs next_refresh_ = 0;
 };
 
 }  // namespace klineagg::bus
