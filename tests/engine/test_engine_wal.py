@@ -336,3 +336,23 @@ def test_a_checkpoint_of_another_log_and_a_log_with_two_engines_are_refused(
         Engine("1m", checkpoint=other)
     # Without a log a checkpoint is as good as any.
     assert Engine("1m", clock=SimulatedClock()).restore(other) == 5
+
+
+def test_a_damaged_checkpoint_beside_the_log_is_named(tmp_path: Path) -> None:
+    with engine_on(tmp_path) as engine, engine.producer() as producer:
+        producer.push(part(trades(1_000), 0, 1_000))
+        engine.take("lake", checkpoint=True).ack()
+    (file,) = tmp_path.glob("*.checkpoint")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(errors.KlineaggError, match=str(file)) as raised:
+        engine_on(tmp_path)
+    assert raised.value.name == "checkpoint_format"
+    assert "without this file" in str(raised.value)
+    file.unlink()
+    with engine_on(tmp_path) as engine:  # the whole log once more
+        opened = engine.view().open
+        assert opened.trade_count[opened.interval == 0].sum() > 0
+        assert engine.recovery is not None
+        assert (engine.recovery.checkpoint, engine.recovery.trades) == (0, 1_000)

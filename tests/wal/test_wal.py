@@ -343,3 +343,15 @@ def test_the_package_has_it(tmp_path: Path) -> None:
     assert (found.records, found.first, found.last) == ({"command": 3}, 1, 3)
     assert found.start <= found.end
     assert found.is_sealed
+
+
+@pytest.mark.parametrize("wrong", [3, 10**9, -1, "1", 1.5])
+def test_what_is_not_in_the_log_is_not_committed(tmp_path: Path, wrong: Any) -> None:
+    with Wal(tmp_path / "log") as wal:
+        wal.append("application", b"one")
+        wal.append("application", b"two")
+        with pytest.raises(errors.OptionError, match="from 0 to 2"):
+            wal.set_committed(wrong)
+        assert wal.stats().committed == 0
+        wal.set_committed(2)
+        assert wal.stats().committed == 2

@@ -110,3 +110,13 @@ def test_a_log_whose_engine_had_no_clock_has_no_times(
     assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["-", "trade"]
     records = list(replay(tmp_path / "log", topics="trade"))
     assert np.isnat(records[0].time) and records[0].trades is not None
+
+
+@pytest.mark.parametrize("action", ["inspect", "verify", "replay"])
+def test_a_folder_without_a_log_is_not_called_whole(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("no log")
+    assert run("wal", action, tmp_path) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and f"{tmp_path} holds no log" in said.err

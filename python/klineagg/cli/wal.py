@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg.cli.options import HelpFormatter, add_common
@@ -77,10 +78,21 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="where the bars go (with -i)")
 
 
+def _check_is_log(path: str) -> None:
+    """A mistyped folder would pass for a log without records, and so for a whole one."""
+    from klineagg import errors
+
+    folder = Path(path)
+    if folder.is_dir() and next(folder.glob("*.kwal"), None) is None:
+        hint = "name the folder of a log; its files end in .kwal"
+        raise errors.make("wal_io", f"{folder} holds no log", hint=hint, path=str(folder))
+
+
 def run_inspect(arguments: argparse.Namespace, output: Output) -> int:
     """Shows what is in a log; returns the exit code."""
     from klineagg.wal import inspect
 
+    _check_is_log(arguments.path)
     content = inspect(arguments.path)
     output.result(_values(content), _text(content))
     return OK
@@ -90,6 +102,7 @@ def run_verify(arguments: argparse.Namespace, output: Output) -> int:
     """Reads all of a log; returns the exit code."""
     from klineagg.wal import inspect
 
+    _check_is_log(arguments.path)
     content = inspect(arguments.path)
     whole = not content.damages
     readable = bool(content.records) and arguments.salvage
@@ -116,6 +129,7 @@ def run_replay(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.intervals is not None and (arguments.topic or arguments.speed):
         text = "-i reads the trades as fast as it can; --topic and --speed are for records"
         raise errors.make("invalid_option", text, option="intervals")
+    _check_is_log(arguments.path)
     lost: list[WalDamage] = []
     code = (_bars if arguments.intervals is not None else _records)(arguments, output, lost)
     for damage in lost:
