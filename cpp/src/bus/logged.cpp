@@ -86,7 +86,12 @@ LoggedPublisher::LoggedPublisher(const Folder& folder, const std::string& topic,
                                  wal::LogOptions log_options)
     : type_(type) {
     const std::string directory = log_directory(root, topic, name);
-    std::filesystem::create_directories(root);
+    std::error_code failure;
+    std::filesystem::create_directories(root, failure);
+    if (failure) {
+        throw Error(ErrorCode::wal_io, "cannot make the folder " + root + ": " + failure.message(),
+                    {{"path", root}});
+    }
     // First the log, whose lock tells of another publisher; then the ring, from its number on.
     log_ = std::make_unique<wal::Log>(real_files(), directory, std::move(log_options));
     options.first_sequence = log_->next_sequence();
@@ -95,7 +100,10 @@ LoggedPublisher::LoggedPublisher(const Folder& folder, const std::string& topic,
     catch_up(directory);
 }
 
-LoggedPublisher::~LoggedPublisher() = default;
+LoggedPublisher::~LoggedPublisher() {
+    // A forked child has no writer of the log: closing would wait for it for ever.
+    if (publisher_ && publisher_->is_foreign()) (void)log_.release();
+}
 
 void LoggedPublisher::catch_up(const std::string& directory) {
     const std::uint64_t shown = publisher_->next_sequence();
@@ -142,6 +150,7 @@ void LoggedPublisher::append(const std::vector<std::byte>& stamped, std::size_t 
 }
 
 std::uint64_t LoggedPublisher::publish(const std::byte* records, std::size_t count) {
+    publisher_->check_open();  // before the log has what nobody is going to show
     const std::size_t bytes = type_.bytes();
     std::uint64_t last = publisher_->next_sequence() - 1;
     while (count > 0) {
@@ -166,7 +175,7 @@ std::uint64_t LoggedPublisher::publish(const std::byte* records, std::size_t cou
 
 void LoggedPublisher::close() {
     publisher_->close();
-    log_->close();
+    if (!publisher_->is_foreign()) log_->close();
 }
 
 }  // namespace klineagg::bus

@@ -74,7 +74,7 @@ void Publisher::close() noexcept {
     if (!open_) return;
     open_ = false;
     // A forked child only looks away: the segment lives on in its parent.
-    if (process_ != process_generation()) return;
+    if (is_foreign()) return;
     RingHeader& header = ring_.header();
     heartbeat_stop(header);
     header.state.store(static_cast<std::uint32_t>(RingState::closed), std::memory_order_release);
@@ -85,7 +85,7 @@ void Publisher::close() noexcept {
 void Publisher::check_open() const {
     if (!open_)
         throw Error(ErrorCode::bus_closed, "the publisher " + name_ + " is closed");
-    if (process_ != process_generation()) {
+    if (is_foreign()) {
         throw Error(ErrorCode::forked,
                     "the publisher " + name_ + " was made before the process was forked");
     }

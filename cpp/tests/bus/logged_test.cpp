@@ -5,6 +5,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <vector>
 
@@ -12,10 +14,12 @@
 #include "catch.hpp"
 #include "klineagg/bus/subscriber.hpp"
 #include "klineagg/error.hpp"
+#include "support.hpp"
 
 using namespace klineagg;
 using namespace klineagg::bus;
 using namespace klineagg::bus::test;
+using klineagg::test::error_of;
 
 namespace {
 
@@ -125,4 +129,33 @@ TEST_CASE("a ring that was lost begins where the log ends", "[bus]") {
     CHECK(publisher.publisher().next_sequence() == 10);
     send(publisher, 1);
     CHECK(replay(root.path(), 9).size() == 2);
+}
+
+TEST_CASE("a forked child neither publishes nor logs in its parent's name", "[bus]") {
+    TestFolder at;
+    const std::string root = at.path() + "-log";
+    {
+        LoggedPublisher publisher(at.folder(), "ticks", "a", checked_type(), root, small());
+        send(publisher, 3);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            (void)alarm(20);  // ends a child that waits for the log
+            if (error_of([&] { send(publisher, 1); }).code() != ErrorCode::forked) _exit(4);
+            publisher.close();
+            _exit(0);
+        }
+        int status = 0;
+        waitpid(pid, &status, 0);
+        CHECK(status == 0);
+        send(publisher, 1);
+        publisher.close();
+        CHECK(error_of([&] { send(publisher, 1); }).code() == ErrorCode::bus_closed);
+    }
+    CHECK(replay(root, 1).size() == 4);
+    const std::string file = root + "/file";
+    std::ofstream(file) << "no folder";
+    CHECK(error_of([&] {
+              LoggedPublisher(at.folder(), "ticks", "b", checked_type(), file, small());
+          }).code() == ErrorCode::wal_io);
+    std::filesystem::remove_all(root);
 }

@@ -93,6 +93,10 @@ public:
     void close() noexcept;
 
     [[nodiscard]] bool is_open() const noexcept { return open_; }
+    /// In a forked child.
+    [[nodiscard]] bool is_foreign() const noexcept { return process_ != process_generation(); }
+    /// Throws bus_closed, forked.
+    void check_open() const;
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const Topic& topic() const noexcept { return topic_; }
     [[nodiscard]] const RecordType& type() const noexcept { return type_; }
@@ -110,7 +114,6 @@ private:
               const RingHeader* replaced);
     void begin_life();
     void check_topic_records(const PublisherOptions& options) const;
-    void check_open() const;
     void check_size(std::size_t bytes) const;
     void notify() noexcept;
 
