@@ -12,6 +12,7 @@ from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.lake.catalog import Catalog, attach, data_path_of
 from klineagg.lake.duck import connect, is_contention, literal, name, without_secrets
+from klineagg.lake.guard import check_query
 from klineagg.lake.patience import Patience
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ def _run(
         if kinds != ["SELECT"]:
             what = ", ".join(kinds) or "nothing"
             raise errors.make("lake_query", f"a query is one SELECT, this is {what}", kinds=kinds)
+        # Its text, not the user's: a PRAGMA has become the SELECT that it stands for.
+        check_query(cursor, statements[0].query)
         cursor.execute(f"USE {alias}")
         cursor.execute(statements[0], params) if params else cursor.execute(statements[0])
         return QueryResult(cursor.to_arrow_table())
