@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from klineagg import errors
 from klineagg.lake.duck import literal, name, without_secrets
 
-__all__ = ["Catalog", "attach", "data_path_of"]
+__all__ = ["BUSY_MS", "Catalog", "attach", "data_path_of"]
 
 _SQLITE_SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
 _CATALOG_FILE: Final = "catalog.sqlite"
 # DuckDB's SQLite knows only naps of whole seconds; with a patience of less it says at once that
 # it is busy, and we try again after milliseconds.
-_BUSY_MS: Final = 500
+BUSY_MS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,16 @@ class Catalog:
         path: of the catalog's file; None for PostgreSQL.
         data_path: folder or ``s3://`` prefix; None: as the catalog has it.
         parameters: of the connection to PostgreSQL, by their names in libpq.
+        is_given: the data path is the user's, and not the default one.
+        moved: the files are in ``data_path``, and the catalog tells where they were before.
     """
 
     kind: str
     path: Path | None
     data_path: str | None
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    is_given: bool = False
+    moved: bool = False
 
     @classmethod
     def of(cls, catalog: str | os.PathLike[str], data_path: Any) -> Catalog:
@@ -50,7 +54,8 @@ class Catalog:
         text = os.fspath(catalog)
         data = None if data_path is None else _data_path(os.fspath(data_path))
         if text.startswith(("postgres://", "postgresql://", "postgres:")):
-            return cls("postgres", None, data, _postgres_parameters(text))
+            parameters = _postgres_parameters(text)
+            return cls("postgres", None, data, parameters, is_given=data is not None)
         kind, path = "sqlite", Path(text)
         for prefix in ("sqlite:", "duckdb:"):
             if text.startswith(prefix):
@@ -61,12 +66,14 @@ class Catalog:
             raise errors.make(
                 "invalid_option", f"{shown!r} is no catalog", hint=hint, option="catalog"
             )
-        path = path.absolute()
-        if text.startswith(("sqlite:", "duckdb:")) or path.suffix in _SQLITE_SUFFIXES:
-            return cls(kind, path, data or f"{path}.data/")
-        if path.suffix == ".duckdb":
-            return cls("duckdb", path, data or f"{path}.data/")
-        return cls("sqlite", path / _CATALOG_FILE, data or f"{path / 'data'}/")
+        # One spelling for each place: DuckLake compares paths letter by letter.
+        path = Path(os.path.realpath(path))
+        own = f"{path}.data/"
+        if path.suffix == ".duckdb" and not text.startswith("sqlite:"):
+            kind = "duckdb"
+        elif not text.startswith(("sqlite:", "duckdb:")) and path.suffix not in _SQLITE_SUFFIXES:
+            path, own = path / _CATALOG_FILE, f"{path / 'data'}/"
+        return cls(kind, path, data or own, is_given=data is not None)
 
     @property
     def label(self) -> str:
@@ -94,7 +101,7 @@ class Catalog:
 
 def _data_path(text: str) -> str:
     if "://" not in text:
-        text = str(Path(text).absolute())
+        text = os.path.realpath(text)
     return text if text.endswith("/") else text + "/"
 
 
@@ -138,7 +145,7 @@ def make_file(connection: Any, catalog: Catalog) -> None:
     # Without its log of writes ahead, a reader's open transaction blocks every commit. The mode is
     # a property of the file and has to be there before DuckLake opens it. DuckDB's own SQLite sets
     # it: if another one in this process closed the file, DuckDB's locks on it would be gone.
-    place, patience = literal(str(catalog.path)), f"BUSY_TIMEOUT {_BUSY_MS}"
+    place, patience = literal(str(catalog.path)), f"BUSY_TIMEOUT {BUSY_MS}"
     connection.execute(f"ATTACH {place} AS made (TYPE sqlite, JOURNAL_MODE 'WAL', {patience})")
     connection.execute("FROM sqlite_query('made', 'SELECT 1')").fetchall()
     connection.execute("DETACH made")
@@ -160,9 +167,11 @@ def attach(
     # Inlined rows and compaction at the same time have made rows come back from the dead.
     options = ["DATA_INLINING_ROW_LIMIT 0"]
     if catalog.kind == "sqlite":
-        options.append(f"META_BUSY_TIMEOUT {_BUSY_MS}")
+        options.append(f"META_BUSY_TIMEOUT {BUSY_MS}")
     if catalog.data_path is not None:
         options.append(f"DATA_PATH {literal(catalog.data_path)}")
+    if catalog.moved:
+        options.append("OVERRIDE_DATA_PATH true")
     if read_only:
         options.append("READ_ONLY")
     if version is not None:

@@ -48,9 +48,13 @@ class Files:
     Args:
         kind: of the catalog.
         alias: what the lake is called in statements.
+
+    Attributes:
+        root: where the files are, when it is not where the catalog says.
     """
 
     def __init__(self, kind: str, alias: str) -> None:
+        self.root: str | None = None
         self._kind, self._alias = kind, alias
         self._meta = f"__ducklake_metadata_{alias}"
         self._guard = threading.Lock()
@@ -129,6 +133,7 @@ class Files:
         ):
             if table not in _TABLES:
                 continue
+            root = self.root or root
             folder = root + schema if _true(schema_relative) else schema
             folder = folder + path if _true(relative) else path
             columns = self._rows(

@@ -44,7 +44,8 @@ class Lake:
         catalog: where the catalog is, see above.
         data_path: where the files are: a folder, or ``s3://bucket/prefix`` with the access in the
             environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``,
-            ``AWS_ENDPOINT_URL``). Default: beside the catalog; PostgreSQL needs it once.
+            ``AWS_ENDPOINT_URL``). Needed once, where a new lake is not to have them beside the
+            catalog: the catalog knows the place of those of a lake that exists.
         read_only: only read; a lake that is not there is an error then.
         timeout: seconds to wait for other writers.
 

@@ -17,6 +17,7 @@ from klineagg.lake.files import Files
 from klineagg.lake.hold import Hold
 from klineagg.lake.lock import WriterLock
 from klineagg.lake.patience import Patience
+from klineagg.lake.settle import settle
 
 __all__ = ["ALIAS", "Session"]
 
@@ -37,6 +38,7 @@ class Session:
     """
 
     def __init__(self, catalog: Catalog, *, read_only: bool, timeout_s: float) -> None:
+        self._asked = catalog
         self.catalog = catalog
         self.read_only = read_only
         self.timeout_s = timeout_s
@@ -93,15 +95,24 @@ class Session:
             patience.pause()
 
     def _attach(self, connection: Any) -> None:
+        # Before anything is made beside a file that may be somebody else's.
+        catalog = settle(connection, self._asked, read_only=self.read_only)
         if not self.read_only:
-            make_folders(self.catalog)
-            if self.catalog.kind == "postgres":
-                attach_for_locks(connection, self.catalog)
+            make_folders(catalog)
+            if catalog.kind == "postgres":
+                attach_for_locks(connection, catalog)
             with self.lock.held(connection.cursor()):
+                # Another writer may have made the lake while this one waited.
+                self._settled(settle(connection, self._asked, read_only=False))
                 make_file(connection, self.catalog)
                 self._attach_and_check(connection)
         else:
+            self._settled(catalog)
             self._attach_and_check(connection)
+
+    def _settled(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.files.root = catalog.data_path
 
     def _attach_and_check(self, connection: Any) -> None:
         attach(connection, self.catalog, ALIAS, read_only=self.read_only)
