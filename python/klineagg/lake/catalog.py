@@ -6,6 +6,7 @@ Secrets are handed to DuckDB as secrets: they are in no attached name, no messag
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,11 @@ class Catalog:
 
 
 def _data_path(text: str) -> str:
+    # pathlib makes s3:/bucket of s3://bucket, which would be a folder s3: in the working directory.
+    if not text or re.match(r"[A-Za-z0-9]+:(/*$|/[^/]|///)", text):
+        hint = "give a folder, or s3://bucket/prefix as text"
+        message = f"data_path={text!r} is no place for files"
+        raise errors.make("invalid_option", message, hint=hint, option="data_path")
     if "://" not in text:
         text = os.path.realpath(text)
     return text if text.endswith("/") else text + "/"

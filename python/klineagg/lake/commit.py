@@ -12,6 +12,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._bars_extras import require
+from klineagg._options import is_integer
 from klineagg.bars import Bars
 from klineagg.lake.duck import is_contention, literal
 from klineagg.lake.files import Files, Listing
@@ -21,12 +22,38 @@ from klineagg.lake.rows import Boundaries, table_of, units_of
 from klineagg.lake.schema import BAR_COLUMNS, CLOSED_COLUMNS, OPEN_COLUMNS, open_sql
 from klineagg.lake.state import CommitResult, Fence, write_fences
 
-__all__ = ["commit_once"]
+__all__ = ["check_snapshot", "commit_once"]
 
 # The log of open bars is rewritten after as many commits, so that it stays a few small files.
 OPEN_COMMITS_MAX: Final = 16
 # How long to look at the catalog after a commit, where others are in the way.
 LOOKS_S: Final = 10.0
+
+
+def check_snapshot(snapshot: Any) -> None:
+    """Refuses what is no snapshot before anything is locked or written.
+
+    Raises:
+        OptionError: ``invalid_option``.
+    """
+    hint = "commit what Engine.take() gave, or anything with id, closed, open and watermark"
+    missing = [
+        name for name in ("id", "closed", "open", "watermark") if not hasattr(snapshot, name)
+    ]
+    text = None
+    if missing:
+        kind = type(snapshot).__name__
+        text = f"snapshot is of type {kind}, which has no {', '.join(missing)}"
+    elif not (isinstance(snapshot.closed, Bars) and isinstance(snapshot.open, Bars)):
+        text = "closed and open of a snapshot are not both Bars"
+    elif not (
+        isinstance(snapshot.id, tuple)
+        and len(snapshot.id) == 2
+        and all(map(is_integer, snapshot.id))
+    ):
+        text = f"the id of a snapshot is two integers, this one is {snapshot.id!r}"
+    if text is not None:
+        raise errors.make("invalid_option", text, hint=hint, option="snapshot")
 
 
 def commit_once(

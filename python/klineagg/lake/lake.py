@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import threading
@@ -14,9 +15,10 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._bars_time import to_ns
+from klineagg._options import invalid
 from klineagg.lake.catalog import Catalog
-from klineagg.lake.commit import commit_once
-from klineagg.lake.maintain import Maintenance, Plan, maintain
+from klineagg.lake.commit import check_snapshot, commit_once
+from klineagg.lake.maintain import Maintenance, Plan, check_intervals, maintain
 from klineagg.lake.query import QueryResult, copy_catalog, open_guarded, run_query
 from klineagg.lake.read import names_of, read_bars, snapshot_of
 from klineagg.lake.session import ALIAS, Session
@@ -63,6 +65,9 @@ class Lake:
         read_only: bool = False,
         timeout: float = 30.0,
     ) -> None:
+        # Written so that NaN is refused too.
+        if not (isinstance(timeout, (int, float)) and 0 <= timeout < math.inf):
+            raise invalid("timeout", timeout, "a number of seconds from 0 up")
         self._session = Session(
             Catalog.of(catalog, data_path), read_only=read_only, timeout_s=timeout
         )
@@ -92,7 +97,9 @@ class Lake:
             LakeBusyError: ``lake_busy``.
             LakeError: ``lake_read_only``, ``lake_commit``.
             ResultError: ``merge_mismatch`` when a bar of the lake would be replaced in part only.
+            OptionError: ``invalid_option``.
         """
+        check_snapshot(snapshot)
         return self._session.writing(
             lambda cursor: commit_once(
                 cursor, ALIAS, self._session.files, snapshot, consumer, checkpoint
@@ -126,6 +133,8 @@ class Lake:
             OptionError: ``invalid_option``.
         """
         plan = Plan.of(retention, history, longest_read, orphan_age)
+        if plan.retention:
+            check_intervals(plan.retention, self.intervals())
         kind = self._session.catalog.kind
         return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, plan))
 
@@ -322,5 +331,5 @@ class Lake:
         self.close()
 
     def __repr__(self) -> str:
-        mode = ", read-only" if self.read_only else ""
+        mode = ", read-only" * self.read_only + ", closed" * self._session.closed
         return f"<Lake {self._session.catalog.label} ({self._session.catalog.kind}{mode})>"

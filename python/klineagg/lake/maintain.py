@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from klineagg import errors
-from klineagg._options import duration_ns
+from klineagg import _core, errors
+from klineagg._options import duration_ns, invalid
 from klineagg.lake.duck import literal
 from klineagg.lake.history import expendable
 
-__all__ = ["Maintenance", "Plan", "file_counts", "maintain"]
+__all__ = ["Maintenance", "Plan", "check_intervals", "file_counts", "maintain"]
 
 _MIB: Final = 1 << 20
 # Files of up to as many bytes are merged when there are enough of them in a partition: like this a
@@ -52,6 +52,8 @@ class Plan:
         if history not in ("thin", "all"):
             text = f"history={history!r} is neither 'thin' nor 'all'"
             raise errors.make("invalid_option", text, option="history")
+        if retention is not None and not isinstance(retention, Mapping):
+            raise invalid("retention", retention, "a mapping such as {'1s': '7d'}")
         kept = {
             name: duration_ns(age, f"retention[{name!r}]") // 1_000
             for name, age in (retention or {}).items()
@@ -63,6 +65,23 @@ class Plan:
             duration_ns(orphan_age, "orphan_age") // 1_000,
             time.time_ns() // 1_000,
         )
+
+
+def check_intervals(names: Iterable[str], known: Container[str]) -> None:
+    """Refuses names of no interval: their bars would be kept for ever without a word.
+
+    One that the lake has not had yet may still come.
+
+    Raises:
+        OptionError: ``invalid_option``.
+    """
+    for name in names:
+        if name not in known:
+            try:
+                _core.Interval.parse(name)
+            except (errors.IntervalError, TypeError):
+                wanted = "an interval of the lake, nor the name of one"
+                raise invalid("retention", name, wanted) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,10 +190,23 @@ def run_query(
         LakeQueryError: ``lake_query`` when it is none, or DuckDB refuses it.
     """
     duckdb = require("duckdb", "lake", "a lake")
+    if not isinstance(query, str):
+        raise errors.make("lake_query", f"a query is text, and not {type(query).__name__}")
     try:
         return _patiently(lambda: _run(connection, alias, query, params))
     except duckdb.Error as error:
-        raise errors.make("lake_query", without_secrets(error)) from None
+        raise errors.make("lake_query", without_secrets(error), hint=_hint(error)) from None
+
+
+def _hint(error: BaseException) -> str:
+    """What helps; nothing where DuckDB says it all: the statement is one that reads by then."""
+    duckdb = require("duckdb", "lake", "a lake")
+    # A damaged file is no error of its own in DuckDB.
+    if isinstance(error, duckdb.IOException) or ".parquet'" in str(error):
+        return "the query is not at fault: check the files of the lake and the rights to them"
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
+        return "the views are bars and rows; DESCRIBE bars tells their columns"
+    return ""
 
 
 def _run(

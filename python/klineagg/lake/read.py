@@ -51,7 +51,10 @@ def names_of(value: Any, what: str) -> list[str] | None:
     if not isinstance(value, Iterable):
         text = f"{what}={value!r} is no name"
         raise errors.make("invalid_option", text, option=what)
-    names = [one if isinstance(one, str) else str(getattr(one, "name", one)) for one in value]
+    names: list[Any] = [getattr(one, "name", one) for one in value]
+    for one in names:
+        if not isinstance(one, str):
+            raise errors.make("invalid_option", f"{one!r} in {what} is no name", option=what)
     return list(dict.fromkeys(name.strip() for name in names))
 
 

@@ -73,7 +73,7 @@ class Session:
 
     def _open(self) -> Any:
         duckdb = require("duckdb", "lake", "a lake")
-        if self.read_only and not self.catalog.exists:
+        if self.read_only and not self._is_there():
             text = f"there is no lake {self.catalog.label}"
             raise errors.make("lake_catalog", text, catalog=self.catalog.label)
         patience = Patience(self.timeout_s)
@@ -89,10 +89,25 @@ class Session:
                     # Chained errors would show the secrets that were taken out.
                     label = self.catalog.label
                     raise errors.make("lake_catalog", text, catalog=label) from None
-            except BaseException:
+            except BaseException as error:
                 connection.close()
+                # One of another writer who was in the way is a TimeoutError, and so an OSError.
+                if isinstance(error, OSError) and not isinstance(error, errors.KlineaggError):
+                    raise self._unreachable(error) from error
                 raise
             patience.pause()
+
+    def _is_there(self) -> bool:
+        try:
+            return self.catalog.exists
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: OSError) -> errors.KlineaggError:
+        place = error.filename or self.catalog.label
+        text = f"{self.catalog.label} cannot be opened: {error.strerror or error}: {place}"
+        hint = "give a folder that can be made or written to, or read_only=True to read only"
+        return errors.make("lake_catalog", text, hint=hint, catalog=self.catalog.label)
 
     def _attach(self, connection: Any) -> None:
         # Before anything is made beside a file that may be somebody else's.
@@ -164,6 +179,11 @@ class Session:
                     cursor.close()
             self.files.forget()
             patience.nap()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
     @property
     def forked(self) -> bool:
