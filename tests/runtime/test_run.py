@@ -159,6 +159,48 @@ def test_a_source_that_fails_gives_its_exit_code(tmp_path: Path) -> None:
     assert not os.path.exists(tmp_path / "run/klineagg.sock")
 
 
+GOOD_ROW = '{"symbol": "XBTUSD", "time": 1700000000000, "price": "1.5", "quantity": 3}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("a,b\n" * 100, 3, "no row of it could be used: 100 rows (json_unreadable 100; the first"),
+        (GOOD_ROW.replace("1.5", "x"), 3, "<stdin>:1: price 'x'"),
+        (GOOD_ROW.replace("1.5", "-1"), 3, "no row of it could be used: 1 rows"),
+        (GOOD_ROW + "[1]\n", 0, "1 rows (json_unreadable 1; the first: <stdin>:2: '[1]"),
+        (GOOD_ROW, 0, "ended; 1 rows read"),
+        ("", 0, "ended; 0 rows read"),
+    ],
+    ids=["no json", "no number", "negative", "one bad", "good", "empty"],
+)
+def test_rows_that_are_left_out_are_told_and_are_no_success(
+    tmp_path: Path, text: str, code: int, told: str
+) -> None:
+    config = write_config(tmp_path, source__kind='"stdin"', source__format='"jsonl"')
+    (tmp_path / "in").write_text(text)
+    with (tmp_path / "in").open() as file:
+        out = ended(command("run", config, cwd=tmp_path, stdin=file.fileno()), code)
+    assert told in out
+    is_bad = text not in (GOOD_ROW, "")
+    assert out.count("WARNING") == is_bad  # one line, however many rows there are
+    # The good rows are stored all the same, and what was stored does not make bad rows good.
+    if is_bad and code:
+        with (tmp_path / "in").open() as file:
+            ended(command("run", config, cwd=tmp_path, stdin=file.fileno()), code)
+
+
+def test_a_file_with_a_bad_row_is_told_of_and_read_to_its_end_once(tmp_path: Path) -> None:
+    paths = write_trades(tmp_path / "trades", 200, files=1)
+    lines = paths[0].read_text().splitlines(keepends=True)
+    paths[0].write_text("".join([*lines[:100], "XBTUSD,never,1,1,buy\n", *lines[100:]]))
+    config = write_config(tmp_path)
+    out = ended(command("run", config, cwd=tmp_path))
+    assert f"the first: {paths[0]}:101: time 'never'" in out
+    # All of its good rows are stored: that it has no other ones is no failure.
+    assert "ended; 0 rows read" in ended(command("run", config, cwd=tmp_path))
+
+
 def test_standard_input_that_stays_open_is_stored_at_the_end(tmp_path: Path) -> None:
     paths = write_trades(tmp_path / "trades", 3_000, files=1)
     config = write_config(tmp_path, source__kind='"stdin"')

@@ -133,6 +133,7 @@ def test_bad_rows_are_counted_by_reason(tmp_path: Path) -> None:
     assert some(source) == list(range(9))
     assert sum(source.faults.values()) == 2
     assert all("price" in reason or "time" in reason for reason in source.faults)
+    assert source.first_fault.startswith(f"{path}:7: price 'none'")
 
 
 # -- a directory ---------------------------------------------------------------------------------
@@ -399,6 +400,14 @@ def test_json_lines_keep_every_digit_and_count_what_is_none() -> None:
     assert data["side"].tolist() == [1, -1]
     assert source.faults["json_unreadable"] == 2
     assert sum(source.faults.values()) == 4
+    assert source.first_fault == "<stdin>:3: 'no json' (json_unreadable)"
+
+
+def test_the_first_bad_value_of_json_lines_is_named_by_its_own_line() -> None:
+    good = '{"symbol": "A", "time": 1700000000000, "price": "0.1", "quantity": 3}\n'
+    source = piped(f"\n{good}\n{good.replace('0.1', 'x')}{good}".encode(), "jsonl", piece=90)
+    assert sum(batch.rows for batch in source.batches() if batch is not None) == 2
+    assert source.first_fault.startswith("<stdin>:4: price 'x'")
 
 
 def test_what_is_packed_or_has_no_columns_is_refused() -> None:

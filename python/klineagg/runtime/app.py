@@ -219,6 +219,13 @@ class App:
             self.engine.stop()
 
     def _on_end(self, error: BaseException | None) -> None:
+        if error is None:
+            self.host.left_out.look(final=True)
+            try:
+                if self.state != "draining":  # it was told to end: there may be more to come
+                    self.host.left_out.check_any(self.host.taken)
+            except errors.SourceError as problem:
+                error = problem
         self._error = error
         if error is not None:
             _log.error("the source has failed: %s", error)

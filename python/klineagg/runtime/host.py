@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from klineagg import errors
 from klineagg._engine_snapshot import Snapshot
 from klineagg.runtime.halts import Patience
+from klineagg.runtime.left_out import LeftOut
 from klineagg.sources import Batch, Source
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Host:
         # Those that wait from before the engine was made are in its last note or its state.
         self._noted_waiting = engine.corrections.waiting > 0
         self.rows = 0
+        self.taken = 0  # of them; the others were rejected
+        self.left_out = LeftOut(engine, source)
 
     def push(self, batch: Batch) -> None:
         """Hands a batch to the engine; waits as long as its lanes are full or its log has halted.
@@ -98,8 +101,10 @@ class Host:
         # When this raises, part of it may be in: no position fits the engine's state any more, and
         # no state is handed out from then on.
         done = self.producer.push_all(batch.data, self.patience.halted)
+        self.taken += done.offered - done.rejected
         if done.corrected or done.rejected:
             self._tell(done)
+        self.left_out.look()
         with self._gate:
             self.source.done(batch)
         self._note()
@@ -111,6 +116,7 @@ class Host:
     def idle(self) -> None:
         """There are no trades just now: what waits for the end of its bar is tried again."""
         self.patience.look()
+        self.left_out.look()
         if self.engine.corrections.waiting:
             try:
                 self.engine.retry_corrections()

@@ -40,10 +40,14 @@ class Source(ABC):
 
     Attributes:
         faults: rows and files that could not be read, by reason.
+        first_fault: where the first one of this run is, with its text; empty when not known.
+        goes_on: some of its rows were taken over by an earlier run.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, int] = {}
+        self.first_fault = ""
+        self.goes_on = False
         self._stopping = False
 
     @abstractmethod
@@ -77,8 +81,9 @@ class Source(ABC):
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Lets go of files; after the last batch."""
 
-    def count(self, reason: str, by: int = 1) -> None:
-        """Counts rows or files that were left out."""
+    def count(self, reason: str, by: int = 1, where: object = "") -> None:
+        """Counts rows or files that were left out; ``where`` says where the first of them is."""
+        self.first_fault = self.first_fault or str(where)
         self.faults[reason] = self.faults.get(reason, 0) + by
 
     def describe(self) -> dict[str, Any]:

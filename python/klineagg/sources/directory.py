@@ -252,7 +252,7 @@ class DirectorySource(Source):
         import logging
 
         self._failed[name] = state
-        self.count(f"file_{error.name.removeprefix('file_')}")
+        self.count(f"file_{error.name.removeprefix('file_')}", where=error)
         logging.getLogger("klineagg.source").error("left out: %s", error)
 
     def _close_idle(self) -> None:

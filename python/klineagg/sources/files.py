@@ -32,7 +32,9 @@ def rows_of(path: Path, wanted: Wanted, skip: int, counts: Source) -> Iterator[t
             yield behind(batch.data, left), batch.rows - left
     for reason, count in reader.faults.items():
         if count > told.get(reason, 0):
-            counts.count(reason, count - told.get(reason, 0))
+            # Those of a part that was skipped are not the first ones of this run.
+            first = reader.samples[0] if reader.samples and not told else ""
+            counts.count(reason, count - told.get(reason, 0), first)
 
 
 def behind(data: Any, rows: int) -> Any:
@@ -74,6 +76,7 @@ class FileSource(Source):
                 raise errors.make("source_failed", text, hint=hint, file=file)
             if file is not None:
                 self._at, self._row = names.index(file), int(position["rows"])
+                self.goes_on = self._at + self._row > 0
             self.faults = dict(position.get("faults", {}))
 
     def batches(self) -> Iterator[Batch | None]:

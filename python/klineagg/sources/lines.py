@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -16,6 +16,7 @@ __all__ = ["CsvLines", "JsonLines", "Lines", "make_lines"]
 
 # A layout is guessed from this much at most; a header alone is not enough.
 _HEAD_BYTES: Final = 1 << 16
+_EXCERPT_BYTES: Final = 80
 
 
 class Lines(Protocol):
@@ -39,6 +40,7 @@ class CsvLines:
         counts: is told of bad rows.
         names: names of files that may tell the symbol.
         layout: where it is known already, and the header was read before.
+        line_of: other numbers for the lines that messages name.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class CsvLines:
         *,
         names: tuple[str, ...] = (),
         layout: Layout | None = None,
+        line_of: Mapping[int, int] | None = None,
     ) -> None:
+        self._line_of = {} if line_of is None else line_of
         self._label, self._wanted, self._counts, self._names = label, wanted, counts, names
         self._head = b""
         self._told: dict[str, int] = {}
@@ -73,8 +77,13 @@ class CsvLines:
             for chunk in self._into.finish():
                 yield chunk.columns, chunk.rows
         faults = self._into.faults
+        samples = self._into.samples if faults != self._told else []
+        first = samples[0] if samples else None
+        if first is not None:
+            first = replace(first, row=self._line_of.get(first.row, first.row))
         for reason, count in faults.items():
-            self._counts.count(reason, count - self._told.get(reason, 0))
+            if count > self._told.get(reason, 0):
+                self._counts.count(reason, count - self._told.get(reason, 0), first or "")
         self._told = faults
 
     @property
@@ -117,9 +126,13 @@ class JsonLines:
     """
 
     def __init__(self, label: str, wanted: Wanted, counts: Source) -> None:
-        self._csv = CsvLines(label, replace(wanted, delimiter=",", header=True), counts)
+        self._line_of: dict[int, int] = {}  # of the rows at hand
+        as_csv = replace(wanted, delimiter=",", header=True)
+        self._csv = CsvLines(label, as_csv, counts, line_of=self._line_of)
         self._counts = counts
         self._keys: list[str] = []
+        self._label = label
+        self._line, self._row = 0, 1  # of the text, and of the CSV made of it, with its header
 
     def feed(self, data: bytes, *, final: bool = False) -> Iterator[tuple[Any, int]]:
         """The trades of these lines."""
@@ -129,7 +142,9 @@ class JsonLines:
 
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        for line in data.splitlines():
+        self._line_of.clear()
+        for line in io.BytesIO(data):
+            self._line += 1
             if not line.strip():
                 continue
             try:
@@ -137,11 +152,15 @@ class JsonLines:
             except ValueError:
                 found = None
             if not isinstance(found, dict):
-                self._counts.count("json_unreadable")
+                excerpt = line.strip()[:_EXCERPT_BYTES].decode(errors="replace")
+                where = f"{self._label}:{self._line}: {excerpt!r} (json_unreadable)"
+                self._counts.count("json_unreadable", where=where)
                 continue
             if not self._keys:
                 self._keys = list(found)
                 writer.writerow(self._keys)
+            self._row += 1
+            self._line_of[self._row] = self._line
             writer.writerow([_text(found.get(key)) for key in self._keys])
         return self._csv.feed(out.getvalue().encode(), final=final)
 
