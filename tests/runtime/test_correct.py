@@ -129,6 +129,30 @@ def test_trades_are_cancelled_and_bars_repaired_while_it_runs(tmp_path: Path) ->
     assert is_stored(tmp_path, mixed, "1s", "1m")
 
 
+def test_a_repair_from_the_log_leaves_out_what_was_cancelled(tmp_path: Path) -> None:
+    trades = rows()
+    write(tmp_path / "trades/part-0.csv", trades)
+    config = write_config(tmp_path, **FOLLOWED, engine__amend_horizon='"365d"')
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["accepted"] == COUNT)
+        asked(tmp_path, "cancel", config, "XBTUSD", trades["trade_id"][100])
+        asked(tmp_path, "cancel", config, "XBTUSD", trades["trade_id"][500], "--price", "1.0")
+        after = np.delete(trades, 100)
+        after["price"][499] = 1.0
+        until(lambda: is_stored(tmp_path, after))
+        terminated(process)
+    first = trades["time"][0].astype("datetime64[m]")
+    last = trades["time"][-1].astype("datetime64[m]")
+    lake = tmp_path / "lake"
+    done = asked(
+        tmp_path, "repair", "XBTUSD", "--lake", lake / "catalog.sqlite", "--data-path",
+        lake / "data", "--from", first, "--to", last, "--wal", "wal", "--write",
+    )  # fmt: skip
+    assert done["checked"] > 100
+    assert (done["differences"], done["written"]) == ([], 0)
+    assert is_stored(tmp_path, after)
+
+
 def acts_of(trades: np.ndarray[Any, Any]) -> tuple[list[dict[str, Any]], np.ndarray[Any, Any]]:
     """The trades with rows that cancel or correct some, and the trades that are left."""
     lines: list[dict[str, Any]] = []

@@ -28,10 +28,10 @@ examples:
 
 Bars that lie within the range as a whole are rebuilt. What differs is written as revisions: one
 above the lake's, flagged REVISED; what was there before stays reachable by time travel. A second
-repair with the same trades finds nothing. Take trades that are complete for the range. While
-`klineagg run` is at work, ask it (--running): it revises the bars that it keeps (amend_horizon) as
-a command in its log, at once, and the others in the lake. When none runs, the next one learns the
-lake's revisions at its start.
+repair with the same trades finds nothing. Take trades that are complete for the range; of a log
+(--wal) they are taken as `klineagg cancel` has left them. While `klineagg run` is at work, ask it
+(--running): it revises the bars that it keeps (amend_horizon) as a command in its log, at once, and
+the others in the lake. When none runs, the next one learns the lake's revisions at its start.
 
 Exit code 0: nothing differs, or it was written; 1: something differs.
 """
@@ -159,9 +159,9 @@ def _run_there(arguments: argparse.Namespace, output: Output) -> int:
 
 def _trades(arguments: argparse.Namespace) -> Any:
     if arguments.wal is not None:
-        from klineagg.wal import trades
+        from klineagg.runtime.correcting import logged_trades
 
-        return trades(arguments.wal)
+        return logged_trades(arguments.wal, arguments.name, arguments.start, arguments.end)
     from klineagg.io.readers import TradeReader
 
     reader = TradeReader(arguments.trades, wanted_of(arguments), on_bad=arguments.on_bad)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from klineagg import errors
 
 if TYPE_CHECKING:
     from klineagg.engine import Engine
     from klineagg.lake import Lake
+    from klineagg.wal import Wal
 
-__all__ = ["OPERATIONS", "correct"]
+__all__ = ["OPERATIONS", "correct", "logged_trades"]
 
 OPERATIONS: Final = ("cancel", "correct", "repair")
 _log: Final = logging.getLogger("klineagg.correct")
@@ -42,6 +45,35 @@ def correct(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class _ToRead:
+    """A log that is read here and written elsewhere, if at all."""
+
+    path: str
+    state: str = "closed"
+
+
+def logged_trades(path: str | os.PathLike[str], symbol: str, start: Any, end: Any) -> Iterator[Any]:
+    """The trades of a log within a range of time as they count, for a repair.
+
+    The log has a cancelled trade still, and what was done to it in another record: bars made of
+    the trades alone would have it again.
+
+    Raises:
+        WalError, WalDamagedError: as :func:`klineagg.wal.replay`.
+    """
+    from klineagg._bars_time import to_ns
+    from klineagg._engine_logged import LoggedTrades
+    from klineagg.symbols import intern
+
+    logged = LoggedTrades(cast("Wal", _ToRead(os.fspath(path))))
+    logged.update()
+    begin_ns, end_ns = to_ns(start, "start"), to_ns(end, "end")
+    rows = logged.between(int(intern([symbol])[0]), begin_ns, end_ns).rows
+    times = rows["time"].astype("int64")  # a correction may have brought some out of the range
+    yield rows[(times >= begin_ns) & (times < end_ns)]
+
+
 def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, Any]:
     from klineagg.io.readers import read_trades
     from klineagg.lake.repair import plan_repair, write_repair
@@ -57,7 +89,8 @@ def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
         trades = read_trades(*files)
     else:
         assert engine.wal is not None  # repair() has read it
-        trades = engine.wal.trades()
+        engine.wal.flush()  # who reads a log from outside sees what was written
+        trades = logged_trades(engine.wal.path, symbol, start, end)
     try:
         plan = plan_repair(lake, symbol, start, end, trades)
     except errors.KlineaggError as error:
