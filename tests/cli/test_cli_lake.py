@@ -66,6 +66,11 @@ def test_lake(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert old["result"][0]["n"] == 6
     assert run("lake", "sql", place, "DELETE FROM closed") == 3
     assert run("lake", "info", tmp_path / "none") == 3
+    assert run("lake", "maintain", tmp_path / "none") == 3
+    assert not (tmp_path / "none").exists()
+    whole_day = ("--from", "2018-01-01", "--to", "2018-01-02", "--wal", tmp_path)
+    assert run("repair", "NOPE", "--lake", place, *whole_day) == 2
+    assert "NOPE" in capsys.readouterr().err
     capsys.readouterr()
     done = json_of(capsys, 0, "lake", "maintain", place, "--retention", "1m=1d")
     assert done["bars_expired"] == len(bars[:, "1m"][bars[:, "1m"].is_closed])

@@ -185,6 +185,7 @@ def run_maintain(arguments: argparse.Namespace, output: Output) -> int:
     """Does a round of maintenance; returns the exit code."""
     from dataclasses import asdict
 
+    open_lake(arguments).close()  # to write is to make one: a mistyped name would be a new lake
     with open_lake(arguments, read_only=False) as lake:
         done = lake.maintain(retention=arguments.retention, history=arguments.history)
     text = (

@@ -95,18 +95,25 @@ def _fields(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Does the work; returns the exit code."""
+    from klineagg._bars_index import no_such_series
     from klineagg.lake import Lake
     from klineagg.lake.repair import plan_repair, write_repair
 
     if arguments.symbol is None:
         arguments.symbol = arguments.name
     if arguments.running is not None:
+        if arguments.write:
+            text = "--write is for a repair without --running: a running engine always writes"
+            raise errors.make("invalid_option", text, option="write")
         return _run_there(arguments, output)
     if arguments.trades is None and arguments.wal is None:
         text = "a repair needs the trades: --trades FILE ..., --wal FOLDER, or --running CONFIG"
         raise errors.make("invalid_option", text, option="trades")
     names = None if arguments.intervals is None else arguments.intervals.split(",")
     with Lake(arguments.lake, arguments.data_path, read_only=not arguments.write) as lake:
+        if arguments.name not in (symbols := lake.symbols()):
+            # Nothing to compare would look as if everything were right.
+            raise no_such_series("symbol", arguments.name, list(symbols))
         plan = plan_repair(
             lake,
             arguments.name,
@@ -153,6 +160,11 @@ def _run_there(arguments: argparse.Namespace, output: Output) -> int:
         f"{done['replaced']:,} bars revised by the engine, {done['same']:,} were right",
         f"{done['in_lake']:,} rows revised in the lake, of bars that the engine keeps no more",
     ]
+    if done["unexplained"]:
+        lines[1:1] = [
+            f"{done['unexplained']:,} bars the engine cannot tell: it keeps them no more, or the "
+            "trades are not complete"
+        ]
     output.result(done, "\n".join(lines))
     return OK
 
