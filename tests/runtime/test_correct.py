@@ -261,5 +261,35 @@ def test_a_running_repair_revises_in_the_lake_what_the_engine_has_forgotten(tmp_
         assert done["replaced"] == 0 and done["in_lake"] > 0
         until(lambda: is_stored(tmp_path, trades, "1s", "1m"))
         assert asked(tmp_path, *asks, "--trades", "whole.csv")["in_lake"] == 0
+        told = ended(command(*asks, cwd=tmp_path))
+        assert "bars the engine cannot tell" in told
+        assert "--write is for" in ended(command(*asks, "--write", cwd=tmp_path), 2)
         terminated(process)
     assert is_stored(tmp_path, trades, "1s", "1m")
+
+
+def test_a_trade_behind_the_amend_horizon_is_not_cancelled_but_repaired(tmp_path: Path) -> None:
+    trades = rows()
+    write(tmp_path / "trades/part-0.csv", trades)
+    config = write_config(
+        tmp_path, **FOLLOWED, engine__amend_horizon='"1s"', engine__intervals='["1m"]'
+    )
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["persist"]["rows"] > 10, seconds=30)
+        gone = int(np.flatnonzero(trades["time"] > trades["time"][0] + np.timedelta64(60, "s"))[0])
+        ask = ("cancel", config, "XBTUSD", trades["trade_id"][gone])
+        told = ended(command(*ask, "--price", "-5", cwd=tmp_path), 2)
+        assert "price=-5.0 is no price of a trade" in told
+        told = ended(command(*ask, cwd=tmp_path), 3)
+        assert "behind the amend horizon (1s)" in told and "klineagg repair" in told
+        first = trades["time"][0].astype("datetime64[m]")
+        last = trades["time"][gone].astype("datetime64[m]") + 2
+        asks = ("repair", "XBTUSD", "--running", config, "--from", first, "--to", last)
+        assert asked(tmp_path, *asks)["in_lake"] > 0
+        assert asked(tmp_path, *asks)["in_lake"] == 0
+        terminated(process)
+    place = tmp_path / "lake"
+    with klineagg.Lake(place / "catalog.sqlite", place / "data", read_only=True) as lake:
+        found = lake.bars("XBTUSD", "1m")
+    wanted = klineagg.aggregate(np.delete(trades, gone), "1m", progress=False)
+    assert with_trades(found) == with_trades(wanted)

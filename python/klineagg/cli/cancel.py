@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         done, _ = client.request(op, **asked)
     text = f"{done['replaced']:,} bars revised"
     if done["unexplained"]:
-        text += f", {done['unexplained']:,} are INCOMPLETE: the log has not all their trades"
+        text += (
+            f", {done['unexplained']:,} not: the engine keeps them no more (amend_horizon), or "
+            "they are INCOMPLETE: the log has not all their trades"
+        )
     output.result(done, text)
     return OK

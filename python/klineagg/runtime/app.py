@@ -281,7 +281,11 @@ class App:
             self.lender.settle(op, tuple(request["id"]))
             return {}, ()
         if op in OPERATIONS and self.state == "running":
-            return correct(self.engine, self.lake, request), ()
+            of = self.config.engine
+            return correct(
+                self.engine, self.lake, request,
+                horizon=str(of.amend_horizon), nonpositive=of.allow_nonpositive_prices,
+            ), ()  # fmt: skip
         if op == "stop":
             self._ended.set()
             return {}, ()

@@ -21,13 +21,29 @@ OPERATIONS: Final = ("cancel", "correct", "repair")
 _log: Final = logging.getLogger("klineagg.correct")
 
 
-def correct(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, Any]:
+def correct(
+    engine: Engine,
+    lake: Lake,
+    request: dict[str, Any],
+    *,
+    horizon: str = "",
+    nonpositive: bool = False,
+) -> dict[str, Any]:
     """Does what is asked; gives what became of the bars, for JSON.
 
     A repair puts right what the engine still keeps. Bars that lie further back than
     ``amend_horizon`` are known to the lake alone, and are put right there.
 
+    Args:
+        engine: running.
+        lake: its lake.
+        request: what is asked.
+        horizon: for messages: the engine's ``amend_horizon``.
+        nonpositive: prices may be zero and below.
+
     Raises:
+        OptionError: ``invalid_option``: a price that no trade can have.
+        ControlError: ``control_refused``: the engine keeps none of the trade's bars any more.
         KlineaggError: what the engine, the lake or the files raise.
     """
     op, symbol = request["op"], request["symbol"]
@@ -36,12 +52,27 @@ def correct(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
     elif op == "cancel":
         done = asdict(engine.cancel(symbol, request["id"], source=request.get("source", 0)))
     else:
+        price = request["instead"].get("price")
+        if price is not None and not nonpositive and not price > 0:
+            # The engine takes it, and rebuilds bars with a price that it rejects in a trade.
+            text = f"price={price!r} is no price of a trade: [engine] allow_nonpositive_prices"
+            raise errors.make("invalid_option", text, option="price", value=price)
         done = asdict(
             engine.correct(
                 symbol, request["id"], source=request.get("source", 0), **request["instead"]
             )
         )
     _log.info("%s of %s: %s", op, symbol, done)
+    if op != "repair" and done["unexplained"] and not done["replaced"] + done["same"]:
+        text = (
+            f"no bar is revised: {done['unexplained']:,} bars of trade {request['id']} lie behind "
+            f"the amend horizon ({horizon}), or the log has not all their trades"
+        )
+        hint = (
+            "it is noted in the log: `klineagg repair SYMBOL --running CONFIG --from TIME "
+            "--to TIME` puts their bars in the lake right"
+        )
+        raise errors.make("control_refused", text, hint=hint, unexplained=done["unexplained"])
     return done
 
 
