@@ -190,6 +190,13 @@ def test_rows_that_are_left_out_are_told_and_are_no_success(
             ended(command("run", config, cwd=tmp_path, stdin=file.fileno()), code)
 
 
+def test_standard_input_that_is_closed_is_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path, source__kind='"stdin"')
+    shell = ["sh", "-c", f"{sys.executable} -m klineagg run {config} <&-"]
+    found = subprocess.run(shell, capture_output=True, text=True, timeout=LONG_S, check=False)
+    assert found.returncode == 3 and "standard input is closed" in found.stderr
+
+
 def test_a_file_with_a_bad_row_is_told_of_and_read_to_its_end_once(tmp_path: Path) -> None:
     paths = write_trades(tmp_path / "trades", 200, files=1)
     lines = paths[0].read_text().splitlines(keepends=True)

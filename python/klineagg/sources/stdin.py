@@ -27,11 +27,14 @@ class StdinSource(Source):
         wanted: what the user says about the columns.
         format: ``"csv"``, or ``"jsonl"``: an object on each line, whose keys are the columns.
         file: descriptor to read from; None: standard input.
+
+    Raises:
+        SourceError: ``source_failed``: standard input is closed.
     """
 
     def __init__(self, wanted: Wanted, *, format: str = "csv", file: int | None = None) -> None:
         super().__init__()
-        self._file = sys.stdin.fileno() if file is None else file
+        self._file = _stdin() if file is None else file
         self._lines: Lines = make_lines(format, "<stdin>", wanted, self)
         self._rows = 0
 
@@ -76,6 +79,17 @@ class StdinSource(Source):
     def describe(self) -> dict[str, Any]:
         """Rows so far."""
         return {"rows": self._rows, "faults": dict(self.faults)}
+
+
+def _stdin() -> int:
+    try:
+        if sys.stdin is not None:  # it is None in a process that was started with it closed
+            return sys.stdin.fileno()
+    except (OSError, ValueError):  # no file, or closed since
+        pass
+    text = "standard input is closed"
+    hint = "pipe the trades into it, or use a source of kind file"
+    raise errors.make("source_failed", text, hint=hint)
 
 
 def _refuse_packed(data: bytes) -> None:
