@@ -51,6 +51,7 @@ def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
     assert_same(stored(tmp_path), expected(paths))
     again = ended(command("run", config, cwd=tmp_path))  # it goes on behind the last row
     assert "ended; 0 rows read" in again
+    assert f"goes on at kind file, file {paths[-1]}, rows 10000\n" in again
     assert_same(stored(tmp_path), expected(paths))
 
 

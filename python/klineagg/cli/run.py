@@ -112,7 +112,7 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{key} {_shown(each)}" for key, each in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(str(each) for each in value) or "none"
-    if value is None:
+    if value is None or value == "":
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 

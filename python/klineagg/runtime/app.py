@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "seconds"]
 
+_PLACE: Final = ("kind", "file", "rows", "topic")  # of a source's position
 _log: Final = logging.getLogger("klineagg.run")
 
 
@@ -96,7 +97,9 @@ class App:
             )  # fmt: skip
         position = take_waiting(self.engine, position)
         if position is not None:
-            _log.info("goes on at %s", position)
+            # Of a folder it has a place for each file: too much for a line.
+            told = (f"{key} {position[key]}" for key in _PLACE if position.get(key) is not None)
+            _log.info("goes on at %s", ", ".join(told))
         self.source = make(config, position)
         stack.callback(self.source.close)
         self.engine.start()
