@@ -261,7 +261,7 @@ def test_a_running_repair_revises_in_the_lake_what_the_engine_has_forgotten(tmp_
         assert done["replaced"] == 0 and done["in_lake"] > 0
         until(lambda: is_stored(tmp_path, trades, "1s", "1m"))
         assert asked(tmp_path, *asks, "--trades", "whole.csv")["in_lake"] == 0
-        told = ended(command(*asks, cwd=tmp_path))
+        told = ended(command(*asks, "--trades", "whole.csv", cwd=tmp_path))
         assert "bars the engine cannot tell" in told
         assert "--write is for" in ended(command(*asks, "--write", cwd=tmp_path), 2)
         terminated(process)
