@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ examples:
   klineagg config init klineagg.toml      (every key, its default, and what it means)
   klineagg config check klineagg.toml     (exit code 2, with line and reason, when it is wrong)
 """
+
+_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 
 def add_parser(commands: Any) -> None:
@@ -77,4 +80,5 @@ def run_check(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else str(value)
+    # What is printed is pasted into reports: a password in a URL must not go along.
+    return list(value) if isinstance(value, tuple) else _PASSWORD.sub(r"\1***@", str(value))
