@@ -242,3 +242,59 @@ def test_a_publisher_with_a_log_goes_on_without_its_ring(bus: Bus, tmp_path: Pat
         assert publisher.next_sequence == 31
         send(publisher, 5)
         assert drain(resumable(bus, tmp_path)) == list(range(1, 36))
+
+
+def raise_halfway(subscriber: ResumableSubscriber, how: str) -> None:
+    """Raises at record 10, or at the second batch."""
+    with subscriber:
+        if how == "run":
+            subscriber.run(lambda batch: 1 // int(batch["number"][0] < 501), timeout=5.0)
+        parts = subscriber if how == "records" else subscriber.batches(timeout=5.0)
+        for number, _ in enumerate(parts, 1):
+            if number == (10 if how == "records" else 2):
+                raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("how", "next_"), [("records", 10), ("batches", 501), ("run", 501)])
+def test_what_an_error_left_unfinished_comes_again_after_a_restart(
+    bus: Bus, tmp_path: Path, how: str, next_: int
+) -> None:
+    place = tmp_path / "position.json"
+    publisher = logged(bus, tmp_path)
+    send(publisher, 2500)
+    with pytest.raises(ZeroDivisionError):
+        raise_halfway(resumable(bus, tmp_path, checkpoint=place), how)
+    with resumable(bus, tmp_path, checkpoint=place) as again:
+        assert again.positions.get("feed", 1) == next_
+        assert drain(again) == list(range(next_, 2501))
+    with resumable(bus, tmp_path, checkpoint=place) as third:  # an orderly end counts
+        assert drain(third) == []
+
+
+def test_a_failing_callback_gets_its_batch_again(bus: Bus, tmp_path: Path) -> None:
+    place = tmp_path / "position.json"
+    publisher = logged(bus, tmp_path)
+    send(publisher, 600)
+    subscriber = resumable(bus, tmp_path, checkpoint=place)
+    with pytest.raises(ZeroDivisionError):
+        subscriber.run(lambda batch: 1 // 0, timeout=5.0)
+    assert subscriber.positions["feed"] == 1
+    assert drain(subscriber) == list(range(1, 601))
+    assert subscriber.repeated == 0
+    subscriber.close()
+
+
+def test_a_loop_over_records_that_is_left_keeps_the_rest(bus: Bus, tmp_path: Path) -> None:
+    place = tmp_path / "position.json"
+    publisher = logged(bus, tmp_path)
+    send(publisher, 20)
+    with resumable(bus, tmp_path, checkpoint=place) as subscriber:
+        for record in subscriber:
+            if record["number"] == 2:
+                break
+        assert subscriber.positions == {"feed": 3}
+        assert [int(next(iter(subscriber))["number"]) for _ in range(3)] == [3, 4, 5]
+    with resumable(bus, tmp_path, checkpoint=place) as again:
+        assert not again.repeats(batch := again.receive()).any()
+        assert batch["number"].tolist() == list(range(int(batch["number"][0]), 21))
+        assert again.positions == {"feed": 21}

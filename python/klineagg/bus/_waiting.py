@@ -39,6 +39,11 @@ class Receiver(Closing, ABC):
         self._stopped = False
         self._thread: ThreadPoolExecutor | None = None
         self._core_number: int | None = None
+        # Batches that come before everything else at the next call.
+        self._returned: list[Records] = []
+        # The batch of a loop over records, and how many of them the loop has handed out.
+        self._batch: Records | None = None
+        self._given = 0
 
     def _pin(self, core: int | None) -> None:
         """Keeps the calling thread, and that which waits for asyncio, on one core."""
@@ -84,7 +89,30 @@ class Receiver(Closing, ABC):
     def __iter__(self) -> Iterator[Any]:
         """Record by record; batches are several times faster."""
         for batch in self.batches():
-            yield from batch
+            yield from self._records(batch)
+
+    def _records(self, batch: Records) -> Iterator[Any]:
+        # How far it is stands in the subscriber, not in this generator alone: a loop that is left
+        # by ``break`` would throw the rest of its batch away.
+        self._batch, self._given = batch, 0
+        for record in batch:
+            if self._batch is not batch:
+                return  # the rest went to who asked for it inside the loop
+            self._given += 1
+            yield record
+        if self._batch is batch:
+            self._batch = None
+
+    def _keep_rest(self) -> None:
+        """What a loop over records has not handed out comes first at the next call."""
+        batch, self._batch = self._batch, None
+        if batch is not None and self._given < len(batch):
+            self._put_back(batch[self._given :])
+
+    def _kept(self) -> list[Records]:
+        """What was taken and is not handed out, in order."""
+        rest = [] if self._batch is None else [self._batch[self._given :]]
+        return [part for part in rest + self._returned if len(part)]
 
     def run(self, callback: Callable[[Records], object], *, timeout: float | None = None) -> None:
         """Calls ``callback(batch)`` for each batch until :meth:`stop`, or the timeout.
@@ -93,8 +121,19 @@ class Receiver(Closing, ABC):
             callback: gets a structured array; what it raises ends the loop.
             timeout: see :meth:`batches`.
         """
-        for batch in self.batches(timeout=timeout):
-            callback(batch)
+        calling = False
+        try:
+            for batch in self.batches(timeout=timeout):
+                calling = True
+                callback(batch)
+                calling = False
+        except BaseException:
+            if calling:
+                self._failed()
+            raise
+
+    def _failed(self) -> None:
+        """The callback of :meth:`run` has raised."""
 
     async def next_batch(self, timeout: float | None = None) -> Records | None:
         """The next batch; None when there is none within ``timeout`` seconds (None: no limit)."""
@@ -120,9 +159,10 @@ class Receiver(Closing, ABC):
                 return None
         return None
 
-    @abstractmethod
     def _put_back(self, batch: Records | None) -> None:
         """Makes a batch the next one again."""
+        if batch is not None:
+            self._returned.insert(0, batch)
 
     async def batches_async(self) -> AsyncIterator[Records]:
         """As :meth:`batches`, for ``async for``."""
@@ -135,7 +175,7 @@ class Receiver(Closing, ABC):
     async def __aiter__(self) -> AsyncIterator[Any]:
         """Record by record, for ``async for``."""
         async for batch in self.batches_async():
-            for record in batch:
+            for record in self._records(batch):
                 yield record
 
     def close(self) -> None:

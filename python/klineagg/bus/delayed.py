@@ -21,12 +21,12 @@ class DelayedSubscriber(Receiver):
     ) -> None:
         super().__init__()
         self.subscriber = subscriber
-        self._returned: list[Records] = []
         self._core_number = subscriber._core_number
         subscriber._core.delay(batch_size, round(interval * 1e9), conflate or "")
 
     def collect(self, timeout: float | None = None) -> Records | None:
         """The next batch that is due; None when there is none within ``timeout`` seconds."""
+        self._keep_rest()
         if self._returned:
             return self._returned.pop(0)
         core = self.subscriber._core
@@ -35,10 +35,6 @@ class DelayedSubscriber(Receiver):
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         return self.collect(timeout)
-
-    def _put_back(self, batch: Records | None) -> None:
-        if batch is not None:
-            self._returned.append(batch)
 
     @property
     def conflated(self) -> int:

@@ -246,10 +246,10 @@ class ReliableSubscriber(Receiver):
             bus.path, bus._group, topic, self.record.text, name, wait, start,
             dict(positions or {}), acknowledge == "received", drop,
         )  # fmt: skip
-        self._returned: list[Records] = []
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
         """New messages, each once; empty after ``timeout`` seconds (None: no limit)."""
+        self._keep_rest()
         if self._returned:
             return self._returned.pop(0)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -277,10 +277,6 @@ class ReliableSubscriber(Receiver):
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)
         return batch if len(batch) else None
-
-    def _put_back(self, batch: Records | None) -> None:
-        if batch is not None:
-            self._returned.append(batch)
 
     def close(self) -> None:
         """Acknowledges what was received, and ends it."""

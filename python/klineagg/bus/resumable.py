@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from klineagg import errors
 from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
 
 __all__ = ["Checkpoint", "History", "ResumableSubscriber"]
-
-_SEEN_BYTES = 4096
 
 
 class History(Protocol):
@@ -35,67 +31,9 @@ class History(Protocol):
         """
 
 
-class Checkpoint:
-    """Positions in a file, replaced as a whole: a crash leaves the old ones or the new ones.
-
-    Args:
-        path: the file; beside it, ``<path>.seen`` has what was handed out since, for the marks.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._seen_path = Path(f"{self._path}.seen")
-        self._seen_file: int | None = None
-
-    def load(self) -> dict[str, int]:
-        """Publisher -> next sequence; empty when there is no file yet."""
-        try:
-            text = self._path.read_text(encoding="ascii")
-        except FileNotFoundError:
-            return {}
-        try:
-            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
-        except (ValueError, AttributeError) as error:
-            raise errors.make(
-                "file_format", f"{self._path} is no checkpoint", path=str(self._path)
-            ) from error
-
-    def save(self, positions: Mapping[str, int]) -> None:
-        """On the disk when it returns."""
-        draft = Path(f"{self._path}.new")
-        with draft.open("w", encoding="ascii") as file:
-            json.dump(dict(positions), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def load_seen(self) -> dict[str, int]:
-        """What was handed out at last, saved or not: what lies below may have had its effect."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            text = self._seen_path.read_text(encoding="ascii").rstrip()
-            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
-        return {}
-
-    def save_seen(self, positions: Mapping[str, int]) -> None:
-        """Survives the death of the process, not that of the machine: nothing is synced."""
-        text = json.dumps(dict(positions)).encode("ascii")
-        if len(text) > _SEEN_BYTES:
-            return
-        if self._seen_file is None:
-            self._seen_file = os.open(self._seen_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # One page in one call: it is there as a whole or not at all.
-        os.pwrite(self._seen_file, text.ljust(_SEEN_BYTES), 0)
-
-    def close(self) -> None:
-        """Closes the file of marks."""
-        if self._seen_file is not None:
-            os.close(self._seen_file)
-            self._seen_file = None
+def _publisher(batch: Records) -> str:
+    name: bytes = batch["publisher"][-1]
+    return name.decode()
 
 
 class ResumableSubscriber(Receiver):
@@ -103,7 +41,9 @@ class ResumableSubscriber(Receiver):
 
     It replays the history from its checkpoint, joins the live ring without a hole, and goes back
     to the history whenever the ring has overtaken it. A batch counts as processed when the next
-    one is asked for (or at :meth:`close`).
+    one is asked for (or at :meth:`close`), in a loop over records each when the next one is. A
+    block that an exception ends does not count what it had at hand, and so does :meth:`run` whose
+    callback raises: that comes again.
 
     Args:
         bus: the bus.
@@ -144,8 +84,7 @@ class ResumableSubscriber(Receiver):
         self._next = saved | dict(positions or {})
         self._handed_out = dict(self._next)
         self._uncheckpointed = 0
-        self._unprocessed = 0
-        self._returned: list[Records] = []
+        self._current: Records | None = None
         # The live ring first: what is published from now on is in it, or later in the history.
         self._live = bus.subscriber(topic, name, **options)
         self.record = self._live.record
@@ -157,8 +96,15 @@ class ResumableSubscriber(Receiver):
 
     @property
     def positions(self) -> dict[str, int]:
-        """Publisher -> next sequence, behind the batch that was handed out last."""
-        return dict(self._handed_out)
+        """Publisher -> next sequence, behind what was handed out last.
+
+        That is a batch, or in a loop over records one of them.
+        """
+        positions = dict(self._handed_out)
+        if self._batch is not None and self._given < len(self._batch):
+            rest = self._batch[self._given :]
+            positions[_publisher(rest)] = int(rest["sequence"][0])
+        return positions
 
     def repeats(self, batch: Records) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which records of a batch were handed out before the last start already: bool, ``(n,)``.
@@ -174,6 +120,7 @@ class ResumableSubscriber(Receiver):
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
         """The next batch, of one publisher; empty after ``timeout`` seconds (None: no limit)."""
+        self._keep_rest()
         self._processed()
         if self._returned:
             return self._hand_out(self._returned.pop(0))
@@ -184,24 +131,23 @@ class ResumableSubscriber(Receiver):
         return np.empty(0, self.record.dtype) if batch is None else self._hand_out(batch)
 
     def _hand_out(self, batch: Records) -> Records:
-        publisher = batch["publisher"][-1].decode()
-        self._handed_out[publisher] = int(batch["sequence"][-1]) + 1
-        self._unprocessed = len(batch)
+        self._handed_out[_publisher(batch)] = int(batch["sequence"][-1]) + 1
+        self._current = batch
         if self._checkpoint is not None:
             self.repeated += int(self.repeats(batch).sum())
             self._checkpoint.save_seen(self._handed_out)
         return batch
 
     def _processed(self) -> None:
-        self._uncheckpointed += self._unprocessed
-        self._unprocessed = 0
+        self._uncheckpointed += 0 if self._current is None else len(self._current)
+        self._current = None
         if self._uncheckpointed >= self._every:
             self.checkpoint()
 
     def checkpoint(self) -> None:
         """Saves the positions now: everything that was handed out counts as processed."""
         if self._checkpoint is not None:
-            self._checkpoint.save(self._handed_out)
+            self._checkpoint.save(self.positions)
         self._uncheckpointed = 0
 
     def _catch_up(self) -> Iterator[Records]:
@@ -251,13 +197,42 @@ class ResumableSubscriber(Receiver):
         return batch if len(batch) else None
 
     def _put_back(self, batch: Records | None) -> None:
-        if batch is not None:
-            self._unprocessed = 0
-            self._returned.append(batch)
+        if batch is None or len(batch) == 0:
+            return
+        super()._put_back(batch)
+        # Positions behind it would lose it across a restart.
+        self._handed_out[_publisher(batch)] = int(batch["sequence"][0])
+        if self._current is not None:
+            self._uncheckpointed += len(self._current) - len(batch)
+        self._current = None
+        if self._checkpoint is not None:
+            self.repeated -= int(self.repeats(batch).sum())
+
+    def _keep_rest(self) -> None:
+        if self._batch is None:
+            return
+        super()._keep_rest()
+        if self._checkpoint is not None:
+            # The marks of the whole batch would make repeats of what nobody has seen.
+            self._checkpoint.save_seen(self._handed_out)
+
+    def _failed(self) -> None:
+        """What was handed out last is not finished: it comes again, here or after a restart."""
+        batch = self._current
+        if batch is not None and self._batch is batch:
+            self._keep_rest()
+            batch = batch[max(self._given - 1, 0) : self._given]
+        self._put_back(batch)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._failed()
+        self.close()
 
     def close(self) -> None:
         """Ends it, with a checkpoint of everything that was handed out."""
         super().close()
+        self._keep_rest()
         self._processed()
         self.checkpoint()
         if self._checkpoint is not None:

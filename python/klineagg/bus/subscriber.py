@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from klineagg import _core, errors
 from klineagg.bus._closing import Closing
 from klineagg.bus._waiting import Receiver, Records
@@ -37,7 +39,6 @@ class Subscriber(Receiver):
         self.topic = topic
         self.name = name
         self.record = record
-        self._returned: list[Records] = []
         self._core = _core.BusSubscriber(
             place[0], place[1], topic, record.text, name, wait, start, positions or {}
         )
@@ -56,6 +57,7 @@ class Subscriber(Receiver):
             raise errors.make(
                 "invalid_option", "count_max has to be at least 1", option="count_max"
             )
+        self._keep_rest()
         if self._returned:
             return self._from_returned(count_max)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -76,15 +78,11 @@ class Subscriber(Receiver):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits without the GIL until there is something to receive; False after the timeout."""
-        return bool(self._returned) or self._core.wait(timeout)
+        return bool(self._kept()) or self._core.wait(timeout)
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)
         return batch if len(batch) else None
-
-    def _put_back(self, batch: Records | None) -> None:
-        if batch is not None:
-            self._returned.append(batch)
 
     def peek(self, count_max: int = _BATCH_MAX) -> Peek:
         """Records where they lie in the ring, nothing copied; see :class:`Peek`."""
@@ -93,7 +91,7 @@ class Subscriber(Receiver):
     @property
     def received(self) -> int:
         """Records received so far."""
-        return self._core.received
+        return self._core.received - sum(map(len, self._kept()))
 
     @property
     def lost(self) -> int:
@@ -103,12 +101,17 @@ class Subscriber(Receiver):
     @property
     def behind(self) -> int:
         """Records that are published and not yet received."""
-        return self._core.behind
+        return self._core.behind + sum(map(len, self._kept()))
 
     @property
     def positions(self) -> dict[str, int]:
         """Publisher -> the next sequence to be received."""
-        return self._core.positions()
+        positions = self._core.positions()
+        for batch in reversed(self._kept()):
+            names, first = np.unique(batch["publisher"], return_index=True)
+            sequences = batch["sequence"][first].tolist()
+            positions |= {n.decode(): s for n, s in zip(names.tolist(), sequences, strict=True)}
+        return positions
 
     def publishers(self) -> list[dict[str, Any]]:
         """The publishers: name, generation, pid, alive, heartbeat_ns, behind, received, lost."""
@@ -132,21 +135,32 @@ class Peek(Closing):
 
     def __init__(self, subscriber: Subscriber, count_max: int) -> None:
         self._subscriber = subscriber
-        self._peek, arrays = subscriber._core.peek(subscriber.record.dtype, count_max)
-        self.arrays: list[Records] = arrays
+        self.arrays: list[Records]
         self.valid: bool | None = None
+        self._peek: _core.BusPeek | None = None
+        subscriber._keep_rest()
+        if subscriber._returned:
+            # They have left the ring already; what lies there comes behind them.
+            self.arrays = [subscriber._returned[0][:count_max]]
+            self.arrays[0].flags.writeable = False
+            return
+        self._peek, self.arrays = subscriber._core.peek(subscriber.record.dtype, count_max)
 
     def __len__(self) -> int:
         return sum(len(array) for array in self.arrays)
 
     def still_valid(self) -> bool:
         """Whether none of the records has been overwritten so far."""
-        return self._subscriber._core.still_valid(self._peek)
+        return self._peek is None or self._subscriber._core.still_valid(self._peek)
 
     def release(self) -> bool:
         """Goes past the records: they count as received, or as lost when they were overwritten."""
         if self.valid is None:
-            self.valid = self._subscriber._core.release_peek(self._peek)
+            if self._peek is None:
+                self._subscriber._from_returned(len(self))
+                self.valid = True
+            else:
+                self.valid = self._subscriber._core.release_peek(self._peek)
         return self.valid
 
     def _leave(self, error: BaseException | None) -> None:

@@ -1,0 +1,78 @@
+"""Where a resumable subscriber is, in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from klineagg import errors
+
+__all__ = ["Checkpoint"]
+
+_SEEN_BYTES = 4096
+
+
+class Checkpoint:
+    """Positions in a file, replaced as a whole: a crash leaves the old ones or the new ones.
+
+    Args:
+        path: the file; beside it, ``<path>.seen`` has what was handed out since, for the marks.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._seen_path = Path(f"{self._path}.seen")
+        self._seen_file: int | None = None
+
+    def load(self) -> dict[str, int]:
+        """Publisher -> next sequence; empty when there is no file yet."""
+        try:
+            text = self._path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return {}
+        try:
+            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
+        except (ValueError, AttributeError) as error:
+            raise errors.make(
+                "file_format", f"{self._path} is no checkpoint", path=str(self._path)
+            ) from error
+
+    def save(self, positions: Mapping[str, int]) -> None:
+        """On the disk when it returns."""
+        draft = Path(f"{self._path}.new")
+        with draft.open("w", encoding="ascii") as file:
+            json.dump(dict(positions), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def load_seen(self) -> dict[str, int]:
+        """What was handed out at last, saved or not: what lies below may have had its effect."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            text = self._seen_path.read_text(encoding="ascii").rstrip()
+            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
+        return {}
+
+    def save_seen(self, positions: Mapping[str, int]) -> None:
+        """Survives the death of the process, not that of the machine: nothing is synced."""
+        text = json.dumps(dict(positions)).encode("ascii")
+        if len(text) > _SEEN_BYTES:
+            return
+        if self._seen_file is None:
+            self._seen_file = os.open(self._seen_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # One page in one call: it is there as a whole or not at all.
+        os.pwrite(self._seen_file, text.ljust(_SEEN_BYTES), 0)
+
+    def close(self) -> None:
+        """Closes the file of marks."""
+        if self._seen_file is not None:
+            os.close(self._seen_file)
+            self._seen_file = None

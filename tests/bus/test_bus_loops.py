@@ -1,0 +1,65 @@
+"""Loops over records and batches: what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bus.records import CHECKED, checked
+from klineagg.bus import Bus
+
+
+def test_break_keeps_the_rest_of_the_batch(bus: Bus) -> None:
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    publisher = bus.publisher("ticks", "feed", record=CHECKED)
+    publisher.publish(checked(1, 10))
+    for record in subscriber:
+        if record["number"] == 2:
+            break
+    assert (subscriber.received, subscriber.behind) == (2, 8)
+    assert subscriber.positions == {"feed": 3}
+    publisher.publish(checked(11, 2))
+    with subscriber.peek(1) as peek:
+        assert [array["number"].tolist() for array in peek.arrays] == [[3]]
+    assert peek.valid
+    assert subscriber.wait(0.0)
+    assert subscriber.receive(3)["number"].tolist() == [4, 5, 6]
+    assert subscriber.received == 6
+    assert subscriber.receive()["number"].tolist() == [7, 8, 9, 10]
+    assert subscriber.receive()["number"].tolist() == [11, 12]
+    assert (subscriber.received, subscriber.lost, subscriber.behind) == (12, 0, 0)
+    assert subscriber.positions == {"feed": 13}
+
+
+def test_receive_inside_a_loop_hands_nothing_out_twice(bus: Bus) -> None:
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    publisher = bus.publisher("ticks", record=CHECKED)
+    publisher.publish(checked(1, 5))
+    numbers = []
+    for record in subscriber:
+        numbers.append(int(record["number"]))
+        if numbers == [1]:
+            numbers += subscriber.receive()["number"].tolist()
+            publisher.publish(checked(6, 1))
+        if numbers[-1] == 6:
+            break
+    assert numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_break_out_of_an_asynchronous_loop_keeps_the_rest(bus: Bus) -> None:
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    bus.publisher("ticks", record=CHECKED).publish(checked(1, 10))
+
+    async def until(last: int) -> list[int]:
+        numbers = []
+        async for record in subscriber:
+            numbers.append(int(record["number"]))
+            if numbers[-1] == last:
+                break
+        return numbers
+
+    async def both() -> list[list[int]]:
+        return [await until(2), await until(4)]
+
+    assert asyncio.run(both()) == [[1, 2], [3, 4]]
+    assert subscriber.receive()["number"].tolist() == [5, 6, 7, 8, 9, 10]
+    subscriber.close()
