@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,3 +193,24 @@ def test_the_tracker_tells_what_a_sequence_means() -> None:
     assert sorted(stream[new].tolist()) == list(range(1, 301))
     assert tracker.duplicates == 100
     assert tracker.missing_count == 0
+
+
+@pytest.mark.parametrize(
+    "acks", ["risk", "some", "", b"risk", [], None, 1.5, True, 0, -1, [1], [""], {"risk": 1}]
+)
+def test_who_must_acknowledge_is_said_without_doubt(bus: Bus, acks: Any) -> None:
+    with pytest.raises(OptionError, match="list of names") as caught:
+        bus.reliable_publisher("ticks", record=CHECKED, acks=acks)
+    assert caught.value.fields["option"] == "acks"
+
+
+def test_a_list_of_one_name_waits_for_that_subscriber(bus: Bus) -> None:
+    with pytest.raises(OptionError, match="'processed' is allowed"):
+        bus.reliable_subscriber("ticks", "risk", record=CHECKED, acknowledge="maybe")
+    reader = Reader(bus.reliable_subscriber("ticks", "other", record=CHECKED))
+    options: dict[str, Any] = {"record": CHECKED, "timeout": 0.02, "retries": 1}
+    with bus.reliable_publisher("ticks", acks=["risk"], **options) as publisher:
+        with pytest.raises(DeliveryError) as caught:
+            publisher.publish(checked(1, 1))
+        assert caught.value.fields["missing"] == ["risk"]
+    reader.close()

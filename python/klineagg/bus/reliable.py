@@ -28,6 +28,19 @@ _STEP_S = 0.1
 _BATCH_MAX = 1024
 
 
+def _names(acks: Any) -> set[str]:
+    """The subscribers that ``acks`` names; empty when it is a number or ``"all"``."""
+    if acks == "all" or (isinstance(acks, int) and not isinstance(acks, bool) and acks >= 1):
+        return set()
+    # A name that is no list is no number of subscribers either: it would mean any one of them.
+    if isinstance(acks, Collection) and not isinstance(acks, (str, bytes, Mapping)) and acks:
+        names = set(acks)
+        if all(isinstance(name, str) and name for name in names):
+            return names
+    text = f"acks={acks!r}: an integer of at least 1, 'all', or a list of names is allowed"
+    raise errors.make("invalid_option", text, hint="one name is ['name']", option="acks")
+
+
 class ReliablePublisher(Closing):
     """A publisher that learns of each message whether those who must have it have it.
 
@@ -69,11 +82,9 @@ class ReliablePublisher(Closing):
         wal: str | os.PathLike[str] | None = None,
         sync: Literal["none", "interval", "always"] = "interval",
     ) -> None:
-        if isinstance(acks, int) and acks < 1:
-            raise errors.make("invalid_option", "acks has to be at least 1", option="acks")
+        names = _names(acks)
         if timeout <= 0 or retries < 0 or pending_max < 1:
             raise errors.make("invalid_option", "timeout > 0, retries >= 0, pending_max >= 1")
-        named = isinstance(acks, Collection) and not isinstance(acks, str)
         self.name = name
         self.record = bus.record_type(topic, record)
         self._core = _core.BusReliablePublisher(
@@ -82,7 +93,7 @@ class ReliablePublisher(Closing):
             topic,
             name,
             self.record.text,
-            names=set(acks) if isinstance(acks, Collection) and named else set(),
+            names=names,
             all=acks == "all",
             acks=acks if isinstance(acks, int) else 1,
             timeout_ns=round(timeout * 1e9),
@@ -239,6 +250,9 @@ class ReliableSubscriber(Receiver):
         core: int | None = None,
     ) -> None:
         super().__init__()
+        if acknowledge not in ("received", "processed"):
+            text = f"acknowledge={acknowledge!r}: 'received' or 'processed' is allowed"
+            raise errors.make("invalid_option", text, option="acknowledge")
         self.name = name
         self._pin(core)
         self.record = bus.record_type(topic, record)
