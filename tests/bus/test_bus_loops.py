@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from bus.records import CHECKED, checked
-from klineagg.bus import Bus
+from klineagg.bus import Bus, ResumableSubscriber
+from klineagg.errors import BusError
 
 
 def test_break_keeps_the_rest_of_the_batch(bus: Bus) -> None:
@@ -63,3 +70,40 @@ def test_break_out_of_an_asynchronous_loop_keeps_the_rest(bus: Bus) -> None:
     assert asyncio.run(both()) == [[1, 2], [3, 4]]
     assert subscriber.receive()["number"].tolist() == [5, 6, 7, 8, 9, 10]
     subscriber.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "delayed", "reliable", "resumable"])
+def test_nothing_is_received_after_close(bus: Bus, tmp_path: Path, kind: str) -> None:
+    publisher = bus.publisher("ticks", record=CHECKED, wal=tmp_path)
+    history = bus.history("ticks", tmp_path, record=CHECKED)
+    subscriber: Any = {
+        "plain": lambda: bus.subscriber("ticks"),
+        "delayed": lambda: bus.delayed("ticks"),
+        "reliable": lambda: bus.reliable_subscriber("ticks"),
+        "resumable": lambda: ResumableSubscriber(bus, "ticks", history=history),
+    }[kind]()
+    publisher.publish(checked(1, 3))
+    subscriber.close()
+
+    async def first() -> Any:
+        async for record in subscriber:
+            return record
+
+    calls: list[Callable[[], object]] = [
+        lambda: subscriber.collect() if kind == "delayed" else subscriber.receive(timeout=None),
+        lambda: list(subscriber.batches(timeout=0.0)),
+        lambda: next(iter(subscriber)),
+        lambda: asyncio.run(subscriber.next_batch(0.0)),
+        lambda: asyncio.run(first()),
+    ]
+    calls += [subscriber.peek, subscriber.wait] if kind == "plain" else []
+    for call in calls:
+        with pytest.raises(BusError, match="after close"):
+            call()
+    subscriber.close()  # once more is no error
+
+
+def test_a_loop_ends_when_another_thread_closes(bus: Bus) -> None:
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    threading.Timer(0.1, subscriber.close).start()
+    assert list(subscriber.batches()) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from klineagg import _core
+from klineagg import _core, errors
 from klineagg.bus._closing import Closing
 
 __all__ = ["Receiver", "Records", "joined"]
@@ -37,6 +37,7 @@ class Receiver(Closing, ABC):
 
     def __init__(self) -> None:
         self._stopped = False
+        self._closed = False
         self._thread: ThreadPoolExecutor | None = None
         self._core_number: int | None = None
         # Batches that come before everything else at the next call.
@@ -61,6 +62,11 @@ class Receiver(Closing, ABC):
             initargs=(self._core_number,),
         )
 
+    def _check_open(self) -> None:
+        # Nobody would wake who waits for more without a limit.
+        if self._closed:
+            raise errors.make("bus_closed", "something is received after close()")
+
     @abstractmethod
     def _next_batch(self, timeout: float | None) -> Records | None:
         """The next batch, not empty; None when there is none within ``timeout`` seconds."""
@@ -75,11 +81,17 @@ class Receiver(Closing, ABC):
         Args:
             timeout: ends the loop when nothing came for so many seconds; None: never.
         """
+        self._check_open()
         self._stopped = False
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._stopped:
             left = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
-            batch = self._next_batch(max(left, 0.0))
+            try:
+                batch = self._next_batch(max(left, 0.0))
+            except errors.BusError:
+                if self._closed:
+                    return  # by another thread, just now
+                raise
             if batch is not None:
                 yield batch
                 deadline = None if timeout is None else time.monotonic() + timeout
@@ -137,6 +149,7 @@ class Receiver(Closing, ABC):
 
     async def next_batch(self, timeout: float | None = None) -> Records | None:
         """The next batch; None when there is none within ``timeout`` seconds (None: no limit)."""
+        self._check_open()
         ready = self._next_batch(0.0)
         if ready is not None:
             return ready
@@ -166,6 +179,7 @@ class Receiver(Closing, ABC):
 
     async def batches_async(self) -> AsyncIterator[Records]:
         """As :meth:`batches`, for ``async for``."""
+        self._check_open()
         self._stopped = False
         while not self._stopped:
             batch = await self.next_batch()
@@ -181,6 +195,7 @@ class Receiver(Closing, ABC):
     def close(self) -> None:
         """Ends all loops and the waiting thread."""
         self.stop()
+        self._closed = True
         if self._thread is not None:
             self._thread.shutdown(wait=True)
             self._thread = None

@@ -26,6 +26,7 @@ class DelayedSubscriber(Receiver):
 
     def collect(self, timeout: float | None = None) -> Records | None:
         """The next batch that is due; None when there is none within ``timeout`` seconds."""
+        self._check_open()
         self._keep_rest()
         if self._returned:
             return self._returned.pop(0)

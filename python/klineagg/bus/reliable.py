@@ -263,6 +263,7 @@ class ReliableSubscriber(Receiver):
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
         """New messages, each once; empty after ``timeout`` seconds (None: no limit)."""
+        self._check_open()
         self._keep_rest()
         if self._returned:
             return self._returned.pop(0)

@@ -120,6 +120,7 @@ class ResumableSubscriber(Receiver):
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
         """The next batch, of one publisher; empty after ``timeout`` seconds (None: no limit)."""
+        self._check_open()
         self._keep_rest()
         self._processed()
         if self._returned:

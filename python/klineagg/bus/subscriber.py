@@ -53,6 +53,7 @@ class Subscriber(Receiver):
         Returns:
             A structured array of the topic's dtype, shape ``(n,)``; empty after the timeout.
         """
+        self._check_open()
         if count_max < 1:
             raise errors.make(
                 "invalid_option", "count_max has to be at least 1", option="count_max"
@@ -78,6 +79,7 @@ class Subscriber(Receiver):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits without the GIL until there is something to receive; False after the timeout."""
+        self._check_open()
         return bool(self._kept()) or self._core.wait(timeout)
 
     def _next_batch(self, timeout: float | None) -> Records | None:
@@ -86,6 +88,7 @@ class Subscriber(Receiver):
 
     def peek(self, count_max: int = _BATCH_MAX) -> Peek:
         """Records where they lie in the ring, nothing copied; see :class:`Peek`."""
+        self._check_open()
         return Peek(self, count_max)
 
     @property
