@@ -76,12 +76,13 @@ def test_break_out_of_an_asynchronous_loop_keeps_the_rest(bus: Bus) -> None:
 def test_nothing_is_received_after_close(bus: Bus, tmp_path: Path, kind: str) -> None:
     publisher = bus.publisher("ticks", record=CHECKED, wal=tmp_path)
     history = bus.history("ticks", tmp_path, record=CHECKED)
-    subscriber: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "plain": lambda: bus.subscriber("ticks"),
         "delayed": lambda: bus.delayed("ticks"),
         "reliable": lambda: bus.reliable_subscriber("ticks"),
         "resumable": lambda: ResumableSubscriber(bus, "ticks", history=history),
-    }[kind]()
+    }
+    subscriber = makers[kind]()
     publisher.publish(checked(1, 3))
     subscriber.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
+from klineagg._options import invalid
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type
 from klineagg.bus.subscriber import Subscriber
@@ -49,7 +50,10 @@ class Bus:
 
     def register(self, topic: str, record: RecordType) -> None:
         """Says what a topic's records are, so that publishers and subscribers need not."""
-        self._types[topic] = record
+        if topic in DEFAULT_TOPICS:
+            # Others take the topic for what it is by default: they would not understand these.
+            raise errors.make("invalid_option", f"the records of {topic} are given", topic=topic)
+        self._types[topic] = _checked_type(record)
 
     def topics(self) -> list[str]:
         """Topics that anybody has opened, sorted."""
@@ -69,9 +73,10 @@ class Bus:
         Raises:
             RecordTypeError: nobody knows.
         """
-        known = record or self._types.get(topic)
-        if known is not None:
-            return known
+        if record is not None:
+            return _checked_type(record)
+        if topic in self._types:
+            return self._types[topic]
         if topic in DEFAULT_TOPICS:
             return builtin_type(DEFAULT_TOPICS[topic][0])
         publishers = self.inspect(topic)["publishers"]
@@ -270,6 +275,12 @@ class Bus:
         """
         control = _core.BusTopic(self._path, self._group, topic)
         return control.remove_orphans(round(older_than * 1e9))
+
+
+def _checked_type(record: RecordType) -> RecordType:
+    if not isinstance(record, RecordType):
+        raise invalid("record", record, "a RecordType, as klineagg.bus.record_type() makes one")
+    return record
 
 
 def _group_number(group: str | int | None) -> int:

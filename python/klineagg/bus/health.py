@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from klineagg import errors
+from klineagg._options import invalid
 from klineagg.bus._closing import Closing
 
 if TYPE_CHECKING:
@@ -107,8 +108,11 @@ class Monitor(Closing):
         interval: float = 0.2,
         on_change: Callable[[PublisherHealth, PublisherHealth | None], object] | None = None,
     ) -> None:
-        if timeout <= 0 or interval <= 0:
-            raise errors.make("invalid_option", "timeout and interval have to be above 0")
+        for option, value in (("timeout", timeout), ("interval", interval)):
+            if not 0 < value < float("inf"):  # NaN would find everybody healthy
+                raise invalid(option, value, "a number of seconds above 0")
+        if isinstance(topics, str):
+            raise invalid("topics", topics, f"a list of names, as [{topics!r}] is")
         self._bus = bus
         self._topics = None if topics is None else list(topics)
         self._timeout = timeout

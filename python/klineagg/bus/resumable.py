@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from klineagg import errors
+from klineagg._options import invalid
 from klineagg.bus._waiting import Receiver, Records
 from klineagg.bus.checkpoint import Checkpoint
 
@@ -76,6 +77,11 @@ class ResumableSubscriber(Receiver):
         super().__init__()
         if every < 1:
             raise errors.make("invalid_option", "every has to be at least 1", option="every")
+        if checkpoint is not None and positions is not None:
+            text = "checkpoint and positions exclude each other: both say where it goes on"
+            raise errors.make("invalid_option", text, option="positions")
+        if not callable(getattr(history, "read", None)):
+            raise invalid("history", history, "a History, as Bus.history() makes one")
         self._history = history
         self._checkpoint = None if checkpoint is None else Checkpoint(checkpoint)
         self._every = every

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg._options import invalid
 from klineagg.cli import bus_bridge
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import OK, Output
@@ -66,6 +67,8 @@ def run_clean(arguments: argparse.Namespace, output: Output) -> int:
     """Removes orphaned segments; returns the exit code."""
     from klineagg.bus import Bus
 
+    if not arguments.older_than >= 0:
+        raise invalid("--older-than", arguments.older_than, "a number of seconds of at least 0")
     bus = Bus(arguments.path)
     removed = {t: bus.remove_orphans(t, older_than=arguments.older_than) for t in bus.topics()}
     total = sum(removed.values())
@@ -78,7 +81,9 @@ def run_top(arguments: argparse.Namespace, output: Output) -> int:
     from klineagg.bus import Bus, Monitor
 
     bus = Bus(arguments.path)
-    monitor = Monitor(bus, topics=arguments.topic, timeout=arguments.timeout)
+    monitor = Monitor(
+        bus, topics=arguments.topic, timeout=arguments.timeout, interval=arguments.interval
+    )
     monitor.check()
     live = not arguments.once and not output.json
     while True:

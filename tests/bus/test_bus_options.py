@@ -1,0 +1,47 @@
+"""Arguments that cannot be meant are refused, with what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus.records import CHECKED
+from klineagg.bus import Bus, Monitor, ResumableSubscriber
+from klineagg.cli import main
+from klineagg.errors import OptionError
+
+CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "a RecordType": ("RecordType", lambda bus: bus.register("foo", 3)),
+    "a default topic": ("are given", lambda bus: bus.register("bars", CHECKED)),
+    "record": ("RecordType", lambda bus: bus.subscriber("ticks", record="foo")),
+    "nan": ("above 0", lambda bus: Monitor(bus, timeout=float("nan"))),
+    "topics": ("list of names", lambda bus: Monitor(bus, topics="ticks")),
+    "history": ("a History", lambda bus: ResumableSubscriber(bus, "bars", history=bus.path)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_refused(bus: Bus, call: str) -> None:
+    text, refused = CALLS[call]
+    with pytest.raises(OptionError, match=text):
+        refused(bus)
+
+
+def test_one_place_says_where_a_subscriber_goes_on(bus: Bus, tmp_path: Path) -> None:
+    history = bus.history("ticks", tmp_path, record=CHECKED)
+    options: dict[str, Any] = {"checkpoint": tmp_path / "c.json", "positions": {"a": 3}}
+    with pytest.raises(OptionError, match="exclude each other"):
+        ResumableSubscriber(bus, "ticks", history=history, record=CHECKED, **options)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["clean", "--older-than", "-1"], ["top", "--once", "--interval", "0"]]
+)
+def test_refused_on_the_command_line(
+    bus: Bus, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bus", *arguments, "--path", bus.path]) == 2
+    assert "seconds" in capsys.readouterr().err
