@@ -45,3 +45,13 @@ def test_refused_on_the_command_line(
 ) -> None:
     assert main(["bus", *arguments, "--path", bus.path]) == 2
     assert "seconds" in capsys.readouterr().err
+
+
+def test_looking_makes_nothing(bus: Bus, tmp_path: Path) -> None:
+    assert bus.inspect("nosuch") == {"publishers": [], "subscribers": []}
+    assert bus.monitor(topics=["nosuch"]).check() == []
+    assert main(["bus", "top", "--once", "--topic", "typo", "--path", bus.path]) == 0
+    assert bus.topics() == []
+    for action in (["top", "--once"], ["clean"]):
+        assert main(["bus", *action, "--path", str(tmp_path / "nosuch")]) != 0
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +65,9 @@ class Bus:
 
         Of a publisher whose segment is damaged there is only that, as ``damaged``.
         """
+        # Opening would make it; a name that is impossible is left to the core to refuse.
+        if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", topic) and topic not in self.topics():
+            return {"publishers": [], "subscribers": []}
         control = _core.BusTopic(self._path, self._group, topic)
         return {"publishers": control.publishers(), "subscribers": control.subscribers()}
 
@@ -73,10 +77,9 @@ class Bus:
         Raises:
             RecordTypeError: nobody knows.
         """
-        if record is not None:
-            return _checked_type(record)
-        if topic in self._types:
-            return self._types[topic]
+        known = self._types.get(topic) if record is None else _checked_type(record)
+        if known is not None:
+            return known
         if topic in DEFAULT_TOPICS:
             return builtin_type(DEFAULT_TOPICS[topic][0])
         publishers = self.inspect(topic)["publishers"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg import errors
 from klineagg._options import invalid
 from klineagg.cli import bus_bridge
 from klineagg.cli.options import HelpFormatter, add_common
@@ -63,13 +65,19 @@ def add_parser(commands: Any) -> None:
         add_common(action)
 
 
-def run_clean(arguments: argparse.Namespace, output: Output) -> int:
-    """Removes orphaned segments; returns the exit code."""
+def _existing(path: str | None) -> Bus:
     from klineagg.bus import Bus
 
+    if path is not None and not Path(path).is_dir():  # looking makes no folder of a typing error
+        raise errors.make("bus_unavailable", f"there is no folder {path}", path=path)
+    return Bus(path)
+
+
+def run_clean(arguments: argparse.Namespace, output: Output) -> int:
+    """Removes orphaned segments; returns the exit code."""
     if not arguments.older_than >= 0:
         raise invalid("--older-than", arguments.older_than, "a number of seconds of at least 0")
-    bus = Bus(arguments.path)
+    bus = _existing(arguments.path)
     removed = {t: bus.remove_orphans(t, older_than=arguments.older_than) for t in bus.topics()}
     total = sum(removed.values())
     output.result({"removed": removed}, f"{total} files removed")
@@ -78,9 +86,9 @@ def run_clean(arguments: argparse.Namespace, output: Output) -> int:
 
 def run_top(arguments: argparse.Namespace, output: Output) -> int:
     """Shows the table; returns the exit code."""
-    from klineagg.bus import Bus, Monitor
+    from klineagg.bus import Monitor
 
-    bus = Bus(arguments.path)
+    bus = _existing(arguments.path)
     monitor = Monitor(
         bus, topics=arguments.topic, timeout=arguments.timeout, interval=arguments.interval
     )
