@@ -11,7 +11,7 @@ import pytest
 from bus.records import CHECKED
 from klineagg.bus import Bus, Monitor, ResumableSubscriber
 from klineagg.cli import main
-from klineagg.errors import OptionError
+from klineagg.errors import BusNameError, OptionError
 
 CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a RecordType": ("RecordType", lambda bus: bus.register("foo", 3)),
@@ -48,7 +48,10 @@ def test_refused_on_the_command_line(
 
 
 def test_looking_makes_nothing(bus: Bus, tmp_path: Path) -> None:
-    assert bus.inspect("nosuch") == {"publishers": [], "subscribers": []}
+    for topic in ("nosuch", "n" * 47):  # the longest name that a topic can have
+        assert bus.inspect(topic) == {"publishers": [], "subscribers": []}
+    with pytest.raises(BusNameError):
+        bus.inspect("n" * 48)
     assert bus.monitor(topics=["nosuch"]).check() == []
     assert main(["bus", "top", "--once", "--topic", "typo", "--path", bus.path]) == 0
     assert bus.topics() == []

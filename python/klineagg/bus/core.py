@@ -65,8 +65,8 @@ class Bus:
 
         Of a publisher whose segment is damaged there is only that, as ``damaged``.
         """
-        # Opening would make it; a name that is impossible is left to the core to refuse.
-        if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", topic) and topic not in self.topics():
+        # Opening would make it; a name that is impossible (TOPIC_BYTES) the core refuses.
+        if re.fullmatch(r"[A-Za-z0-9_.-]{1,47}", topic) and topic not in self.topics():
             return {"publishers": [], "subscribers": []}
         control = _core.BusTopic(self._path, self._group, topic)
         return {"publishers": control.publishers(), "subscribers": control.subscribers()}
