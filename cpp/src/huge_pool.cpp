@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "klineagg/detail/fork_lock.hpp"
@@ -35,17 +36,22 @@ constexpr bool POOLED = true;
 /// the levels of their plan.
 class Pool {
 public:
-    void* take(std::size_t bytes) {
+    void* take(std::size_t bytes, std::size_t align) {
         const std::lock_guard lock(mutex_);
-        std::vector<void*>& kept = kept_[bytes];
+        std::vector<void*>& kept = kept_[{bytes, align}];
         if (!kept.empty()) {
             void* const piece = kept.back();
             kept.pop_back();
             used_ += bytes;
             return piece;
         }
-        if (bytes > left_) carve(bytes);
-        const std::size_t made = ++made_[bytes];
+        if (const std::size_t skipped = to_skip(align); bytes + skipped <= left_) {
+            next_ += skipped;
+            left_ -= skipped;
+        } else {
+            carve(bytes);  // which begins with a huge page
+        }
+        const std::size_t made = ++made_[{bytes, align}];
         if (kept.capacity() < made) kept.reserve(2 * made);  // so that giving back never allocates
         std::byte* const piece = next_;
         next_ += bytes;
@@ -54,9 +60,9 @@ public:
         return piece;
     }
 
-    void give(void* piece, std::size_t bytes) noexcept {
+    void give(void* piece, std::size_t bytes, std::size_t align) noexcept {
         const std::lock_guard lock(mutex_);
-        kept_.find(bytes)->second.push_back(piece);
+        kept_.find({bytes, align})->second.push_back(piece);
         used_ -= bytes;
         if (used_ == 0) release();
     }
@@ -73,6 +79,10 @@ private:
         std::byte* data;
         std::size_t size;
     };
+
+    [[nodiscard]] std::size_t to_skip(std::size_t align) const noexcept {
+        return (align - reinterpret_cast<std::uintptr_t>(next_) % align) % align;
+    }
 
     void carve(std::size_t bytes) {
         const std::size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
@@ -108,8 +118,9 @@ private:
     }
 
     std::mutex mutex_;
-    std::map<std::size_t, std::vector<void*>> kept_;  // by size
-    std::map<std::size_t, std::size_t> made_;
+    using Kind = std::pair<std::size_t, std::size_t>;  // size, alignment
+    std::map<Kind, std::vector<void*>> kept_;
+    std::map<Kind, std::size_t> made_;
     std::vector<Region> regions_;
     std::byte* next_ = nullptr;
     std::size_t left_ = 0;
@@ -128,14 +139,14 @@ std::mutex& pool_lock() noexcept { return pool().mutex(); }
 
 }  // namespace
 
-void* huge_take(std::size_t bytes) {
-    if (!POOLED) return ::operator new(bytes, std::align_val_t{HUGE_POOL_ALIGN});
-    return pool().take(rounded(bytes));
+void* huge_take(std::size_t bytes, std::size_t align) {
+    if (!POOLED) return ::operator new(bytes, std::align_val_t{align});
+    return pool().take(rounded(bytes), align);
 }
 
-void huge_give(void* memory, std::size_t bytes) noexcept {
-    if (!POOLED) ::operator delete(memory, std::align_val_t{HUGE_POOL_ALIGN});
-    else pool().give(memory, rounded(bytes));
+void huge_give(void* memory, std::size_t bytes, std::size_t align) noexcept {
+    if (!POOLED) ::operator delete(memory, std::align_val_t{align});
+    else pool().give(memory, rounded(bytes), align);
 }
 
 std::size_t huge_pool_bytes() noexcept { return pool().bytes(); }

@@ -1,42 +1,42 @@
 #include "klineagg/engine/spare_blocks.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <new>
+#include <utility>
 
 #include "klineagg/detail/huge_pool.hpp"
 
 namespace klineagg::engine {
 
-SpareBlocks::Free* SpareBlocks::chain(Block* slab, std::size_t count, Free* next) noexcept {
-    for (std::size_t i = count; i-- > 0;) next = new (slab[i].bytes) Free{next};
-    return next;
-}
-
-SpareBlocks::Free* SpareBlocks::make(std::size_t slabs) {
-    Free* first = nullptr;
+SpareBlocks::Slab* SpareBlocks::make(std::size_t slabs, bool touched) {
+    constexpr std::size_t PAGE = 4096;
+    Slab* first = nullptr;
     for (; slabs != 0; --slabs) {
         const std::lock_guard lock(making_);
         slabs_.reserve(slabs_.size() + 1);
         // In huge pages: bars of an hour ago are all over the memory, and finding their pages
         // takes as long as reading them.
-        slabs_.push_back(static_cast<Block*>(detail::huge_take(SLAB_BYTES)));
-        bytes_.fetch_add(SLAB_BYTES, std::memory_order_relaxed);
-        first = chain(slabs_.back(), SLAB_BLOCKS, first);
+        auto* const bytes = static_cast<char*>(detail::huge_take(Slab::BYTES, Slab::BYTES));
+        if (touched)
+            for (std::size_t at = 0; at < Slab::BYTES; at += PAGE)
+                *static_cast<volatile char*>(bytes + at) = 0;
+        auto* const slab = new (bytes) Slab;  // blocks are not cleared
+        for (std::size_t i = 0; i < Slab::BLOCKS; ++i)
+            slab->free[i / 64] = (i % 64 == 0 ? 0 : slab->free[i / 64]) | std::uint64_t{1} << i % 64;
+        slab->free_count = Slab::BLOCKS;
+        slab->owner = this;
+        slab->next = first;
+        slab->is_queued = true;
+        first = slab;
+        slabs_.push_back(slab);
+        bytes_.fetch_add(Slab::BYTES, std::memory_order_relaxed);
     }
     return first;
 }
 
-SpareBlocks::Free* SpareBlocks::make_missing() {
-    // Not value-initialized: who takes a block writes it anyway.
-    std::unique_ptr<Block[]> blocks(new Block[MISS_BLOCKS]);
-    Free* const first = chain(blocks.get(), MISS_BLOCKS, nullptr);
-    const std::lock_guard lock(making_);
-    missing_.push_back(std::move(blocks));
-    bytes_.fetch_add(MISS_BLOCKS * sizeof(Block), std::memory_order_relaxed);
-    return first;
-}
-
 SpareBlocks::~SpareBlocks() {
-    for (Block* const slab : slabs_) detail::huge_give(slab, SLAB_BYTES);
+    for (Slab* const slab : slabs_) detail::huge_give(slab, Slab::BYTES, Slab::BYTES);
 }
 
 void SpareBlocks::prefetch(const void* block) noexcept {
@@ -45,24 +45,46 @@ void SpareBlocks::prefetch(const void* block) noexcept {
     for (std::size_t at = 0; at < BLOCK_BYTES; at += BLOCK_ALIGN) __builtin_prefetch(bytes + at, 1);
 }
 
-SpareBlocks::Free* SpareBlocks::pop() noexcept {
-    if (free_ == nullptr) [[unlikely]] {
-        free_ = ready_.exchange(nullptr, std::memory_order_acquire);
-        if (free_ == nullptr) return nullptr;
+SpareBlocks::Slab& SpareBlocks::slab_of(void* block) noexcept {
+    const auto place = reinterpret_cast<std::uintptr_t>(block);
+    return *reinterpret_cast<Slab*>(static_cast<std::byte*>(block) - place % Slab::BYTES);
+}
+
+bool SpareBlocks::turn() noexcept {
+    if (first_ == nullptr) {
+        first_ = ready_.exchange(nullptr, std::memory_order_acquire);
+        if (first_ == nullptr) return false;
+        for (last_ = first_; last_->next != nullptr;) last_ = last_->next;
     }
-    Free* const block = free_;
-    free_ = block->next;
+    current_ = std::exchange(first_, first_->next);
+    current_->is_queued = false;
+    word_ = 0;
+    return true;
+}
+
+void* SpareBlocks::pop() noexcept {
+    void* block = nullptr;
+    if (foreign_ != nullptr) [[unlikely]] {
+        block = std::exchange(foreign_, foreign_->next);
+    } else {
+        if ((current_ == nullptr || current_->free_count == 0) && !turn()) return nullptr;
+        while (current_->free[word_] == 0) word_ = (word_ + 1) % Slab::WORDS;
+        std::uint64_t& free = current_->free[word_];
+        block = &current_->blocks[64 * word_ + static_cast<std::size_t>(std::countr_zero(free))];
+        free &= free - 1;
+        --current_->free_count;
+    }
     prefetch(block);
     return block;
 }
 
 void* SpareBlocks::take() {
     // The one that was asked for longest ago, and another one is asked for in its place.
-    Free*& asked = asked_[next_asked_++ % ASKED];
-    Free* block = asked != nullptr ? asked : pop();
+    void*& asked = asked_[next_asked_++ % ASKED];
+    void* block = asked != nullptr ? asked : pop();
     asked = pop();
     if (block == nullptr) [[unlikely]] {
-        free_ = make_missing();
+        first_ = last_ = make(1, false);
         misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         block = pop();
     }
@@ -71,7 +93,19 @@ void* SpareBlocks::take() {
 }
 
 void SpareBlocks::give(void* block) noexcept {
-    free_ = new (block) Free{free_};
+    Slab& slab = slab_of(block);
+    if (slab.owner != this) [[unlikely]] {
+        foreign_ = new (block) Free{foreign_};
+    } else {
+        const auto index = static_cast<std::size_t>(static_cast<Block*>(block) - slab.blocks);
+        slab.free[index / 64] |= std::uint64_t{1} << index % 64;
+        if (++slab.free_count == 1 && &slab != current_ && !slab.is_queued) {
+            slab.next = nullptr;
+            slab.is_queued = true;
+            (first_ != nullptr ? last_->next : first_) = &slab;
+            last_ = &slab;
+        }
+    }
     shown_taken_.store(--taken_, std::memory_order_relaxed);
 }
 
@@ -98,9 +132,9 @@ bool SpareBlocks::refill(std::size_t symbols) {
     }
     const auto count = static_cast<std::size_t>(
         std::max<std::int64_t>(static_cast<std::int64_t>(target_) - std::max<std::int64_t>(spare, 0), 1));
-    const std::size_t slabs = (count + SLAB_BLOCKS - 1) / SLAB_BLOCKS;
-    ready_.store(make(slabs), std::memory_order_release);
-    put_ += static_cast<std::int64_t>(slabs * SLAB_BLOCKS);
+    const std::size_t slabs = (count + Slab::BLOCKS - 1) / Slab::BLOCKS;
+    ready_.store(make(slabs, true), std::memory_order_release);
+    put_ += static_cast<std::int64_t>(slabs * Slab::BLOCKS);
     return true;
 }
 

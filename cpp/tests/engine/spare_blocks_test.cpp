@@ -1,10 +1,13 @@
 #include "klineagg/engine/spare_blocks.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <deque>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "catch.hpp"
 #include "support.hpp"
@@ -51,4 +54,52 @@ TEST_CASE("a worker takes and gives blocks while the keeper makes more", "[block
     store.take_back(pool);
     CHECK(&store.lend() == &pool);
     CHECK(&store.lend() != &pool);
+}
+
+TEST_CASE("blocks that came back in any order are taken in that of their addresses", "[blocks]") {
+    BlockStore store;
+    SpareBlocks& pool = store.lend();
+    Rng rng(613);
+    std::vector<std::byte*> held;
+    for (int i = 0; i < 20'000; ++i) {
+        if (i % 100 == 0) (void)store.refill();
+        held.push_back(static_cast<std::byte*>(pool.take()));
+    }
+    std::shuffle(held.begin(), held.end(), rng);
+    for (std::byte* const block : held) pool.give(block);
+    std::size_t behind = 0;
+    std::byte* last = nullptr;
+    std::set<std::byte*> taken;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+        auto* const block = static_cast<std::byte*>(pool.take());
+        if (block == last + BlockPool::BLOCK_BYTES) ++behind;
+        last = block;
+        taken.insert(block);
+    }
+    CHECK(taken.size() == held.size());
+    CHECK(behind > held.size() * 9 / 10);
+}
+
+TEST_CASE("blocks that moved to another pool are used there, and nobody has one twice", "[blocks]") {
+    BlockStore store;
+    SpareBlocks* const pools[] = {&store.lend(), &store.lend()};
+    Rng rng(614);
+    std::vector<std::byte*> held;
+    std::set<std::byte*> held_now;
+    for (int i = 0; i < 100'000; ++i) {
+        if (i % 100 == 0) (void)store.refill();
+        SpareBlocks& pool = *pools[rng() % 2];
+        if (held.size() < 3'000 && chance(rng, 55)) {
+            held.push_back(static_cast<std::byte*>(pool.take()));
+            if (!held_now.insert(held.back()).second) FAIL("a block was taken twice");
+        } else if (!held.empty()) {
+            std::swap(held[rng() % held.size()], held.back());
+            held_now.erase(held.back());
+            pool.give(held.back());
+            held.pop_back();
+        }
+    }
+    // Without those that came from the other one each pool would have had to grow all the time.
+    CHECK(store.bytes() < std::size_t{16} << 20U);
+    CHECK(store.misses() < 100);
 }

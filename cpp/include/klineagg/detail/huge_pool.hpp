@@ -9,10 +9,10 @@ namespace klineagg::detail {
 
 inline constexpr std::size_t HUGE_POOL_ALIGN = 64;
 
-/// Throws std::bad_alloc. Any thread; takes a lock.
-[[nodiscard]] void* huge_take(std::size_t bytes);
-/// `bytes` as they were taken.
-void huge_give(void* memory, std::size_t bytes) noexcept;
+/// `align`: a power of two, up to a huge page. Throws std::bad_alloc. Any thread; takes a lock.
+[[nodiscard]] void* huge_take(std::size_t bytes, std::size_t align = HUGE_POOL_ALIGN);
+/// `bytes` and `align` as they were taken.
+void huge_give(void* memory, std::size_t bytes, std::size_t align = HUGE_POOL_ALIGN) noexcept;
 /// What the pool has from the system, in use or not.
 [[nodiscard]] std::size_t huge_pool_bytes() noexcept;
 

@@ -51,33 +51,52 @@ private:
     struct alignas(BLOCK_ALIGN) Block {
         std::byte bytes[BLOCK_BYTES];
     };
+    /// Blocks one behind the other, and which of them are free. They are taken in the order of
+    /// their addresses, so that bars which close one after the other lie one behind the other:
+    /// blocks in the order in which they came back would be all over the memory, and writing them
+    /// took longer than all else about a bar that is kept.
+    struct Slab {
+        static constexpr std::size_t BYTES = std::size_t{1} << 18U;  // and its alignment
+        static constexpr std::size_t WORDS = 11;
+        static constexpr std::size_t BLOCKS = 682;
+
+        Block blocks[BLOCKS];
+        std::uint64_t free[WORDS];
+        std::size_t free_count;
+        const SpareBlocks* owner;
+        Slab* next;
+        bool is_queued;
+    };
+    static_assert(sizeof(Slab) <= Slab::BYTES && Slab::BLOCKS <= 64 * Slab::WORDS);
 
     static constexpr std::size_t ASKED = 4;  // a power of two
     static constexpr std::size_t SPARES_MIN = 512;
     static constexpr std::size_t SPARES_MAX = 65536;
     static constexpr std::size_t SPARES_EACH = 2;  // for each symbol
-    static constexpr std::size_t MISS_BLOCKS = 64;
-    static constexpr std::size_t SLAB_BLOCKS = 682;  // eight slabs fill a huge page
-    static constexpr std::size_t SLAB_BYTES = SLAB_BLOCKS * sizeof(Block);
 
     static void prefetch(const void* block) noexcept;
-    static Free* chain(Block* slab, std::size_t count, Free* next) noexcept;
-    /// The next free block, out of the list; nullptr when the keeper is behind.
-    Free* pop() noexcept;
-    /// A chain of new blocks.
-    Free* make(std::size_t slabs);
-    Free* make_missing();
+    [[nodiscard]] static Slab& slab_of(void* block) noexcept;
+    /// The next free block; nullptr when the keeper is behind.
+    void* pop() noexcept;
+    /// Goes on to the next slab with free blocks; false: there is none.
+    bool turn() noexcept;
+    /// New slabs, linked. `touched`: the system has given their pages.
+    Slab* make(std::size_t slabs, bool touched);
 
     // Of the worker.
-    Free* free_ = nullptr;
+    Slab* current_ = nullptr;
+    std::size_t word_ = 0;
+    Slab* first_ = nullptr;  // of those with free blocks behind the current one, in turn
+    Slab* last_ = nullptr;
+    Free* foreign_ = nullptr;  // blocks of other pools
     // The next ones to be taken, in turn: their memory is asked for when they come in here.
-    std::array<Free*, ASKED> asked_{};
+    std::array<void*, ASKED> asked_{};
     std::size_t next_asked_ = 0;
     std::int64_t taken_ = 0;  // less what was given back
     std::atomic<std::int64_t> shown_taken_{0};
     std::atomic<std::int64_t> misses_{0};
 
-    alignas(128) std::atomic<Free*> ready_{nullptr};  // from the keeper, for the worker
+    alignas(128) std::atomic<Slab*> ready_{nullptr};  // from the keeper, for the worker
 
     // Of the keeper.
     alignas(128) std::int64_t put_ = 0;
@@ -85,9 +104,8 @@ private:
     std::size_t target_ = SPARES_MIN;
     MonotonicNs forgot_at_ = 0;
 
-    std::mutex making_;  // a worker that finds nothing makes blocks itself
-    std::vector<Block*> slabs_;
-    std::vector<std::unique_ptr<Block[]>> missing_;  // made by the worker
+    std::mutex making_;  // a worker that finds nothing makes a slab itself
+    std::vector<Slab*> slabs_;
     std::atomic<std::size_t> bytes_{0};
 };
 
