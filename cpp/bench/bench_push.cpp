@@ -108,6 +108,7 @@ int main(int argc, char** argv) {
     const Case cases[] = {
         {"drop, 1 interval", ONE, LatePolicy::drop, false},
         {"drop, 8 intervals", EIGHT, LatePolicy::drop, false},
+        {"drop, 16 intervals", SIXTEEN, LatePolicy::drop, false},
         {"amend, 1 interval", ONE, LatePolicy::amend, false},
         {"amend, 8 intervals", EIGHT, LatePolicy::amend, false},
         {"amend, 8 intervals, snapshots", EIGHT, LatePolicy::amend, true},

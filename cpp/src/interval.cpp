@@ -193,7 +193,7 @@ std::int64_t Interval::count(TimeNs from, TimeNs to) const noexcept {
     return to <= from ? 0 : opens_before(to) - opens_before(from);
 }
 
-Span Interval::next(TimeNs time) const noexcept {
+Span Interval::next_slow(TimeNs time) const noexcept {
     if (kind_ == IntervalKind::table) {
         const std::size_t row = table_->opens_before(time);
         const std::vector<Span>& rows = table_->spans();

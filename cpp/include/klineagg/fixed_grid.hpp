@@ -28,15 +28,29 @@ public:
         // Unsigned: the distance of two admissible times may exceed int64.
         const std::uint64_t distance =
             static_cast<std::uint64_t>(time) - static_cast<std::uint64_t>(origin_);
-        const auto cells =
-            static_cast<std::uint64_t>((Wide{distance} * reciprocal_) >> 64) >> shift_;
-        std::uint64_t open = cells * period_;
-        open += distance - open >= period_ ? period_ : 0;
+        const std::uint64_t open = floor(distance).begin;
         return static_cast<TimeNs>(static_cast<std::uint64_t>(origin_) + open);
+    }
+
+    /// How many whole periods there are in `duration`, which is not negative.
+    [[nodiscard]] std::int64_t periods_in(DurationNs duration) const noexcept {
+        return static_cast<std::int64_t>(floor(static_cast<std::uint64_t>(duration)).periods);
     }
 
 private:
     __extension__ using Wide = unsigned __int128;
+
+    struct Cell {
+        std::uint64_t periods;
+        std::uint64_t begin;
+    };
+    [[nodiscard]] Cell floor(std::uint64_t distance) const noexcept {
+        const auto periods =
+            static_cast<std::uint64_t>((Wide{distance} * reciprocal_) >> 64) >> shift_;
+        const std::uint64_t begin = periods * period_;
+        const bool next = distance - begin >= period_;
+        return {periods + (next ? 1 : 0), begin + (next ? period_ : 0)};
+    }
 
     TimeNs origin_ = 0;
     std::uint64_t period_ = 1;

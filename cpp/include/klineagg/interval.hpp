@@ -78,7 +78,12 @@ public:
     /// How many spans open in [from, to).
     [[nodiscard]] std::int64_t count(TimeNs from, TimeNs to) const noexcept;
     /// The first span with open >= time; {TIME_MAX, TIME_MAX} behind the end of a table.
-    [[nodiscard]] Span next(TimeNs time) const noexcept;
+    [[nodiscard]] Span next(TimeNs time) const noexcept {
+        if (kind_ != IntervalKind::fixed) return next_slow(time);
+        TimeNs open = cells_.open_of(time);
+        open += open < time ? period_ : 0;
+        return {open, open + period_};
+    }
 
     /// The coarsest fixed grid {period, phase} on which every boundary lies (months: days).
     struct Grid {
@@ -100,6 +105,7 @@ public:
 private:
     Interval(std::string name, IntervalKind kind, DurationNs period, DurationNs phase);
     bool locate_slow(TimeNs time, Span& span) const noexcept;
+    [[nodiscard]] Span next_slow(TimeNs time) const noexcept;
     [[nodiscard]] std::int64_t month_group(TimeNs time) const noexcept;
     [[nodiscard]] TimeNs month_group_open(std::int64_t group) const noexcept;
     [[nodiscard]] std::int64_t opens_before(TimeNs time) const noexcept;

@@ -13,14 +13,6 @@ void WorkerMetrics::applied(std::span<const LaneRecord> records, MonotonicNs now
     }
 }
 
-void WorkerMetrics::closed(TimeNs close_time) noexcept {
-    if (waiting_ != 0 && (closed_[waiting_ - 1].close_time == close_time || waiting_ == BOUNDARIES)) {
-        ++closed_[waiting_ - 1].rows;
-        return;
-    }
-    closed_[waiting_++] = {close_time, 1};
-}
-
 void WorkerMetrics::shown(TimeNs now) noexcept {
     for (std::size_t i = 0; i < waiting_; ++i)
         close_.record(now - closed_[i].close_time, closed_[i].rows);

@@ -167,7 +167,7 @@ std::int64_t SymbolAggregator<Bar>::extend_run(const RollupLevel& plan, Span& ra
     const TimeNs end = std::min(floor_to(range.open, NS_PER_DAY) + NS_PER_DAY, to);
     std::int64_t bars = 1;
     if (plan.period_ns != 0) {
-        bars = (end - range.open + plan.period_ns - 1) / plan.period_ns;
+        bars = plan.interval->cells().periods_in(end - range.open + plan.period_ns - 1);
         range.close = range.open + bars * plan.period_ns;
         return bars;
     }

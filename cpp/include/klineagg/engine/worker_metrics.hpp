@@ -31,7 +31,11 @@ public:
     /// Records that were applied just now.
     void applied(std::span<const LaneRecord> records, MonotonicNs now) noexcept;
     /// A row that closed for the first time and is not shown to readers yet.
-    void closed(TimeNs close_time) noexcept;
+    void closed(TimeNs close_time) noexcept {
+        const bool same = waiting_ != 0 && closed_[waiting_ - 1].close_time == close_time;
+        if (!same && waiting_ != BOUNDARIES) closed_[waiting_++] = {close_time, 0};
+        ++closed_[waiting_ - 1].rows;
+    }
     /// These rows are shown to readers at `now` (of the clock that closes bars).
     void shown(TimeNs now) noexcept;
     void forget() noexcept { waiting_ = 0; }
