@@ -10,6 +10,7 @@ namespace klineagg::engine {
 namespace {
 
 constexpr auto SHORTEST = std::chrono::microseconds(200);
+constexpr DurationNs LATE_NS = 400'000;  // from one turn to the next, of one who is not idle
 constexpr auto LONGEST = std::chrono::microseconds(20'000);
 // Only for what nobody calls for, such as the memory of snapshots that were dropped meanwhile.
 constexpr auto ASLEEP = std::chrono::seconds(10);
@@ -43,12 +44,21 @@ void Keeper::call() noexcept {
     if (std::exchange(asleep_, false)) changed_.notify_one();
 }
 
+bool Keeper::turn() {
+    const bool busy = turn_();
+    turned_at_.store(monotonic_ns(), std::memory_order_relaxed);
+    return busy;
+}
+
 void Keeper::help() {
-    {
+    bool late = monotonic_ns() - turned_at_.load(std::memory_order_relaxed) > LATE_NS;
+    if (!late) {
         const std::lock_guard lock(mutex_);
-        if (running_) return;
+        late = !running_;
     }
-    if (turn_) (void)turn_();
+    if (!late || !turn_) return;
+    const std::unique_lock lock(turning_, std::try_to_lock);
+    if (lock) (void)turn();
 }
 
 void Keeper::run() {
@@ -56,7 +66,10 @@ void Keeper::run() {
     while (true) {
         bool busy = false;
         try {
-            busy = turn_();
+            {
+                const std::lock_guard lock(turning_);
+                busy = turn();
+            }
             after_turn_();
             turns_.fetch_add(1);
         } catch (const std::exception& error) {

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "klineagg/engine/clock.hpp"
+
 namespace klineagg::engine {
 
 /// Polls, because a worker that called for memory would make a system call to do it. While all
@@ -30,15 +32,20 @@ public:
     void stop();
     /// A worker works again. Cheap when the keeper is awake, but it takes a lock.
     void call() noexcept;
-    /// Of a thread that waits for what the keeper does: a turn, where no keeper runs.
+    /// Of a thread that waits for what the keeper does: a turn in its place, where no keeper runs
+    /// or the system lets it wait. On a machine whose cores are all busy that took milliseconds,
+    /// in which a worker at full rate could only wait too.
     void help();
     /// Turns that its thread has ended.
     [[nodiscard]] std::uint64_t turns() const noexcept { return turns_.load(); }
 
 private:
     void run();
+    bool turn();
 
     std::function<bool()> turn_;
+    std::mutex turning_;
+    std::atomic<MonotonicNs> turned_at_{0};
     std::function<void()> after_turn_;
     std::function<bool()> is_idle_;
     std::function<void(const char*)> failed_;
