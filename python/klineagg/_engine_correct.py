@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._core_tables import core_columns
+from klineagg._engine_instead import valid_values
 from klineagg._engine_logged import LoggedTrades, changed
 from klineagg._engine_reach import Reaching
 from klineagg._options import time_ns
@@ -23,10 +24,9 @@ from klineagg.symbols import intern, symbol_names
 if TYPE_CHECKING:
     from klineagg.wal import Wal
 
-__all__ = ["CorrectionReport", "Corrections", "known_revisions", "valid_values"]
+__all__ = ["CorrectionReport", "Corrections", "known_revisions"]
 
 _TRIES: Final = 20
-_FIELDS: Final = ("time", "price", "quantity", "side", "flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +45,6 @@ class CorrectionReport:
     same: int
     unexplained: int
     position: int
-
-
-def valid_values(instead: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a corrected trade gets, looked at; OptionError for what no trade can have."""
-    if instead is None:
-        return None
-    for name in instead:
-        if name not in _FIELDS:
-            text = f"a corrected trade has no {name!r}: it may have {', '.join(_FIELDS)}"
-            raise errors.make("invalid_option", text, option="instead", value=name)
-    out: dict[str, Any] = {}
-    for name, value in instead.items():
-        if name == "time":
-            out[name] = time_ns(value, "time")
-        elif name in ("side", "flags"):
-            out[name] = int(value)
-        else:
-            out[name] = float(value)
-            if not np.isfinite(out[name]) or (name == "quantity" and out[name] <= 0):
-                text = f"{name}={value!r} is no {name} of a trade"
-                raise errors.make("invalid_option", text, option=name, value=value)
-    return out
 
 
 def rows_of(trades: Any, symbol: int) -> NDArray[np.void]:
@@ -106,6 +84,7 @@ class Corrections(Reaching):
     """The part of :class:`klineagg.Engine` that puts bars right."""
 
     _wal: Wal | None
+    _nonpositive: bool
 
     def cancel(self, symbol: str | int, trade_id: int, *, source: int = 0) -> CorrectionReport:
         """Takes a trade out of its bars: the exchange has cancelled it.
@@ -141,10 +120,12 @@ class Corrections(Reaching):
                 ``flags``; what is not named stays.
 
         Raises:
-            OptionError: ``invalid_option``.
+            OptionError: ``invalid_option`` for values that no trade of this engine can have.
             EngineError, WalHaltedError: as :meth:`cancel`.
         """
-        return self._put_right(symbol, trade_id, source, valid_values(instead))
+        return self._put_right(
+            symbol, trade_id, source, valid_values(instead, nonpositive=self._nonpositive)
+        )
 
     def repair(
         self, symbol: str | int, start: Any, end: Any, trades: Any = None

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from klineagg import errors
 from klineagg._conditions_table import TradeFlag
-from klineagg._engine_correct import Corrections, valid_values
+from klineagg._engine_correct import Corrections
+from klineagg._engine_instead import valid_values
 from klineagg.columns import TradeChunk
 from klineagg.symbols import intern, symbol_names
 
@@ -216,7 +217,7 @@ class Flagged(Corrections):
         """Empty, or why it cannot be followed."""
         told = self._told()
         try:
-            instead = valid_values(asked.instead)
+            instead = valid_values(asked.instead, nonpositive=self._nonpositive)
             report = self._put_right(asked.symbol, asked.id, asked.source, instead, tries=_TRIES)
         except errors.KlineaggError as error:
             if error.name == "correction_pending":

@@ -26,8 +26,8 @@ TIME_MAX_NS: Final = 84_006 * 86_400 * 10**9
 # Intervals are whole seconds, lengths of time need not be; nor do they have to be above zero.
 _PART_OF_A_SECOND: Final = re.compile(r"(\d{1,12})(ms|us|ns|s)")
 _UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
-_AMOUNT_MIN: Final = 2.0**-100
-_AMOUNT_MAX: Final = 2.0**100
+AMOUNT_MIN: Final = 2.0**-100
+AMOUNT_MAX: Final = 2.0**100
 
 BY: Final = ("time", "tick", "volume", "value")
 
@@ -42,8 +42,22 @@ def is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return is_integer(value) or isinstance(value, (float, np.floating))
+
+
+def check_bool(value: object, option: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise invalid(option, value, "True or False")
+    return bool(value)
+
+
+def check_bytes(value: object, option: str) -> None:
+    """Refuses what holds no bytes, before the core says so in words of its own."""
+    try:
+        memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise invalid(option, value, "bytes, or anything that holds some") from None
 
 
 def time_ns(value: Any, option: str) -> int:
@@ -138,7 +152,7 @@ class Options:
         if (self.by != "time") != (self.threshold is not None):
             raise invalid("threshold", self.threshold, f"what by={self.by!r} needs")
         if self.threshold is not None and not (
-            _is_number(self.threshold) and 0 < self.threshold <= _AMOUNT_MAX
+            is_number(self.threshold) and 0 < self.threshold <= AMOUNT_MAX
         ):
             raise invalid("threshold", self.threshold, "a positive number")
         object.__setattr__(self, "core", self._for_time() if self.by == "time" else {})
@@ -214,9 +228,9 @@ class Options:
         return seeds
 
     def _is_price(self, price: Any) -> bool:
-        if not _is_number(price) or (price <= 0 and not self.allow_nonpositive_prices):
+        if not is_number(price) or (price <= 0 and not self.allow_nonpositive_prices):
             return False
-        return bool(price == 0 or _AMOUNT_MIN <= abs(price) <= _AMOUNT_MAX)
+        return bool(price == 0 or AMOUNT_MIN <= abs(price) <= AMOUNT_MAX)
 
     @property
     def core_on_bad(self) -> Any:

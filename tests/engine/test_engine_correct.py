@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +317,36 @@ def test_a_repair_asks_for_more_than_the_log_has(tmp_path: Path) -> None:
         # Of its hour, and perhaps of its minute, the log does not have all any more.
         told = engine.cancel("BTCUSDT", int(next(wal.trades())["first_trade_id"][0]))
         assert told.unexplained >= 1 and told.replaced + told.unexplained == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"price": 0.0}, {"price": -5.0}, {"price": "5"}, {"price": math.nan}, {"price": 2.0**101},
+        {"quantity": 0.0}, {"quantity": -1.0}, {"quantity": 2.0**-101}, {"side": "buy"},
+        {"flags": 1.5}, {"prize": 5.0},
+    ],
+)  # fmt: skip
+def test_values_that_no_trade_can_have_are_refused_and_change_nothing(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    rows = trades()
+    with engine_of(tmp_path / "log") as engine:
+        push(engine, rows)
+        before = closed(engine)
+        with pytest.raises(errors.OptionError) as caught:
+            engine.correct("BTCUSDT", 17, **wrong)
+        assert caught.value.name == "invalid_option"
+        assert next(iter(wrong)) in caught.value.message
+        is_right(Bars.concat([before, closed(engine)]), rows)
+
+
+def test_a_price_below_zero_is_one_where_the_engine_takes_it(tmp_path: Path) -> None:
+    rows = trades()
+    for price in (-5.0, 0.0):
+        with engine_of(tmp_path / f"log{price}", allow_nonpositive_prices=True) as engine:
+            push(engine, rows)
+            before = closed(engine)
+            assert engine.correct("BTCUSDT", 17, price=price).replaced == 3
+            bars = Bars.concat([before, closed(engine)]).resolve()
+            assert bars["BTCUSDT", "1h"].low.min() == price

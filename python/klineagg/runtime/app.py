@@ -285,10 +285,7 @@ class App:
             return {}, ()
         if op in OPERATIONS and self.state == "running":
             of = self.config.engine
-            return correct(
-                self.engine, self.lake, request,
-                horizon=str(of.amend_horizon), nonpositive=of.allow_nonpositive_prices,
-            ), ()  # fmt: skip
+            return correct(self.engine, self.lake, request, horizon=str(of.amend_horizon)), ()
         if op == "stop":
             self._ended.set()
             return {}, ()

@@ -27,7 +27,6 @@ def correct(
     request: dict[str, Any],
     *,
     horizon: str = "",
-    nonpositive: bool = False,
 ) -> dict[str, Any]:
     """Does what is asked; gives what became of the bars, for JSON.
 
@@ -39,10 +38,8 @@ def correct(
         lake: its lake.
         request: what is asked.
         horizon: for messages: the engine's ``amend_horizon``.
-        nonpositive: prices may be zero and below.
 
     Raises:
-        OptionError: ``invalid_option``: a price that no trade can have.
         ControlError: ``control_refused``: the engine keeps none of the trade's bars any more.
         KlineaggError: what the engine, the lake or the files raise.
     """
@@ -52,11 +49,6 @@ def correct(
     elif op == "cancel":
         done = asdict(engine.cancel(symbol, request["id"], source=request.get("source", 0)))
     else:
-        price = request["instead"].get("price")
-        if price is not None and not nonpositive and not price > 0:
-            # The engine takes it, and rebuilds bars with a price that it rejects in a trade.
-            text = f"price={price!r} is no price of a trade: [engine] allow_nonpositive_prices"
-            raise errors.make("invalid_option", text, option="price", value=price)
         done = asdict(
             engine.correct(
                 symbol, request["id"], source=request.get("source", 0), **request["instead"]
