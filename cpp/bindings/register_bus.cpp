@@ -10,6 +10,7 @@
 #include "bus_handles.hpp"
 #include "gil.hpp"
 #include "klineagg/bus/record_type.hpp"
+#include "klineagg/bus/topic.hpp"
 #include "klineagg/engine/thread.hpp"
 #include "klineagg/error.hpp"
 #include "register.hpp"
@@ -163,8 +164,11 @@ void register_topic(py::module_& module) {
                "(name, version, bytes, hash, fields) of a record type's text.");
     module.def("bus_default_topics", &default_topics, "(topic, record type, ring bytes).");
     module.def("bus_default_path", &bus::Folder::default_path);
+    module.def("bus_check_topic", &bus::check_topic, py::arg("name"));
+    module.def("bus_check_name", &bus::check_name, py::arg("name"));
     module.def("pin_thread", &engine::pin_current_thread, py::arg("core"),
                "Keeps the calling thread on this core.");
+    module.def("check_core", &engine::check_core, py::arg("core"));
     module.def(
         "bus_topics",
         [](const std::string& path, std::int64_t group) {

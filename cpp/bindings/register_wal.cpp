@@ -56,6 +56,17 @@ std::unique_ptr<WalHandle> make(const std::string& path, const std::string& fsyn
     return std::make_unique<WalHandle>(std::move(made));
 }
 
+void check_options(const std::string& fsync, DurationNs interval_ns, std::size_t segment_bytes,
+                   std::uint64_t size_max, DurationNs age_max_ns) {
+    wal::LogOptions options;
+    options.sync = sync_mode(fsync, "fsync");
+    options.interval_ns = interval_ns;
+    options.segment_bytes = segment_bytes;
+    options.size_max = size_max;
+    options.age_max_ns = age_max_ns;
+    wal::check_options(options);
+}
+
 /// Does what may wait for room, in pieces that Ctrl-C may end. Throws Error(wal_timeout).
 template <class Attempt>
 void with_room(std::optional<DurationNs> timeout_ns, Attempt&& attempt) {
@@ -256,6 +267,9 @@ std::vector<std::string> past_tables_of(const WalHandle& wal,
 }  // namespace
 
 void register_wal(py::module_& module) {
+    module.def("wal_check_options", &check_options, py::kw_only(), py::arg("fsync"),
+               py::arg("interval_ns"), py::arg("segment_bytes"), py::arg("size_max"),
+               py::arg("age_max_ns"), "What opening a log would say of them.");
     py::class_<WalHandle>(module, "Wal", "See klineagg.Wal.")
         .def(py::init(&make), py::arg("path"), py::kw_only(), py::arg("fsync"),
              py::arg("interval_ns"), py::arg("segment_bytes"), py::arg("ring_bytes"),

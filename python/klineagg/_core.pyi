@@ -28,6 +28,8 @@ from klineagg._core_bus import (
     BusSubscriber as BusSubscriber,
     BusTopic as BusTopic,
     BusTracker as BusTracker,
+    bus_check_name as bus_check_name,
+    bus_check_topic as bus_check_topic,
     bus_default_path as bus_default_path,
     bus_default_topics as bus_default_topics,
     bus_logged_publishers as bus_logged_publishers,
@@ -35,6 +37,7 @@ from klineagg._core_bus import (
     bus_record_types as bus_record_types,
     bus_topics as bus_topics,
     bus_trade_columns as bus_trade_columns,
+    check_core as check_core,
     pin_thread as pin_thread,
 )
 from klineagg._core_csv import (
@@ -46,6 +49,7 @@ from klineagg._core_csv import (
 from klineagg._core_wal import (
     Wal as Wal,
     WalReader as WalReader,
+    wal_check_options as wal_check_options,
     wal_checkpoints as wal_checkpoints,
     wal_segments as wal_segments,
 )

@@ -52,6 +52,15 @@ class Wal:
     @property
     def payload_bytes_max(self) -> int: ...
 
+def wal_check_options(
+    *,
+    fsync: str,
+    interval_ns: SupportsInt,
+    segment_bytes: SupportsInt,
+    size_max: SupportsInt,
+    age_max_ns: SupportsInt,
+) -> None: ...
+
 # consumer, position, bytes
 def wal_checkpoints(path: str) -> list[tuple[str, int | None, int]]: ...
 def wal_segments(path: str) -> list[dict[str, Any]]: ...

@@ -14,7 +14,9 @@ constexpr DurationNs INTERVAL_NS_MIN = 1'000'000;
 constexpr std::size_t SEGMENT_BYTES_MIN = std::size_t{1} << 14U;
 constexpr std::uint64_t SEGMENT_BYTES_MAX = std::uint64_t{1} << 32U;
 
-void check_options(LogOptions& options) {
+}  // namespace
+
+void check_options(const LogOptions& options) {
     const auto check = [](bool truth, const char* option, const std::string& rule) {
         if (truth) return;
         throw Error(ErrorCode::invalid_option, std::string(option) + " " + rule,
@@ -29,8 +31,9 @@ void check_options(LogOptions& options) {
     check(options.size_max == 0 || options.size_max >= 2 * options.segment_bytes, "size_max",
           "has to hold two segments");
     check(options.age_max_ns >= 0, "age_max", "has to be positive");
-    if (options.clock == nullptr) options.clock = std::make_shared<engine::SystemClock>();
 }
+
+namespace {
 
 /// The lock is held for as long as the file is open.
 std::unique_ptr<File> lock_directory(FileSystem& files, const std::string& directory) {
@@ -46,6 +49,7 @@ std::unique_ptr<File> lock_directory(FileSystem& files, const std::string& direc
 
 Log::Log(std::shared_ptr<FileSystem> files, std::string directory, LogOptions options) {
     check_options(options);
+    if (options.clock == nullptr) options.clock = std::make_shared<engine::SystemClock>();
     files->make_directory(directory);
     std::unique_ptr<File> lock = lock_directory(*files, directory);
     for (const std::string& name : files->list(directory))

@@ -69,8 +69,13 @@ def run_init(arguments: argparse.Namespace, output: Output) -> int:
 def run_check(arguments: argparse.Namespace, output: Output) -> int:
     """Checks a file; returns the exit code."""
     from klineagg.config import Config, load
+    from klineagg.runtime.checking import missing_inputs, problems
 
     config = load(arguments.file)
+    if wrong := problems(config):
+        return output.fail(*wrong)
+    for text in missing_inputs(config):
+        output.note(f"source.paths: {text}, which `klineagg run` needs")
     changed = {key: new for key, (_, new) in Config().changes(config).items()}
     shown = {key: _plain(value) for key, value in changed.items()}
     lines = [f"  {key} = {value}" for key, value in shown.items()]

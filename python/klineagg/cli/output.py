@@ -94,21 +94,28 @@ class Output:
         elif text:
             print(text)
 
-    def fail(self, error: errors.KlineaggError) -> int:
-        """Reports an error; returns the exit code."""
+    def fail(self, error: errors.KlineaggError, *more: errors.KlineaggError) -> int:
+        """Reports an error, or several; returns the exit code of the first one."""
         code = exit_code(error)
         if self.json:
-            fields = {
-                "code": error.code,
-                "name": error.name,
-                "message": error.message,
-                "hint": error.hint,
-                "fields": error.fields,
-            }
-            self.result({"error": fields, "exit_code": code})
-        hint = f"\n  hint: {error.hint}" if error.hint else ""
-        self.say(f"error: {error.message} [{error.code} {error.name}]{hint}")
+            told = {"error": _fields(error), "exit_code": code}
+            if more:
+                told["errors"] = [_fields(each) for each in (error, *more)]
+            self.result(told)
+        for each in (error, *more):
+            hint = f"\n  hint: {each.hint}" if each.hint else ""
+            self.say(f"error: {each.message} [{each.code} {each.name}]{hint}")
         return code
+
+
+def _fields(error: errors.KlineaggError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "name": error.name,
+        "message": error.message,
+        "hint": error.hint,
+        "fields": error.fields,
+    }
 
 
 def _without_nan(value: Any) -> Any:

@@ -68,9 +68,11 @@ def run_run(arguments: argparse.Namespace, output: Output) -> int:
     """Runs an engine until it is told to end, or its source ends; returns the exit code."""
     from klineagg.config import load
     from klineagg.runtime.app import App
+    from klineagg.runtime.checking import refuse_problems
     from klineagg.runtime.logs import start_logging
 
     config = load(arguments.config)
+    refuse_problems(config)
     start_logging(config)
     app = App(config, salvage=arguments.salvage)
     _serve(app, output)

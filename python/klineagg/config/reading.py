@@ -13,7 +13,7 @@ from typing import Any, Final
 from klineagg import errors
 from klineagg.config.sections import SECTIONS, Config
 
-__all__ = ["key_lines", "load", "loads"]
+__all__ = ["invalid_key", "key_lines", "lines_of", "load", "loads"]
 
 _HEADER: Final = re.compile(r"\s*\[\s*([A-Za-z0-9_.\"'-]+)\s*\]\s*(?:#.*)?$")
 _KEY: Final = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
@@ -123,8 +123,7 @@ def _check_together(config: Config, lines: Mapping[str, int]) -> None:
     """What single keys cannot tell."""
 
     def refuse(key: str, reason: str) -> None:
-        line = lines.get(key, lines.get(key.partition(".")[0], 1))
-        raise _invalid(config.path, line, key, reason)
+        raise invalid_key(config.path, lines, key, reason)
 
     engine, source = config.engine, config.source
     if engine.cores and len(engine.cores) != engine.workers:
@@ -147,9 +146,31 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _invalid(path: Path | None, line: int, key: str, reason: str) -> errors.KlineaggError:
+def lines_of(path: Path | None) -> dict[str, int]:
+    """As :func:`key_lines`, of a file that was read before; empty when it has gone."""
+    try:
+        return {} if path is None else key_lines(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def invalid_key(
+    path: Path | None,
+    lines: Mapping[str, int],
+    key: str,
+    reason: str,
+    hint: str | None = None,
+    **fields: Any,
+) -> errors.KlineaggError:
+    """The error for a key whose value cannot be used."""
+    line = lines.get(key, lines.get(key.partition(".")[0], 1))
+    return _invalid(path, line, key, reason, hint, **fields)
+
+
+def _invalid(
+    path: Path | None, line: int, key: str, reason: str, hint: str | None = None, **fields: Any
+) -> errors.KlineaggError:
     where = f"{'configuration' if path is None else path}:{line}"
     text = f"{where}: {key}: {reason}" if key else f"{where}: {reason}"
-    return errors.make(
-        "config_invalid", text, file=str(path or ""), line=line, key=key, reason=reason
-    )
+    about = {"file": str(path or ""), "line": line, "key": key, "reason": reason, **fields}
+    return errors.make("config_invalid", text, hint=hint, **about)

@@ -35,7 +35,9 @@ def expand(text: str, key: str, environment: Mapping[str, str] | None = None) ->
         value = variables.get(match[1])
         if value is None:
             reason = f"the environment has no variable {match[1]}"
-            raise errors.make("config_invalid", f"{key}: {reason}", key=key, reason=reason)
+            hint = f"set it where this runs: export {match[1]}=..."
+            text = f"{key}: {reason}"
+            raise errors.make("config_invalid", text, hint=hint, key=key, reason=reason)
         if value:
             _known.add(value)
         return value

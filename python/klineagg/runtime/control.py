@@ -17,12 +17,25 @@ from typing import Any, Final
 from klineagg import errors
 from klineagg.runtime.messages import close_all, receive, send
 
-__all__ = ["Client", "Reply", "Server"]
+__all__ = ["Client", "Reply", "Server", "check_path"]
 
 _PATH_BYTES_MAX: Final = 103  # of a Unix socket, on the narrowest system
 _log: Final = logging.getLogger("klineagg.control")
 
 Reply = tuple[dict[str, Any], Sequence[int]]
+
+
+def check_path(path: Path) -> None:
+    """Refuses a path that no socket can have.
+
+    Raises:
+        ConfigError: ``config_invalid``.
+    """
+    if len(os.fsencode(path)) > _PATH_BYTES_MAX:
+        reason = f"{path} is too long for a socket ({_PATH_BYTES_MAX} bytes)"
+        text = f"runtime.folder: {reason}"
+        hint = "name a folder whose path is shorter"
+        raise errors.make("config_invalid", text, hint=hint, key="runtime.folder", reason=reason)
 
 
 class Server:
@@ -48,10 +61,7 @@ class Server:
         answer: Callable[[int, dict[str, Any]], Reply],
         left: Callable[[int], None],
     ) -> None:
-        if len(os.fsencode(path)) > _PATH_BYTES_MAX:
-            reason = f"{path} is too long for a socket ({_PATH_BYTES_MAX} bytes)"
-            text = f"runtime.folder: {reason}"
-            raise errors.make("config_invalid", text, key="runtime.folder", reason=reason)
+        check_path(path)
         self.path = path
         self._answer, self._left = answer, left
         self._threads: set[threading.Thread] = set()

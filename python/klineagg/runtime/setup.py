@@ -33,6 +33,7 @@ __all__ = [
     "open_lake",
     "open_wal",
     "patience_of",
+    "place_of",
     "revised",
 ]
 
@@ -208,17 +209,23 @@ def open_lake(config: Config, *, read_only: bool = False) -> Lake:
     """
     from klineagg.lake import Lake
 
-    def place(text: str, key: str) -> str:
-        found = expand(text, key)
-        if "://" in found:
-            return found
-        kind, colon, path = found.partition(":")
-        if colon and kind in ("sqlite", "duckdb"):
-            return f"{kind}:{config.at(path)}"
-        return str(config.at(found))
+    catalog, data_path = (place_of(config, key) for key in ("catalog", "data_path"))
+    return Lake(catalog, data_path, read_only=read_only)
 
-    catalog = place(config.lake.catalog, "lake.catalog")
-    return Lake(catalog, place(config.lake.data_path, "lake.data_path"), read_only=read_only)
+
+def place_of(config: Config, key: str) -> str:
+    """``"catalog"`` or ``"data_path"`` of the lake, as :class:`klineagg.Lake` takes it.
+
+    Raises:
+        ConfigError: ``config_invalid`` for a variable that the environment lacks.
+    """
+    found = expand(getattr(config.lake, key), f"lake.{key}")
+    if "://" in found:
+        return found
+    kind, colon, path = found.partition(":")
+    if colon and kind in ("sqlite", "duckdb"):
+        return f"{kind}:{config.at(path)}"
+    return str(config.at(found))
 
 
 @dataclass(frozen=True)

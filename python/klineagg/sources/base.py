@@ -13,7 +13,7 @@ from klineagg.io.roles import Wanted
 if TYPE_CHECKING:
     from klineagg.config import Config
 
-__all__ = ["Batch", "Source", "make", "wanted_of"]
+__all__ = ["Batch", "Source", "check_circle", "make", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,18 @@ def wanted_of(config: Config) -> Wanted:
     )
 
 
+def check_circle(config: Config) -> None:
+    """Refuses to read what the engine itself publishes.
+
+    Raises:
+        ConfigError: ``config_invalid``.
+    """
+    if config.source.topic == config.bus.trades:
+        reason = f"the engine publishes to {config.bus.trades} itself ([bus] trades)"
+        text = f"source.topic: {reason}"
+        raise errors.make("config_invalid", text, key="source.topic", reason=reason)
+
+
 def make(config: Config, position: dict[str, Any] | None = None) -> Source:
     """The source of a configuration.
 
@@ -117,11 +129,7 @@ def make(config: Config, position: dict[str, Any] | None = None) -> Source:
         from klineagg.bus import Bus
         from klineagg.sources.topic import TopicSource
 
-        if config.source.topic == config.bus.trades:
-            text = (
-                f"source.topic: the engine publishes to {config.bus.trades} itself ([bus] trades)"
-            )
-            raise errors.make("config_invalid", text, key="source.topic", reason="a circle")
+        check_circle(config)
         wal = None if config.source.wal is None else config.at(config.source.wal)
         bus = Bus(config.at(config.bus.folder) if config.bus.folder else None)
         return TopicSource(

@@ -10,13 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg.tasks.registry import Context, Task, registered
 
 if TYPE_CHECKING:
     from klineagg.config import Config
 
-__all__ = ["PersistQueue", "TaskQueue"]
+__all__ = ["PersistQueue", "TaskQueue", "crontab_of"]
 
 _log: Final = logging.getLogger("klineagg.tasks")
 _STOP_S: Final = 30.0
@@ -198,13 +199,29 @@ class TaskQueue:
             return each.function(self._context, *arguments)
 
         work = _told(each.name, run)
-        if each.schedule is None:
+        when = crontab_of(each)
+        if when is None:
             self._tasks[each.name] = self._huey.task(name=each.name, **each.options)(work)
             return
-        crontab = require("huey", "run", "the queue of tasks").crontab
-        when = crontab(**each.schedule, strict=True)
         wrapped = self._huey.periodic_task(when, name=each.name, **each.options)(work)
         self._tasks[each.name] = wrapped
+
+
+def crontab_of(task: Task) -> Callable[[datetime], bool] | None:
+    """When it runs; None: when it is enqueued.
+
+    Raises:
+        TaskError: ``task_invalid`` for what is no crontab.
+    """
+    if task.schedule is None:
+        return None
+    crontab = require("huey", "run", "the queue of tasks").crontab
+    try:
+        return crontab(**task.schedule, strict=True)  # type: ignore[no-any-return]
+    except ValueError as error:
+        text = f"the task {task.name} runs at no time: {error}"
+        hint = "the notation is that of crontab: minute='*/15', hour='0,12'"
+        raise errors.make("task_invalid", text, hint=hint, task=task.name) from error
 
 
 def _told(name: str, work: Callable[..., Any]) -> Callable[..., Any]:

@@ -182,4 +182,7 @@ def load_modules(names: Iterable[str], folder: Path) -> None:
             raise
         except Exception as error:
             text = f"the module of tasks {name} cannot be imported: {error!r}"
-            raise errors.make("task_invalid", text, module=name) from error
+            hint = f"name a module that Python finds, or one in {folder}"
+            if not isinstance(error, ImportError):
+                hint = "mend the module: Python raises this when it imports it"
+            raise errors.make("task_invalid", text, hint=hint, module=name) from error

@@ -32,6 +32,9 @@ struct LogOptions {
     std::shared_ptr<engine::Clock> clock;  // stamps the frames; none: the system's
 };
 
+/// Throws invalid_option for what no log can have; opening one does it first of all.
+void check_options(const LogOptions& options);
+
 enum class LogState : std::uint8_t {
     running,
     halted,  // nothing is accepted; readers go on; see failure() and resume()
