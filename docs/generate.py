@@ -38,6 +38,7 @@ WHEN = {
     "file_format": "a file is not what its name or its options say, or its layout is unknown",
     "file_truncated": "a file ends too early or is damaged",
     "csv_row": "a record of a CSV file cannot be read; `fields` has its line and the reason",
+    "file_not_written": "a file cannot be written: no such folder, no right to it, or no room",
     "stream_failed": "the producer of Arrow data reported an error",
     "partials_needed": "results are merged that were made without `partials=True`",
     "merge_mismatch": "results do not belong together, or rows overlap that are not revisions",

@@ -18,7 +18,7 @@ TEST_CASE("codes and names are what they have always been", "[error]") {
         {207, "unknown_symbol"},    {301, "bad_trade"},          {302, "unsorted"},
         {303, "late_trade"},        {304, "count_overflow"},     {401, "file_not_found"},
         {402, "file_format"},       {403, "file_truncated"},     {404, "csv_row"},
-        {405, "stream_failed"},     {501, "partials_needed"},    {502, "merge_mismatch"},
+        {405, "stream_failed"},     {406, "file_not_written"},  {501, "partials_needed"},    {502, "merge_mismatch"},
         {503, "no_such_series"},    {504, "record_version"},     {601, "engine_state"},
         {602, "core_unavailable"},  {603, "lane_full"},          {604, "snapshot_outstanding"},
         {605, "snapshot_over"},     {606, "worker_failed"},      {607, "forked"},

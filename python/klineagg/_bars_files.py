@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +21,46 @@ from klineagg._bars_extras import require
 if TYPE_CHECKING:
     from klineagg.bars import Bars
 
-__all__ = ["from_arrow", "read_parquet", "to_parquet"]
+__all__ = ["from_arrow", "not_written", "read_parquet", "replacing", "to_parquet"]
 
 
 def to_parquet(bars: Bars, path: str | os.PathLike[str], compression: str) -> None:
     """Writes a Parquet file; see :meth:`Bars.to_parquet`."""
     parquet = require("pyarrow.parquet", "parquet", "to_parquet()")
-    target = Path(path)
-    # Readers, and a run that is cut off, never see half a file.
+    with replacing(Path(path)) as unfinished:
+        parquet.write_table(to_arrow(bars), unfinished, compression=compression)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A file to be written, which takes the place of ``target`` once it is whole.
+
+    Readers, and a run that is cut off, never see half a file.
+
+    Raises:
+        FileError: ``file_not_written``; nothing is left behind then.
+    """
+    if not target.name:
+        raise not_written(target, "that is a directory")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        parquet.write_table(to_arrow(bars), unfinished, compression=compression)
+        yield unfinished
         os.replace(unfinished, target)
-    except FileNotFoundError as error:
-        text = f"cannot write {target}: {error.strerror or error}"
-        raise errors.make("file_not_found", text, path=str(target)) from error
+    except errors.KlineaggError:
+        raise
+    except OSError as error:
+        raise not_written(target, error) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def not_written(target: Path, reason: OSError | str) -> errors.KlineaggError:
+    """The error for a file that cannot be written."""
+    if isinstance(reason, OSError):  # Arrow's text names the unfinished file
+        reason = os.strerror(reason.errno) if reason.errno else str(reason)
+    text = f"{target} cannot be written: {reason}"
+    return errors.make("file_not_written", text, file=str(target), reason=reason)
 
 
 def read_parquet(path: str | os.PathLike[str]) -> Bars:

@@ -106,7 +106,7 @@ class Forms(ColumnProperties):
 
         Raises:
             MissingExtraError: pyarrow is not installed.
-            FileError: ``file_not_found`` when the folder does not exist.
+            FileError: ``file_not_written``; nothing is left behind then.
         """
         from klineagg import _bars_files
 

@@ -244,11 +244,19 @@ def test_damaged_and_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture
         assert not target.exists()
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.arrow"])
+@pytest.mark.parametrize("is_there", [False, True])
 def test_an_output_that_cannot_be_written(
-    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str], name: str, is_there: bool
 ) -> None:
-    assert run("aggregate", dump, "-o", tmp_path / "none" / "a.csv") == 4
-    assert "none" in capsys.readouterr().err
+    if is_there:
+        (tmp_path / "none").write_text("no folder")
+    target = tmp_path / "none" / name
+    error = json_of(capsys, 4, "aggregate", dump, "-o", target)["error"]
+    assert (error["code"], error["name"]) == ("KLA-406", "file_not_written")
+    reason = "Not a directory" if is_there else "No such file or directory"
+    assert error["message"] == f"{target} cannot be written: {reason}"
+    assert "rights" in error["hint"] and error["fields"]["file"] == str(target)
 
 
 def test_a_missing_package(

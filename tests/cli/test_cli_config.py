@@ -106,3 +106,16 @@ def test_check_tells_of_input_that_is_not_there_yet(
     assert run("config", "check", file) == 0
     assert "there is no" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.toml", "trades"]
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_configuration_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], force: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("")
+    cases = {"none/x": "No such file", "file/x": "Not a directory", ".": "director"}
+    for name, reason in cases.items():
+        error = json_of(capsys, 4, "config", "init", tmp_path / name, *force)["error"]
+        assert (error["code"], error["name"]) == ("KLA-406", "file_not_written")
+        assert str(tmp_path / name) in error["message"] and reason in error["message"]
+        assert "rights" in error["hint"]

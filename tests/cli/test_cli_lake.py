@@ -93,3 +93,12 @@ def test_verify_a_lake(place: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         archive.writestr("XBTUSD-1m-2018-01-01.csv", "".join(lines))
     told = json_of(capsys, 1, "verify", place, theirs)
     assert told["fields"]["close"]["differing"] == 1
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_bars_that_cannot_be_written(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    target = tmp_path / "none" / name
+    error = json_of(capsys, 4, "lake", "bars", place, "-o", target)["error"]
+    assert error["name"] == "file_not_written" and str(target) in error["message"]

@@ -234,7 +234,7 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     assert caught.value.name == "file_not_found"
     with pytest.raises(FileError) as caught:
         market().to_parquet(tmp_path / "no" / "folder.parquet")
-    assert caught.value.name == "file_not_found"
+    assert caught.value.name == "file_not_written"
     # Who reads the older file while a new one is written reads the older one to its end.
     with whole.open("rb") as reader:
         market()[:1].to_parquet(whole)

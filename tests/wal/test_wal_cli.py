@@ -65,7 +65,7 @@ def test_replay_of_records(log: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert account["hex"] == "ff00"
     assert run("wal", "replay", log, "--topic", "command") == 0
     assert capsys.readouterr().out.split()[2:] == ["command", "start"]
-    assert run("wal", "replay", log, "--topic", "none") == 3
+    assert run("wal", "replay", log, "--topic", "none") == 2
 
 
 def test_replay_of_damage(damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,3 +120,19 @@ def test_a_folder_without_a_log_is_not_called_whole(
     assert run("wal", action, tmp_path) == 3
     said = capsys.readouterr()
     assert said.out == "" and f"{tmp_path} holds no log" in said.err
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_bars_that_cannot_be_written(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    target = tmp_path / "none" / name
+    error = json_of(capsys, 4, "wal", "replay", log, "-i", "1m", "-o", target)["error"]
+    assert error["name"] == "file_not_written" and str(target) in error["message"]
+
+
+def test_a_topic_that_there_is_not(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = json_of(capsys, 2, "wal", "replay", log, "--topic", "trades")["error"]
+    assert (error["code"], error["name"]) == ("KLA-103", "invalid_option")
+    assert "'trades'" in error["message"]
+    assert error["hint"].startswith("the topics are trade, account, ")

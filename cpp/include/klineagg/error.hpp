@@ -37,6 +37,7 @@ namespace klineagg {
     X(403, file_truncated, FileError, "fetch the file again")                                      \
     X(404, csv_row, FileError, "fix the row, or pass --on-bad count")                              \
     X(405, stream_failed, FileError, "look at what produces the Arrow data")                       \
+    X(406, file_not_written, FileError, "look at the folder, the rights to it and the room there") \
     X(501, partials_needed, ResultError, "aggregate with partials=True before merging")            \
     X(502, merge_mismatch, ResultError, "merge results of the same intervals and options")         \
     X(503, no_such_series, ResultError, "look at bars.symbols and bars.intervals")                 \

@@ -28,7 +28,7 @@ from klineagg.cli import (
     wal,
 )
 from klineagg.cli.options import HelpFormatter
-from klineagg.cli.output import EXIT_CODES, INTERNAL, INTERRUPTED, OUTPUT, PIPE_CLOSED, Output
+from klineagg.cli.output import EXIT_CODES, INTERNAL, INTERRUPTED, PIPE_CLOSED, Output
 
 __all__ = ["main", "make_parser"]
 
@@ -106,9 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.KlineaggError as error:
         return output.fail(error)
     except OSError as error:
+        # Whoever reads a file says what is wrong with it: this is about one that is written.
         place = f"{error.filename}: " if error.filename else ""
-        output.say(f"error: {place}{error.strerror or error}")
-        return OUTPUT
+        text = f"{place}{error.strerror or error}"
+        return output.fail(errors.make("file_not_written", text, file=str(error.filename or "")))
     except MemoryError:
         output.say("error: not enough memory")
         return INTERNAL

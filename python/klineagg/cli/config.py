@@ -47,6 +47,7 @@ def add_parser(commands: Any) -> None:
 
 def run_init(arguments: argparse.Namespace, output: Output) -> int:
     """Writes the defaults; returns the exit code."""
+    from klineagg._bars_files import not_written
     from klineagg.config import default_text
 
     text = default_text()
@@ -57,7 +58,10 @@ def run_init(arguments: argparse.Namespace, output: Output) -> int:
     try:
         with target.open("w" if arguments.force else "x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError as error:
+    except OSError as error:
+        if not isinstance(error, FileExistsError) or target.is_dir():
+            reason = "that is a directory" if target.is_dir() else error
+            raise not_written(target, reason) from error
         message = f"{target} is there already"
         hint = "name another file, or pass --force to replace it"
         raise errors.make("invalid_option", message, hint=hint, option="file") from error

@@ -59,6 +59,8 @@ _BY_CLASS: Final = (
 
 def exit_code(error: errors.KlineaggError) -> int:
     """The exit code that says what kind of error it was."""
+    if error.name == "file_not_written":
+        return OUTPUT
     return next((code for cls, code in _BY_CLASS if isinstance(error, cls)), BAD_INPUT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,17 @@ def _check_is_log(path: str) -> None:
         raise errors.make("wal_io", f"{folder} holds no log", hint=hint, path=str(folder))
 
 
+def _check_topics(names: Iterable[str]) -> None:
+    from klineagg import errors
+    from klineagg.wal import TOPICS
+
+    for name in names:
+        if name not in TOPICS:
+            hint = f"the topics are {', '.join(TOPICS)}"
+            text = f"a log has no topic {name!r}"
+            raise errors.make("invalid_option", text, hint=hint, option="topic", value=name)
+
+
 def run_inspect(arguments: argparse.Namespace, output: Output) -> int:
     """Shows what is in a log; returns the exit code."""
     from klineagg.wal import inspect
@@ -129,6 +141,7 @@ def run_replay(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.intervals is not None and (arguments.topic or arguments.speed):
         text = "-i reads the trades as fast as it can; --topic and --speed are for records"
         raise errors.make("invalid_option", text, option="intervals")
+    _check_topics(arguments.topic or ())
     _check_is_log(arguments.path)
     lost: list[WalDamage] = []
     code = (_bars if arguments.intervals is not None else _records)(arguments, output, lost)

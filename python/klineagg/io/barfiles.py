@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_extras import require
+from klineagg._bars_files import replacing
 from klineagg.io.arrow import format_of, read_table
 from klineagg.io.bartext import write_csv
 from klineagg.io.streams import Stream, open_streams
@@ -68,7 +69,7 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
     Raises:
         OptionError: ``invalid_option`` when the name tells no format.
         MissingExtraError: ``missing_extra`` when pyarrow is not installed (not for CSV).
-        OSError: when the file cannot be written; nothing is left behind then.
+        FileError: ``file_not_written``; nothing is left behind then.
     """
     kind = format_for(path, format)
     if os.fspath(path) == "-":
@@ -81,9 +82,7 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
     if kind == "parquet":
         bars.to_parquet(target)
         return
-    # Readers, and a run that is cut off, never see half a file.
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with replacing(target) as unfinished:
         if kind == "arrow":
             ipc = require("pyarrow.ipc", "parquet", "writing Arrow files")
             table = bars.to_arrow()
@@ -94,9 +93,6 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
             opener: Any = gzip.open if packed else open
             with opener(unfinished, "wt", encoding="utf-8", newline="") as file:
                 write_csv(bars, file)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def is_bars_file(path: str | os.PathLike[str]) -> bool:
