@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from klineagg import _core, errors
+from klineagg._options import check_bytes
 
 if TYPE_CHECKING:
     from klineagg._engine_clock import SimulatedClock, SystemClock
@@ -147,7 +148,8 @@ class Journaled:
             WalHaltedError: ``wal_halted``, ``wal_full``.
             EngineError: ``engine_state`` without a log, ``worker_failed``.
         """
-        return self._core.note(data)
+        check_bytes(data, "data")
+        return self._core.note(bytes(data))
 
     def resume(self) -> None:
         """Accepts trades again, after the log has halted and the cause is mended.

@@ -14,7 +14,7 @@ import numpy as np
 from klineagg import _core, errors
 from klineagg._core_tables import time_range
 from klineagg._engine_clock import SimulatedClock, SystemClock
-from klineagg._options import TIME_MAX_NS, TIME_MIN_NS, TIME_NONE
+from klineagg._options import TIME_MAX_NS, TIME_MIN_NS, TIME_NONE, check_bytes
 from klineagg.columns import TradeChunk
 from klineagg.intervals import Interval
 
@@ -101,6 +101,8 @@ def made_within(
     What it recovers may be of other times than the clock's, which nobody knows before: it is tried
     again with more of them then. Nothing was written by that time.
     """
+    if checkpoint is not None:
+        check_bytes(checkpoint, "checkpoint")
     log = None if wal is None else wal._core
     given = None if checkpoint is None else bytes(checkpoint)
     past = [] if log is None or log.next == 1 else _past_zones(log.past_tables(given), intervals)

@@ -7,6 +7,7 @@ import numpy as np
 from klineagg import errors
 from klineagg._engine_options import name_of
 from klineagg._engine_reach import Reaching
+from klineagg._options import check_bytes
 from klineagg.bars import Bars
 from klineagg.symbols import intern
 
@@ -42,7 +43,9 @@ class States(Reaching):
             EngineError: ``checkpoint_format`` for damaged bytes, ``checkpoint_version``,
                 ``checkpoint_mismatch``, ``engine_state`` after the start or when symbols have
                 come already.
+            OptionError: ``invalid_option`` for what holds no bytes.
         """
+        check_bytes(checkpoint, "checkpoint")
         with self._changing:
             symbols = self._restore(checkpoint)
             self._outputs += self._core.interval_names()[len(self._outputs) :]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import _core, errors
-from klineagg._options import invalid, time_ns
+from klineagg._options import check_bool, invalid, is_integer, is_number, time_ns
 from klineagg._wal_content import (
+    TOPICS,
     TRADE_DTYPE,
     WalCheckpoint,
     WalContent,
@@ -68,8 +69,8 @@ def replay(
             ``wal_format``, ``wal_record`` for a topic that there is not.
         OptionError: ``invalid_option``.
     """
-    if speed is not None and not speed > 0:
-        raise invalid("speed", speed, "above 0")
+    if speed is not None and not (is_number(speed) and speed > 0):
+        raise invalid("speed", speed, "a number above 0")
     reader = _open(path, from_seq, to_seq, topics, start, end, salvage)
     return _records(reader, speed, damages)
 
@@ -155,17 +156,42 @@ def _open(
     where = os.fspath(path)
     _check_directory(where)
     for name, value in (("from_seq", from_seq), ("to_seq", to_seq)):
-        if value is not None and not 0 <= value <= _SEQUENCE_MAX:
+        if value is not None and not (is_integer(value) and 0 <= value <= _SEQUENCE_MAX):
             raise invalid(name, value, "a sequence number, from 1 on")
     return _core.WalReader(
         where,
         from_seq=from_seq or 0,
         to_seq=_SEQUENCE_MAX if to_seq is None else to_seq,
-        topics=[topics] if isinstance(topics, str) else list(topics or ()),
+        topics=_topics(topics),
         start=_INT64.min if start is None else time_ns(start, "start"),
         end=_INT64.max if end is None else time_ns(end, "end"),
-        salvage=salvage,
+        salvage=check_bool(salvage, "salvage"),
     )
+
+
+def _topics(topics: str | Iterable[str] | None) -> list[str]:
+    if topics is None:
+        return []
+    if isinstance(topics, str):
+        return [check_topic(topics)]
+    if isinstance(topics, bytes) or not isinstance(topics, Iterable):
+        raise invalid("topics", topics, "a topic, or several")
+    return [check_topic(each) for each in topics]
+
+
+def check_topic(name: Any, among: Sequence[str] = TOPICS) -> str:
+    """The name of a topic of a log.
+
+    Raises:
+        WalError: ``wal_record`` for a topic that there is not.
+        OptionError: ``invalid_option`` for what is no name.
+    """
+    if not isinstance(name, str):
+        raise invalid("topic", name, f"one of {', '.join(map(repr, among))}")
+    if name not in TOPICS:
+        hint = f"its topics are {', '.join(among)}"
+        raise errors.make("wal_record", f"a log has no topic {name!r}", hint=hint, topic=name)
+    return name
 
 
 def _appended(ns: int) -> np.datetime64:

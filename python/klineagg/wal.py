@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from klineagg import _core, errors
 from klineagg._core_tables import core_columns
-from klineagg._options import duration_ns, invalid, is_integer
+from klineagg._options import check_bool, check_bytes, choice, duration_ns, invalid, is_integer
 from klineagg._wal_content import (
     TOPICS,
     TRADE_DTYPE,
@@ -34,7 +34,7 @@ from klineagg._wal_content import (
     WalStats,
 )
 from klineagg._wal_events import WalEvent
-from klineagg._wal_read import inspect, replay, trades
+from klineagg._wal_read import check_topic, inspect, replay, trades
 from klineagg.columns import Normaliser
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Wal:
     ) -> None:
         self._path = os.fspath(path)
         self._timeout_ns = _timeout(timeout)
+        choice(fsync, "fsync", ("none", "interval", "always"))
         self._core = _core.Wal(
             self._path,
             fsync=fsync,
@@ -118,8 +119,8 @@ class Wal:
             ring_bytes=_size(ring_bytes, "ring_bytes"),
             size_max=0 if size_max is None else _size(size_max, "size_max"),
             age_max_ns=0 if age_max is None else duration_ns(age_max, "age_max"),
-            keep_uncommitted=keep_uncommitted,
-            salvage=salvage,
+            keep_uncommitted=check_bool(keep_uncommitted, "keep_uncommitted"),
+            salvage=check_bool(salvage, "salvage"),
         )
         # Also at the end of the interpreter, which destroys nothing for certain.
         self._finalizer = weakref.finalize(self, _close_quietly, self._core)
@@ -139,10 +140,13 @@ class Wal:
 
         Raises:
             WalError: ``wal_record`` for what cannot be a record, ``wal_closed``.
+            OptionError: ``invalid_option`` for a topic that is no text, and data without bytes.
             WalHaltedError: ``wal_halted``, ``wal_full``.
             WalTimeoutError: ``wal_timeout``; nothing was appended.
             EngineError: ``forked``, in a child of the process that opened the log.
         """
+        check_topic(topic, TOPICS[1:])
+        check_bytes(data, "data")
         return self._core.append(topic, data, self._wait_ns(timeout))
 
     def append_trades(
@@ -209,7 +213,8 @@ class Wal:
             WalError: ``wal_closed``.
             OptionError: ``durable=True`` with ``fsync="none"``.
         """
-        synced = self._core.fsync == "always" if durable is None else durable
+        always = self._core.fsync == "always"
+        synced = always if durable is None else check_bool(durable, "durable")
         return self._core.wait(self._core.next - 1, synced, _timeout(timeout))
 
     def resume(self) -> None:

@@ -288,3 +288,26 @@ def test_modules_that_cannot_be_used_are_told(
     with pytest.raises(errors.TaskError, match="two tasks"):
         tasks.periodic()(report)
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("wrong", [5, None, "report", object()])
+def test_only_functions_are_tasks(wrong: Any) -> None:
+    for register in (tasks.task(), tasks.periodic(minute="*/5")):
+        with pytest.raises(errors.TaskError) as caught:
+            register(wrong)
+        assert caught.value.name == "task_invalid" and repr(wrong) in caught.value.message
+        assert "above a function" in caught.value.hint
+    assert tasks.registered() == {}
+
+
+def test_times_that_there_are_not_are_refused(tmp_path: Path) -> None:
+    def report(context: tasks.Context) -> None:
+        raise AssertionError
+
+    with pytest.raises(errors.TaskError, match="minute=5 of the task .*report is no text"):
+        tasks.periodic(minute=5)(report)  # type: ignore[arg-type]
+    tasks.periodic(minute="99")(report)
+    config = loads(f'tasks.broker = "{tmp_path / "tasks.sqlite"}"')
+    with pytest.raises(errors.TaskError) as caught:
+        TaskQueue(lambda: config, None)
+    assert "report" in caught.value.message and "crontab" in caught.value.hint

@@ -130,6 +130,15 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _register(
     function: Callable[..., Any], schedule: dict[str, str] | None, options: dict[str, Any]
 ) -> Callable[..., Any]:
+    if not (callable(function) and hasattr(function, "__qualname__")):
+        text = f"{function!r} is no function to be a task"
+        hint = "write @task or @task(retries=2), @periodic(minute='*/15') above a function"
+        raise errors.make("task_invalid", text, hint=hint)
+    for key, value in (schedule or {}).items():
+        if not isinstance(value, str):
+            text = f"{key}={value!r} of the task {function.__qualname__} is no text"
+            hint = "the notation is that of crontab: minute='*/15', hour='0,12'"
+            raise errors.make("task_invalid", text, hint=hint, option=key, value=value)
     name = f"{function.__module__}.{function.__qualname__}"
     if name in _registered:
         raise errors.make("task_invalid", f"there are two tasks called {name}", task=name)
