@@ -58,3 +58,22 @@ def test_a_topic_that_there_is_not_names_those_that_there_are(tmp_path: Path) ->
             assert caught.value.name == "wal_record" and "'orders'" in caught.value.message
             assert "account, l2, bar" in caught.value.hint
         assert wal.append("command", bytearray(b"x")) == wal.append("command", b"y") - 1
+
+
+def test_an_engine_that_was_never_started_says_how_to_start_it() -> None:
+    engine = Engine("1m", clock=SimulatedClock())
+    for call in (engine.flush, engine.drain):
+        with pytest.raises(errors.EngineError) as caught:
+            call()
+        assert caught.value.name == "engine_state"
+        assert "was not started" in caught.value.message
+        assert "call start()" in caught.value.hint and "stopped" not in caught.value.hint
+    with pytest.raises(errors.EngineError) as caught:
+        engine.note(b"x")
+    assert "Engine(wal=" in caught.value.hint
+    engine.start()
+    assert engine.flush()
+    engine.stop()
+    with pytest.raises(errors.EngineError) as caught:
+        engine.flush()
+    assert "stopped engine stays stopped" in caught.value.hint

@@ -162,7 +162,11 @@ void Engine::join_threads() {
 
 void Engine::check_running() const {
     core_->failure.check();
-    if (state_.load() != EngineState::running)
+    const EngineState state = state_.load();
+    if (state == EngineState::created)
+        throw Error(ErrorCode::engine_state, "the engine was not started",
+                    {{"hint", "call start(), or use it as `with Engine(...) as engine`"}});
+    if (state != EngineState::running)
         throw Error(ErrorCode::engine_state, "the engine is not running");
 }
 

@@ -131,7 +131,8 @@ TimeNs Engine::clock_watermark() const noexcept {
 bool Engine::advance(TimeNs now, std::optional<DurationNs> timeout) {
     auto* const clock = dynamic_cast<engine::SimulatedClock*>(core_->clock.get());
     if (clock == nullptr)
-        throw Error(ErrorCode::engine_state, "advance needs an engine with a simulated clock");
+        throw Error(ErrorCode::engine_state, "advance needs an engine with a simulated clock",
+                    {{"hint", "make it with clock=SimulatedClock()"}});
     const engine::MonotonicNs deadline = deadline_of(timeout);
     const Control lock(*this, deadline);
     if (!lock) return false;

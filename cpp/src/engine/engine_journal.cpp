@@ -73,7 +73,9 @@ std::uint64_t Engine::accepted_position() const noexcept {
 std::uint64_t Engine::note(std::span<const std::byte> data) {
     const Control lock(*this);
     core_->failure.check();
-    if (!core_->journal) throw Error(ErrorCode::engine_state, "the engine has no log");
+    if (!core_->journal)
+        throw Error(ErrorCode::engine_state, "the engine has no log",
+                    {{"hint", "give it one when it is made: Engine(wal=...)"}});
     core_->journal->check();
     std::vector<std::byte> record;
     engine::ByteWriter to(record);
