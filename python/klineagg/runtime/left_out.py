@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["LeftOut"]
 
 _TELL_S: Final = 30.0
+# The engine's counts cost as much as a small batch: once a second is enough for a line in the log.
+_LOOK_S: Final = 1.0
 _log: Final = logging.getLogger("klineagg.run")
 
 
@@ -31,7 +33,7 @@ class LeftOut:
         self._before: dict[str, int] = {}
         self._before = self.counts()
         self._told = 0
-        self._told_at = -_TELL_S
+        self._next = 0.0  # when it is looked at again
 
     def counts(self) -> dict[str, int]:
         """How many, by reason."""
@@ -44,12 +46,13 @@ class LeftOut:
     def look(self, *, final: bool = False) -> None:
         """Tells of those that are new: at most a line in half a minute, and one at the end."""
         now = time.monotonic()
-        if not final and now - self._told_at < _TELL_S:
+        if not final and now < self._next:
             return
         counts = self.counts()
         total = sum(counts.values())
+        self._next = now + (_TELL_S if total > self._told else _LOOK_S)
         if total > self._told:
-            self._told, self._told_at = total, now
+            self._told = total
             _log.warning("%s left out%s", self._text(counts), "" if final else " so far")
 
     def check_any(self, taken: int) -> None:
