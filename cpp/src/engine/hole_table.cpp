@@ -13,7 +13,7 @@ void widen(LaneHole& hole, const LaneHole& more) noexcept {
 }  // namespace
 
 HoleTable::HoleTable()
-    : rest_(static_cast<std::uint64_t*>(std::calloc(SYMBOLS_MAX / 64, sizeof(std::uint64_t)))) {
+    : rest_(static_cast<std::uint64_t*>(std::calloc(1, REST_BYTES))) {
     if (!rest_) throw std::bad_alloc();
 }
 

@@ -17,8 +17,10 @@ namespace klineagg::engine {
 /// whatever comes, and the worker never takes a row in front of which a hole waits for room.
 class LaneHoles {
 public:
+    // One for the producer to note in, one that is shown, one in the worker's hands.
+    static constexpr std::size_t TABLES = 3;
     /// Of memory beside it, most of which is never touched.
-    static constexpr std::size_t REST_BYTES = 3 * HoleTable::SYMBOLS_MAX / 8;
+    static constexpr std::size_t REST_BYTES = TABLES * HoleTable::REST_BYTES;
 
     // --- Producer ---
 
@@ -45,14 +47,13 @@ private:
     static constexpr std::uint64_t AT_PRODUCER = INDEX;
     static constexpr std::uint64_t NOTHING = ~std::uint64_t{0};
 
-    // One for the producer to note in, one that is shown, one in the worker's hands.
-    std::array<HoleTable, 3> tables_;
+    std::array<HoleTable, TABLES> tables_;
     std::size_t noted_ = 0;  // of the producer
     std::size_t taken_ = 0;  // of the worker
     // Where its first hole is and which table it is, in one word: the worker looks no further
     // while it has not come there.
     alignas(LINE_BYTES) std::atomic<std::uint64_t> shown_{NOTHING};
-    std::atomic<std::uint32_t> free_{0b110};  // tables that are nobody's
+    std::atomic<std::uint32_t> free_{((1U << TABLES) - 1) & ~1U};  // tables that are nobody's
 };
 
 }  // namespace klineagg::engine

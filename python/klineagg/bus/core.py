@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,8 +64,8 @@ class Bus:
 
         Of a publisher whose segment is damaged there is only that, as ``damaged``.
         """
-        # Opening would make it; a name that is impossible (TOPIC_BYTES) the core refuses.
-        if re.fullmatch(r"[A-Za-z0-9_.-]{1,47}", topic) and topic not in self.topics():
+        _core.bus_check_topic(topic)
+        if topic not in self.topics():  # opening would make it
             return {"publishers": [], "subscribers": []}
         control = _core.BusTopic(self._path, self._group, topic)
         return {"publishers": control.publishers(), "subscribers": control.subscribers()}

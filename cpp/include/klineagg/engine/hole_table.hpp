@@ -28,6 +28,8 @@ class HoleTable {
 public:
     static constexpr std::size_t OWN_MAX = 256;
     static constexpr std::size_t SYMBOLS_MAX = std::size_t{1} << 20U;
+    /// Of memory beside it: a bit for each symbol.
+    static constexpr std::size_t REST_BYTES = SYMBOLS_MAX / 8;
     static constexpr std::uint64_t NOWHERE = std::numeric_limits<std::uint64_t>::max();
 
     /// Throws std::bad_alloc; nothing allocates after it.
