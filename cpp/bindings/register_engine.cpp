@@ -72,6 +72,7 @@ py::dict recovery_of(const EngineHandle& self) {
     out["note"] = found.note ? py::object(bytes_of(*found.note)) : py::object(py::none());
     out["has_whole_tail"] = found.has_whole_tail;
     out["took_ns"] = found.took_ns;
+    out["missing"] = found.missing;
     return out;
 }
 

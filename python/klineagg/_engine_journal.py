@@ -31,6 +31,8 @@ class Recovery:
         symbols: how many the checkpoint had.
         note: what :meth:`Engine.note` wrote last; None: nothing since the checkpoint.
         seconds: how long it took.
+        missing: records before the first that there is, which only a checkpoint had that is no
+            more; a log opened with ``salvage=True`` goes on without them.
     """
 
     checkpoint: int
@@ -40,6 +42,7 @@ class Recovery:
     symbols: int
     note: bytes | None
     seconds: float
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Journaled:
             symbols=told["symbols"],
             note=told["note"],
             seconds=told["took_ns"] / 1e9,
+            missing=told["missing"],
         )
 
     @property

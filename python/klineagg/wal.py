@@ -78,7 +78,8 @@ class Wal:
             log halts then. False: it goes.
         timeout: how long appending waits for room (``"1s"``, timedelta, ns) when the disk is
             slower than what comes in; None: as long as it takes.
-        salvage: opens a log whose last file is damaged, too; :attr:`lost` says what is lost.
+        salvage: opens a log whose last file is damaged, too; :attr:`lost` says what is lost. An
+            engine with this log goes past all damage of it, and marks bars INCOMPLETE.
 
     Raises:
         WalError: ``wal_locked`` when another writer has it, ``wal_io``, ``wal_format``.

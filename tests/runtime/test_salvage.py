@@ -10,7 +10,15 @@ import pytest
 import klineagg
 from klineagg import Lake
 from klineagg.bars import BarFlag
-from runtime.runs import command, ended, write_config, write_trades
+from runtime.runs import (
+    assert_same,
+    command,
+    ended,
+    expected,
+    stored,
+    write_config,
+    write_trades,
+)
 
 for needed in ("duckdb", "huey", "pyarrow"):
     pytest.importorskip(needed)
@@ -46,3 +54,31 @@ def test_damage_is_named_and_salvage_goes_past_it(tmp_path: Path) -> None:
         bars.open_time.tolist(), bars.trade_count.tolist(), (~incomplete).tolist(), strict=True
     ):
         assert not known or counts.get(opens, 0) == count, "what lacks a trade says so"
+
+
+@pytest.mark.parametrize("has_lake", [True, False])
+def test_a_damaged_checkpoint_is_named_and_salvage_goes_on_without_it(
+    tmp_path: Path, has_lake: bool
+) -> None:
+    paths = write_trades(tmp_path / "trades", ROWS, files=2)
+    later = paths.pop()
+    later.rename(tmp_path / "later.csv")
+    config = write_config(tmp_path)
+    ended(command("run", config, cwd=tmp_path))
+    checkpoint = tmp_path / "wal/lake.checkpoint"
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 1
+    checkpoint.write_bytes(data)
+    if not has_lake:
+        for name in ("catalog.sqlite", "data"):
+            (tmp_path / "lake" / name).rename(tmp_path / f"lost-{name}")
+    (tmp_path / "later.csv").rename(later)
+
+    out = ended(command("run", config, cwd=tmp_path), code=3)
+    assert "checkpoint_format" in out and str(checkpoint) in out and "--salvage" in out
+    out = ended(command("run", "--salvage", config, cwd=tmp_path))
+    assert "the checkpoint of 'lake'" in out and "set aside" in out
+    assert "INCOMPLETE" not in out  # the lake, or the log, has all of it
+    assert (tmp_path / "wal/lake.checkpoint.damaged").read_bytes() == bytes(data)
+    assert_same(stored(tmp_path), expected([*paths, later]))
+    ended(command("run", config, cwd=tmp_path))  # by its new checkpoint

@@ -52,6 +52,7 @@ enum class RemovedSymbol : std::uint8_t {
 struct Recovery {
     std::uint64_t checkpoint = 0;  // the position of the checkpoint; 0: there was none
     std::uint64_t position = 0;    // of the last record that counts
+    std::uint64_t missing = 0;     // records that salvage does without: no checkpoint has them
     std::uint64_t trades = 0;      // that were replayed
     std::uint64_t records = 0;     // others
     std::size_t symbols = 0;       // of the checkpoint

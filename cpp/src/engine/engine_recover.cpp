@@ -9,6 +9,7 @@
 #include "klineagg/engine/journal_records.hpp"
 #include "klineagg/engine/past_intervals.hpp"
 #include "klineagg/wal/reader.hpp"
+#include "klineagg/wal/segment.hpp"
 #include "klineagg/wal/trade_codec.hpp"
 
 namespace klineagg {
@@ -33,7 +34,7 @@ wal::ReadOptions read_options(const wal::Log& log, std::uint64_t from) {
     options.from = from;
     options.topics = TOPICS;
     options.is_quiet = true;
-    options.salvage = !log.lost().empty();
+    options.salvage = log.salvages();
     return options;
 }
 
@@ -45,7 +46,8 @@ public:
     Replay(Engine& engine, wal::Log& log, std::uint64_t from)
         : engine_(&engine),
           reader_(log.files(), log.directory(), read_options(log, from)),
-          parts_(engine.workers_.size()) {}
+          parts_(engine.workers_.size()),
+          has_lost_(engine.recovery_.missing != 0) {}
 
     void run(Recovery& report) {
         wal::Reader::Frame frame;
@@ -177,6 +179,7 @@ private:
         if (place.is_known) [[likely]] return place;
         const engine::Route route = engine_->core_->admit(symbol_of(id));
         place = {true, route.slot, route.worker};
+        catch_up(route);
         return place;
     }
 
@@ -220,6 +223,7 @@ private:
                 const engine::RemovedRecord record = engine::get_removed(from);
                 (void)engine_->remove_symbol(engine::symbol_of(record.name), record.open_bars_too);
                 places_.clear();
+                told_.clear();  // another symbol may get its slot
                 return;
             }
             case JournalKind::note: take_note(from, report); return;
@@ -270,10 +274,17 @@ private:
         engine::LaneHole hole;
         hole.time_min = from;
         hole.time_max = to;
-        engine_->core_->routes.each([&](std::int32_t, engine::Route route) {
-            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot], hole,
-                                                         time_);
-        });
+        lost_.push_back(hole);
+        engine_->core_->routes.each([&](std::int32_t, engine::Route route) { catch_up(route); });
+    }
+
+    /// A symbol that comes behind what is lost may have had trades there, too.
+    void catch_up(engine::Route route) {
+        if (lost_.empty()) [[likely]] return;
+        if (told_.size() <= route.slot) told_.resize(route.slot + 1, 0);
+        for (std::size_t& next = told_[route.slot]; next < lost_.size(); ++next)
+            engine_->workers_[route.worker]->replay_hole(engine_->core_->slots[route.slot],
+                                                         lost_[next], time_);
     }
 
     Engine* engine_;
@@ -288,7 +299,9 @@ private:
     std::size_t damages_seen_ = 0;
     std::size_t skipped_ = 0;        // of the frame at hand
     std::int32_t source_ = -1;
-    bool has_lost_ = false;       // and no trade has come since
+    bool has_lost_;               // and no trade has come since
+    std::vector<engine::LaneHole> lost_;
+    std::vector<std::size_t> told_;  // by slot: how many of these its bars know of
     TimeNs newest_ = TIME_NONE;   // of all trades so far
     TimeNs last_time_ = 0;
     TimeNs time_ = 0;  // of the frame at hand
@@ -307,6 +320,9 @@ void Engine::recover() {
     if (!given) file = journal.oldest_checkpoint();
     const std::vector<std::byte>& bytes = given ? *given : file;
     const bool is_new = log.next_sequence() == 1;
+    // Those that went by retention are in a checkpoint, which whoever salvages may have lost.
+    if (bytes.empty() && log.salvages() && !is_new)
+        recovery_.missing = wal::list_segments(*log.files(), log.directory()).front().first - 1;
     try {
         if (bytes.empty()) begin_as_before();
         else begin_from(bytes, is_new);
@@ -330,7 +346,7 @@ void Engine::replay_told(wal::Log& log) {
                       observer->replaying({wal::to_text(log.id()), recovery_.checkpoint,
                                            log.next_sequence()});
     for (const auto& worker : workers_) worker->observe_replay(told);
-    Replay(*this, log, recovery_.checkpoint + 1).run(recovery_);
+    Replay(*this, log, recovery_.checkpoint + recovery_.missing + 1).run(recovery_);
     for (const auto& worker : workers_) worker->observe_replay(false);
     if (told) observer->replayed();
 }

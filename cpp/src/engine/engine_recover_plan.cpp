@@ -15,7 +15,7 @@ using engine::PlanGeneration;
 void Engine::look_back(const std::optional<std::vector<Interval>>& live) {
     const wal::Log& log = core_->journal->log();
     wal::ReadOptions options;
-    options.from = recovery_.checkpoint + 1;
+    options.from = recovery_.checkpoint + recovery_.missing + 1;
     options.is_quiet = true;
     options.salvage = true;  // whoever replays it tells of what is damaged
     past_ = std::make_shared<const PastIntervals>(log, options, live, intervals(), known_tables());

@@ -8,6 +8,7 @@ namespace klineagg::engine {
 namespace {
 
 constexpr std::string_view SUFFIX = ".checkpoint";
+constexpr std::string_view DAMAGED = ".damaged";  // behind the name of one that is set aside
 constexpr std::size_t BYTES_MAX = std::size_t{1} << 34U;
 
 /// A file's name that any name of a consumer can be read back from.
@@ -98,15 +99,21 @@ void Journal::read_committed() {
         const std::vector<std::byte> bytes = read_file(files, path);
         try {
             const auto placed = get_placed(bytes);
+            if (!placed) throw Error(ErrorCode::checkpoint_format, "it does not begin as one");
             // By the file's name: nobody asks for the consumer's here.
-            if (placed) committed_[name] = placed->position;
+            committed_[name] = placed->position;
         } catch (const Error& error) {
             if (error.code() != ErrorCode::checkpoint_format) throw;
+            if (log_->salvages()) {
+                files.rename(path, path + std::string(DAMAGED));
+                continue;
+            }
             throw Error(ErrorCode::checkpoint_format,
                         path + " is damaged (" + error.what() +
                             "); without this file the engine begins with the checkpoint that it "
                             "is given, such as the lake's, or with the whole log",
-                        {{"path", path}});
+                        {{"path", path},
+                         {"hint", "salvage=True, or `klineagg run --salvage`, goes on without it"}});
         }
     }
     set_least();

@@ -138,6 +138,9 @@ std::uint64_t Log::repaired_bytes() const noexcept {
 const std::vector<Damage>& Log::lost() const noexcept {
     return shared_->lost;
 }
+bool Log::salvages() const noexcept {
+    return shared_->options.salvage;
+}
 const std::shared_ptr<FileSystem>& Log::files() const noexcept {
     return shared_->files;
 }

@@ -28,6 +28,7 @@ from klineagg.runtime.setup import (
     open_wal,
     patience_of,
     revised,
+    tell_lost,
 )
 from klineagg.runtime.timer import Timer
 from klineagg.sources import make
@@ -83,13 +84,18 @@ class App:
         found = claim(self.lake, config)
         self.wal = open_wal(config, salvage=self._salvage)
         if self.wal is not None:
-            for damage in self.wal.lost:
-                _log.error("%s", damage)
+            if self._salvage:
+                tell_lost(self.wal)
             stack.callback(self._close_wal)
         self.engine, position = engine_that_goes_on(
             config, self.wal, found, revised(self.lake, config)
         )
         recovery = self.engine.recovery
+        if recovery is not None and recovery.missing:
+            _log.error(
+                "records 1 ... %d are gone with the checkpoint: bars that they may concern are "
+                "INCOMPLETE", recovery.missing,
+            )  # fmt: skip
         if recovery is not None and recovery.position:
             _log.info(
                 "read %d trades behind record %d of the log in %.2f s",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ __all__ = [
     "patience_of",
     "place_of",
     "revised",
+    "tell_lost",
 ]
 
 Revisions = Iterable[tuple[str, str, int, int, int]]
@@ -42,6 +44,7 @@ Revisions = Iterable[tuple[str, str, int, int, int]]
 CONSUMER: Final = "lake"
 # A full lane waits for the lake; only somebody who stops it ends that.
 _YEAR_NS: Final = 365 * 86_400 * 10**9
+_log: Final = logging.getLogger("klineagg.run")
 _LIVE: Final = ("policy", "lateness", "gaps", "close_delay", "lease")
 
 
@@ -69,6 +72,21 @@ def open_wal(config: Config, *, salvage: bool = False) -> Wal | None:
         age_max=of.age_max,
         salvage=salvage,
     )
+
+
+def tell_lost(wal: Wal) -> None:
+    """Of a log that was opened with salvage, before an engine goes on past all of that."""
+    content = wal.inspect(wal.path)
+    for one in content.checkpoints:
+        if one.position is None:
+            _log.error(
+                "the checkpoint of %r in %s is damaged: it is left out, and set aside as .damaged",
+                one.consumer, wal.path,
+            )  # fmt: skip
+    opened = {(one.path, one.offset) for one in wal.lost}
+    more = (one for one in content.damages if (one.path, one.offset) not in opened)
+    for damage in (*more, *wal.lost):
+        _log.error("%s", damage)
 
 
 def patience_of(config: Config, engine: Engine) -> Patience:

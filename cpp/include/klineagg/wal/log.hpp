@@ -150,8 +150,10 @@ public:
     [[nodiscard]] SyncMode sync_mode() const noexcept;
     /// What opening cut off as torn: bytes.
     [[nodiscard]] std::uint64_t repaired_bytes() const noexcept;
-    /// What opening went past, with `salvage`.
+    /// What opening went past, with `salvage`: of the last file, the others were not read.
     [[nodiscard]] const std::vector<Damage>& lost() const noexcept;
+    /// Whether it was opened with `salvage`: who reads it goes past damage, too.
+    [[nodiscard]] bool salvages() const noexcept;
 
     /// Writes and syncs what was appended before, unless it has halted. Idempotent. Throws the
     /// failure when that does not work, and is closed all the same.

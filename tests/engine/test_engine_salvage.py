@@ -1,0 +1,133 @@
+"""An engine on a damaged log refuses, or goes on when told to, and marks what may lack trades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import klineagg
+from klineagg import Engine, SimulatedClock, Wal, errors
+from klineagg.bars import BarFlag
+
+START = np.datetime64("2024-01-01T00:00", "ns")
+END = START + np.timedelta64(2, "h")
+ROWS, STEP, LATE = 12_000, 500, 8_000
+SMALL: dict[str, Any] = {"segment_bytes": 1 << 14, "ring_bytes": 1 << 20}
+
+
+def trades() -> np.ndarray[Any, Any]:
+    """Of two symbols, and from LATE on of a third one."""
+    chance = np.random.default_rng(5)
+    rows = np.zeros(
+        ROWS, [("symbol", "U8"), ("time", "M8[ns]"), ("price", "f8"), ("quantity", "f8")]
+    )
+    rows["symbol"] = np.r_[
+        chance.choice(["AAA", "BBB"], LATE), chance.choice(["AAA", "BBB", "CCC"], ROWS - LATE)
+    ]
+    rows["time"] = START + np.sort(chance.integers(0, 7_200 * 10**9, ROWS)).astype("m8[ns]")
+    rows["price"] = np.round(chance.uniform(90, 110, ROWS), 2)
+    rows["quantity"] = 1.0
+    return rows
+
+
+def engine_on(wal: Wal | Path) -> Engine:
+    return Engine("1m,5m,1h", wal=wal, clock=SimulatedClock(), max_ahead=None)
+
+
+def write(path: Path, rows: Any, *, committed: int = 0) -> None:
+    """A log of the trades; up to ``committed`` a consumer has a checkpoint, and files went."""
+    with Wal(path, **SMALL) as wal, engine_on(wal) as engine, engine.producer("feed") as feed:
+        for begin in range(0, len(rows), STEP):
+            feed.push(rows[begin : begin + STEP])
+            feed.flush()
+            if begin < committed:
+                engine.take("lake", checkpoint=True).ack()
+                wal.set_retention(size_max=1 << 15)
+                wal.set_retention()
+
+
+def recovered(path: Path) -> klineagg.Bars:
+    with Wal(path, salvage=True, **SMALL) as wal, engine_on(wal) as engine:
+        engine.advance(END)
+        with engine.take("lake") as snapshot:
+            return snapshot.closed.resolve().expand_gaps()
+
+
+def marked(bars: klineagg.Bars, rows: Any) -> dict[tuple[str, str], int]:
+    """How many bars say that they may lack trades; all others have every one."""
+    whole = klineagg.aggregate(rows, "1m,5m,1h", coverage=(None, END), progress=False)
+    out = {}
+    for symbol in ("AAA", "BBB", "CCC"):
+        for interval in ("1m", "5m", "1h"):
+            found, wanted = bars[symbol, interval], whole[symbol, interval]
+            counts = dict(zip(wanted.open_time.tolist(), wanted.trade_count.tolist(), strict=True))
+            incomplete = found.flags & np.uint16(BarFlag.INCOMPLETE) != 0
+            for opens, count in zip(
+                found.open_time[~incomplete].tolist(),
+                found.trade_count[~incomplete].tolist(),
+                strict=True,
+            ):
+                assert counts.get(opens, 0) == count, (symbol, interval, "it does not say so")
+            out[symbol, interval] = int(incomplete.sum())
+    return out
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_a_whole_log_lacks_nothing(tmp_path: Path) -> None:
+    rows = trades()
+    write(tmp_path, rows)
+    (tmp_path / "lake.checkpoint").write_bytes(b"KLA, but not for long")
+    with pytest.raises(errors.EngineError) as caught:
+        engine_on(tmp_path)
+    assert caught.value.name == "checkpoint_format"
+    assert str(tmp_path / "lake.checkpoint") in caught.value.message
+    assert "--salvage" in caught.value.hint
+    assert set(marked(recovered(tmp_path), rows).values()) == {0}
+    assert (tmp_path / "lake.checkpoint.damaged").read_bytes() == b"KLA, but not for long"
+
+
+def test_without_its_checkpoint_a_log_begins_where_it_can_and_says_so(tmp_path: Path) -> None:
+    rows = trades()
+    write(tmp_path, rows, committed=6_000)
+    (first, *_) = sorted(tmp_path.glob("*.kwal"))
+    assert int(first.stem) > 1_000  # what lay before is in the checkpoint alone
+    damage(tmp_path / "lake.checkpoint")
+    with pytest.raises(errors.EngineError) as caught:
+        engine_on(tmp_path)
+    assert caught.value.name == "checkpoint_format"
+    bars = recovered(tmp_path)
+    assert (tmp_path / "lake.checkpoint.damaged").is_file()
+    found = marked(bars, rows)
+    # The bars over the first trade that there is, and no others.
+    assert [found["AAA", name] for name in ("1m", "5m", "1h")] == [1, 1, 1]
+    assert [found["BBB", name] for name in ("1m", "5m", "1h")] == [1, 1, 1]
+    assert bars["AAA", "1m"].trade_count.sum() > 1_000
+
+
+def test_damage_of_an_older_file_marks_symbols_that_come_behind_it_too(tmp_path: Path) -> None:
+    rows = trades()
+    write(tmp_path, rows)
+    files = sorted(tmp_path.glob("*.kwal"))
+    (file,) = (
+        one for one, next in zip(files, files[1:], strict=False)
+        if int(one.stem) <= LATE - 200 < int(next.stem)
+    )  # fmt: skip
+    data = file.read_bytes()
+    for back in range(1, 4):  # the last trades before the third symbol comes, or its first
+        damaged = bytearray(data)
+        damaged[len(data) - back * len(data) // 5] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(errors.WalDamagedError):
+            engine_on(tmp_path)
+        found = marked(recovered(tmp_path), rows)
+        assert found["AAA", "1m"] > 0 and found["BBB", "1h"] == 1
+        # Its first hour began before the damage: nobody knows whether it had trades there.
+        assert found["CCC", "1h"] == 1
