@@ -120,6 +120,33 @@ def test_what_the_engine_has_not_closed_is_refused(lake: Lake) -> None:
         plan_repair(lake, "BTCUSDT", 0, 1, load_bitmex(), intervals=["7m"])
 
 
+@pytest.mark.parametrize("write", [(), ("--write",)])
+def test_without_a_clock_the_last_closed_bar_ends_what_is_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write: tuple[str, ...]
+) -> None:
+    pytest.importorskip("duckdb_extension_ducklake")
+    trades = load_bitmex()
+    with klineagg.Wal(tmp_path / "log") as log:
+        log.append_trades(trades)  # more than the engine had, and its open bars
+    with Lake(tmp_path / "lake") as lake:
+        before = committed(lake, trades[trades["time"] < np.datetime64("2018-01-01T05:30:30")], 1)
+        last = before.close_time.max().astype("M8[s]")
+        assert last == np.datetime64("2018-01-01T05:30")
+        old = content(lake)
+    repair = (
+        "repair", "XBTUSD", "--lake", tmp_path / "lake", "--wal", tmp_path / "log",
+        "--from", "2018-01-01T05:00", *write, "--to",
+    )  # fmt: skip
+    for end in (last + 1, last + 60, "2018-01-02"):
+        error = json_of(capsys, 2, *repair, end)["error"]
+        assert error["name"] == "invalid_option" and error["fields"]["option"] == "end"
+        assert "bars of XBTUSD up to 2018-01-01T05:30:00" in error["message"]
+        assert "the engine still has the rest" in error["hint"]
+    assert json_of(capsys, 0, *repair, last)["differences"] == []
+    with Lake(tmp_path / "lake", read_only=True) as lake:
+        assert content(lake) == old
+
+
 def test_the_command_prints_and_writes_when_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

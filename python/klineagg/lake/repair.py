@@ -13,15 +13,22 @@ from klineagg import errors
 from klineagg._bars_columns import COLUMNS, BarFlag
 from klineagg._bars_time import to_ns
 from klineagg._distinct import distinct
+from klineagg._options import TIME_MIN_NS
 from klineagg.bars import Bars
 from klineagg.lake.own import commit_bars
 from klineagg.lake.runs import in_runs
-from klineagg.lake.state import CommitResult
+from klineagg.lake.state import CommitResult, closed_until
 
 if TYPE_CHECKING:
     from klineagg.lake.lake import Lake
 
-__all__ = ["CONSUMER", "RepairDifference", "RepairPlan", "plan_repair", "write_repair"]
+__all__ = [
+    "CONSUMER",
+    "RepairDifference",
+    "RepairPlan",
+    "plan_repair",
+    "write_repair",
+]
 
 CONSUMER: Final = "repair"
 _DAY_NS: Final = 86_400 * 10**9
@@ -91,11 +98,11 @@ def plan_repair(
 
     Raises:
         OptionError: ``invalid_option`` for a range that is empty, or in which the engine of this
-            lake has not closed all bars yet.
+            lake has not closed all bars of the symbol yet.
         ResultError: ``no_such_series`` for an interval that the lake does not have.
     """
     begin_ns, end_ns = to_ns(start, "start"), to_ns(end, "end")
-    _check_range(lake, begin_ns, end_ns)
+    _check_range(lake, symbol, begin_ns, end_ns)
     names, skipped = _intervals(lake, intervals)
     if not names:
         return RepairPlan(symbol, 0, Bars.empty([]), (), 0, skipped)
@@ -124,13 +131,14 @@ def write_repair(lake: Lake, plan: RepairPlan) -> CommitResult | None:
     return commit_bars(lake, plan.bars, CONSUMER)
 
 
-def _check_range(lake: Lake, begin_ns: int, end_ns: int) -> None:
+def _check_range(lake: Lake, symbol: str, begin_ns: int, end_ns: int) -> None:
     if begin_ns >= end_ns:
         raise errors.make("invalid_option", "the range has no time in it", option="end")
-    fence = lake.fence()
-    mark = None if fence is None else fence.watermark
-    if mark is not None and end_ns > int(mark.astype("datetime64[ns]").astype(np.int64)):
-        text = f"the engine of this lake has closed all bars up to {mark} only"
+    mark = closed_until(lake, symbol)
+    if mark is not None and end_ns > int(mark.astype(np.int64)):
+        text = f"the engine of this lake has closed the bars of {symbol} up to {mark} only"
+        if mark.astype(np.int64) == TIME_MIN_NS:
+            text = f"the engine of this lake has not closed a bar of {symbol} yet"
         hint = "repair what lies before; the engine still has the rest"
         raise errors.make("invalid_option", text, hint=hint, option="end")
 

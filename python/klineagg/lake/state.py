@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["CommitResult", "Fence", "fences", "revised_rows", "write_fences"]
+from klineagg._options import TIME_MIN_NS
+
+if TYPE_CHECKING:
+    from klineagg.lake.lake import Lake
+
+__all__ = ["CommitResult", "Fence", "closed_until", "fences", "revised_rows", "write_fences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,20 @@ def write_fences(cursor: Any, known: dict[str, Fence], commits: int) -> None:
     ]
     values = ", ".join(["(?, ?, ?, ?, make_timestamp_ns(?), ?, now()::TIMESTAMP)"] * len(rows))
     cursor.execute(f"INSERT INTO fence VALUES {values}", [value for row in rows for value in row])
+
+
+def closed_until(lake: Lake, symbol: str) -> np.datetime64 | None:
+    """Up to here the engine of a lake has closed a symbol's bars; None: no engine writes to it.
+
+    It is the mark of the engine's clock, or where that stands still (bars close by their trades)
+    the end of the newest closed bar: what comes behind is the engine's still.
+    """
+    fence = lake.fence()
+    if fence is None:
+        return None
+    if fence.watermark is not None:
+        mark: np.datetime64 = fence.watermark.astype("datetime64[ns]")
+        return mark
+    query = "SELECT epoch_ns(max(close_time)) FROM closed WHERE symbol = ?"
+    (found,) = lake._session.reading(lambda cursor: cursor.execute(query, [symbol]).fetchone())
+    return np.datetime64(TIME_MIN_NS if found is None else int(found), "ns")

@@ -98,8 +98,10 @@ def logged_trades(path: str | os.PathLike[str], symbol: str, start: Any, end: An
 
 
 def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, Any]:
+    from klineagg._bars_time import to_ns
     from klineagg.io.readers import read_trades
     from klineagg.lake.repair import plan_repair, write_repair
+    from klineagg.lake.state import closed_until
 
     symbol, start, end = (request[name] for name in ("symbol", "start", "end"))
     files = request.get("files")
@@ -114,6 +116,9 @@ def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
         assert engine.wal is not None  # repair() has read it
         engine.wal.flush()  # who reads a log from outside sees what was written
         trades = logged_trades(engine.wal.path, symbol, start, end)
+    until = closed_until(lake, symbol)
+    if until is not None:  # what lies behind is the engine's, who has just looked at it
+        end = min(to_ns(end, "end"), int(until.astype("int64")))
     try:
         plan = plan_repair(lake, symbol, start, end, trades)
     except errors.KlineaggError as error:
