@@ -311,3 +311,46 @@ def test_times_that_there_are_not_are_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.TaskError) as caught:
         TaskQueue(lambda: config, None)
     assert "report" in caught.value.message and "crontab" in caught.value.hint
+
+
+def test_a_context_tells_its_lake_and_its_configuration(tmp_path: Path) -> None:
+    config = loads('runtime.name = "mine"', tmp_path / "run.toml")
+    context = tasks.Context("<Lake here>", config, dict)
+    assert repr(context) == f"<Context: '<Lake here>', configuration {tmp_path / 'run.toml'}>"
+    assert "of no file" in repr(tasks.Context(None, loads(""), dict))
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "told"),
+    [
+        ("my_jobs.hourly", (), "missing a required argument: 'symbol'"),
+        ("my_jobs.hourly", ("BTC", "1", "2"), "too many positional arguments"),
+        ("my_jobs.report", ("x",), "too many positional arguments"),
+        ("klineagg.maintenance", ("x",), "does not take 'x': too many"),
+        ("klineagg.daily", ("2024-01-31", "x"), "does not take '2024-01-31', 'x': too many"),
+        ("klineagg.daily", ("yesterday",), "day='yesterday' is not a day such as 2024-01-31"),
+        ("klineagg.daily", ("2024",), "day='2024' is not a day such as 2024-01-31"),
+    ],
+)
+def test_arguments_that_a_task_does_not_take_are_refused_before_it_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, given: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "my_jobs.py").write_text(
+        "from klineagg import tasks\n\n"
+        "@tasks.task\ndef hourly(context, symbol, hours=1): ...\n\n"
+        "@tasks.periodic(minute='*/5')\ndef report(context): ...\n"
+    )
+    sys.modules.pop("my_jobs", None)
+    config = tmp_path / "run.toml"
+    config.write_text('tasks.modules = ["my_jobs"]\n')
+    assert main(["task", "run", str(config), task, *given]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "KLA-103" in err
+    if task == "my_jobs.hourly":
+        assert "it is my_jobs.hourly(context, symbol, hours=1)" in err
+    sys.modules.pop("my_jobs", None)
+    good = {"my_jobs.hourly": ["BTC", "2"], "klineagg.daily": ["2024-01-31"]}
+    registry._registered.clear()
+    assert main(["task", "run", str(config), task, *good.get(task, [])]) == 0
+    sys.modules.pop("my_jobs", None)
+    assert "in the queue" in capsys.readouterr().out

@@ -73,7 +73,11 @@ def run_run(arguments: argparse.Namespace, output: Output) -> int:
             text = f"there is no task {arguments.task}"
             hint = f"there are {', '.join(queue.names())}"
             raise errors.make("task_invalid", text, hint=hint, task=arguments.task)
-        queue.enqueue(arguments.task, *map(_value, arguments.arguments))
+        given = [_value(text) for text in arguments.arguments]
+        if arguments.task == "klineagg.daily":
+            _check_days(arguments.arguments)
+            given = arguments.arguments
+        queue.enqueue(arguments.task, *given)
         waiting = queue.waiting()
     finally:
         queue.stop()
@@ -109,6 +113,18 @@ def _schedules(config: Config) -> dict[str, str]:
         fields = None if task.schedule is None else " ".join(task.schedule.values())
         out[task.name] = "by hand" if fields is None else f"crontab {fields}"
     return out
+
+
+def _check_days(texts: list[str]) -> None:
+    from klineagg._options import invalid
+    from klineagg.runtime.daily import day_of
+
+    if not texts:
+        return
+    try:
+        day_of(texts[0])
+    except ValueError:
+        raise invalid("day", texts[0], "a day such as 2024-01-31") from None
 
 
 def _value(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,17 @@ __all__ = ["PersistQueue", "TaskQueue", "crontab_of"]
 _log: Final = logging.getLogger("klineagg.tasks")
 _STOP_S: Final = 30.0
 _AGAIN_S: Final = 60.0
+
+
+def _daily(day: str = "yesterday") -> None:
+    """What klineagg.daily takes."""
+
+
+def _maintenance() -> None:
+    """What klineagg.maintenance takes."""
+
+
+_BUILT_IN: Final = {"klineagg.daily": _daily, "klineagg.maintenance": _maintenance}
 
 
 def _huey(name: str, broker: Path) -> Any:
@@ -161,8 +172,14 @@ class TaskQueue:
         return sorted(self._tasks)
 
     def enqueue(self, name: str, *arguments: Any) -> None:
-        """Adds a task; KeyError when there is none of that name."""
-        self._tasks[name](*arguments)
+        """Adds a task; KeyError when there is none of that name.
+
+        Raises:
+            OptionError: ``invalid_option`` for arguments that it does not take.
+        """
+        task = self._tasks[name]
+        _check_arguments(name, arguments)
+        task(*arguments)
 
     def waiting(self) -> int:
         """How many tasks are in the queue."""
@@ -205,6 +222,28 @@ class TaskQueue:
             return
         wrapped = self._huey.periodic_task(when, name=each.name, **each.options)(work)
         self._tasks[each.name] = wrapped
+
+
+def _check_arguments(name: str, arguments: Sequence[Any]) -> None:
+    """Before it is in a queue, where nobody would be told."""
+    import inspect
+
+    known = registered().get(name)
+    taken = _BUILT_IN[name] if known is None else known.function
+    try:
+        signature = inspect.signature(taken)
+    except ValueError:  # of a function in C
+        return
+    given = arguments if known is None else (None, *arguments)  # its context
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        shown = ", ".join(map(repr, arguments)) or "no argument"
+        text = f"the task {name} does not take {shown}: {error}"
+        hint = f"it is {name}{signature}" + (", without the context" if known else "")
+        raise errors.make(
+            "invalid_option", text, hint=hint, option="arguments", value=list(arguments)
+        ) from error
 
 
 def crontab_of(task: Task) -> Callable[[datetime], bool] | None:

@@ -42,6 +42,11 @@ class Context:
     config: Config
     status: Callable[[], dict[str, Any]]
 
+    def __repr__(self) -> str:
+        # All of the configuration would be a page, and the lake is what a task asks for.
+        place = getattr(self.config, "path", None)
+        return f"<Context: {self.lake!r}, configuration {'of no file' if place is None else place}>"
+
 
 @dataclass(frozen=True)
 class Task:
