@@ -41,9 +41,28 @@ def test_a_worker_stores_what_the_engine_has(tmp_path: Path) -> None:
     ):
         until(lambda: answers(config) and status(config)["lent"])
         until(lambda: status(config)["lake"] is not None)
+        until(lambda: status(config)["consumers"][0]["stored"])
+        (consumer,) = status(config)["consumers"]
+        assert (consumer["consumer"], consumer["process"]) == ("lake", worker.pid)
+        assert 1 <= consumer["stored"] <= consumer["lent"] and consumer["seen_s"] < 30
         terminated(run)
         terminated(worker)
     assert_same(stored(tmp_path), expected(paths))
+
+
+def test_the_status_tells_who_stores(tmp_path: Path) -> None:
+    write_trades(tmp_path / "trades", 5_000)
+    config = write_config(tmp_path, **BY_WORKER, source__on_end='"wait"')
+    with running("run", config, cwd=tmp_path) as run:
+        until(lambda: answers(config))
+        assert "consumers                none\n" in ended(command("status", config, cwd=tmp_path))
+        with running("worker", config, cwd=tmp_path) as worker:
+            until(lambda: status(config)["consumers"])
+            told = ended(command("status", config, cwd=tmp_path))
+            assert f"consumer lake, process {worker.pid}, lent " in told
+            terminated(worker)
+        until(lambda: not status(config)["consumers"])
+        terminated(run)
 
 
 def test_an_engine_that_ends_without_a_worker_stores_the_rest_itself(tmp_path: Path) -> None:

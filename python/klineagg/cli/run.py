@@ -104,18 +104,20 @@ def run_status(arguments: argparse.Namespace, output: Output) -> int:
     with Client(config.socket) as client:
         status, _ = client.request("status")
     width = max(len(key) for key in status)
-    lines = [f"{key:<{width}}  {_shown(value)}" for key, value in status.items()]
+    lines = [f"{key:<{width}}  {_shown(value, key)}" for key, value in status.items()]
     output.result(status, "\n".join(lines))
     return OK
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, key: str = "") -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items()) or "none"
+        return ", ".join(f"{key} {_shown(each, key)}" for key, each in value.items()) or "none"
     if isinstance(value, list):
-        return ", ".join(str(each) for each in value) or "none"
+        return ", ".join(_shown(each) for each in value) or "none"
     if value is None or value == "":
         return "none"
+    if key == "process":  # to be pasted behind `kill`
+        return str(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

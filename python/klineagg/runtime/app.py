@@ -278,14 +278,16 @@ class App:
         if op == "status":
             return self.status(), ()
         if op == "mark" and self.state == "running":
+            self.lender.seen(connection)
             return {"mark": self.host.mark()}, ()
         if op == "take" and self.state == "running":
             if self.config.persist.by == "run" and request["consumer"] == "lake":
                 text = 'this engine stores its bars itself: [persist] by is "run"'
                 raise errors.make("control_refused", text)
             return self.lender.take(
-                connection, request["consumer"], checkpoint=bool(request.get("checkpoint"))
-            )
+                connection, request["consumer"],
+                checkpoint=bool(request.get("checkpoint")), process=request.get("process"),
+            )  # fmt: skip
         if op in ("ack", "nack"):
             self.lender.settle(op, tuple(request["id"]))
             return {}, ()
@@ -321,6 +323,7 @@ class App:
             "persist": self.persister.describe(),
             "persistence_interval_ms": self.config.persist.persistence_interval_ms,
             "lake": None if fence is None else list(fence.id),
+            "consumers": self.lender.borrowers(),
             "lent": self.lender.lent,
             "outstanding": self.lender.outstanding,
             "tasks": [] if self.tasks is None else self.tasks.names(),
@@ -340,4 +343,5 @@ class App:
         told = f"{self.state}: {counts.accepted:,} trades, {of.rows:,} bars stored"
         if self.config.persist.by == "worker":
             told = f"{self.state}: {counts.accepted:,} trades, {self.lender.lent:,} snapshots lent"
+            told += "" if self.lender.borrowers() else ", NO WORKER IS CONNECTED"
         return f"{told}, NOT STORED: {of.error}" if of.error else told

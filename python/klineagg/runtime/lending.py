@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from klineagg import errors
 from klineagg._engine_snapshot import Snapshot
@@ -25,6 +26,15 @@ class _Loan:
     until: float
 
 
+@dataclass
+class _Borrower:
+    consumer: str
+    process: int | None  # None: it did not say
+    seen: float
+    lent: int = 0
+    stored: int = 0
+
+
 class Lender:
     """Lends snapshots over the control socket.
 
@@ -41,12 +51,19 @@ class Lender:
         self._host = host
         self.lease_s = lease_s
         self._loans: dict[tuple[int, int], _Loan] = {}
+        self._borrowers: dict[int, _Borrower] = {}  # by connection
         self._guard = threading.Lock()
         self.lent = self.expired = self.abandoned = 0
 
-    def take(self, connection: int, consumer: str, *, checkpoint: bool) -> Reply:
+    def take(
+        self, connection: int, consumer: str, *, checkpoint: bool, process: int | None = None
+    ) -> Reply:
         """A snapshot as a message, with the files of its memory."""
         self.expire()
+        with self._guard:
+            found = _Borrower(consumer, process, time.monotonic())
+            borrower = self._borrowers.setdefault(connection, found)
+            borrower.seen = time.monotonic()
         snapshot, state = self._host.freeze(consumer, checkpoint=checkpoint)
         file: int | None = None
         try:
@@ -65,6 +82,7 @@ class Lender:
                 snapshot, file, connection, until
             )
             self.lent += 1
+            borrower.lent += 1
         return message, files
 
     def settle(self, how: str, number: tuple[int, ...]) -> None:
@@ -80,8 +98,32 @@ class Lender:
             raise errors.make("snapshot_over", "the lease of this snapshot is over")
         if how == "ack":
             loan.snapshot.ack()
+            self.seen(loan.connection, stored=1)
         else:
             loan.snapshot.nack()
+
+    def seen(self, connection: int, *, stored: int = 0) -> None:
+        """A sign of life of who has borrowed before."""
+        with self._guard:
+            borrower = self._borrowers.get(connection)
+            if borrower is not None:
+                borrower.seen = time.monotonic()
+                borrower.stored += stored
+
+    def borrowers(self) -> list[dict[str, Any]]:
+        """Who is connected and takes snapshots, for JSON."""
+        with self._guard:
+            now = time.monotonic()
+            return [
+                {
+                    "consumer": one.consumer,
+                    "process": one.process,
+                    "lent": one.lent,
+                    "stored": one.stored,
+                    "seen_s": round(now - one.seen, 3),
+                }
+                for one in self._borrowers.values()
+            ]
 
     def expire(self) -> None:
         """Takes back what is overdue."""
@@ -95,6 +137,7 @@ class Lender:
     def left(self, connection: int) -> None:
         """Takes back what a connection has that ended: its process is gone, or done."""
         with self._guard:
+            self._borrowers.pop(connection, None)
             its = [n for n, loan in self._loans.items() if loan.connection == connection]
         for number in its:
             if self._give_back(number):

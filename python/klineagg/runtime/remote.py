@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ class RemoteHost:
             ControlError: ``control_unavailable``, ``control_refused``.
             SnapshotError: ``snapshot_outstanding``: another worker has it.
         """
-        message, files = self._ask("take", consumer=consumer, checkpoint=checkpoint)
+        message, files = self._ask(
+            "take", consumer=consumer, checkpoint=checkpoint, process=os.getpid()
+        )
         snapshot = map_snapshot(consumer, message, files, self._settle)
         return snapshot, snapshot.checkpoint
 
