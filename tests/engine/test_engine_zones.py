@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,38 @@ def test_an_interval_of_a_zone_that_went_has_its_rows_after_a_crash(tmp_path: Pa
         assert engine.intervals == ("1h",)
         assert rest(engine) == wanted
     assert {name for name, _ in wanted} == {*names.split(","), "6h@Europe/London"}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_sessions_that_went_before_a_crash(tmp_path: Path, again: bool) -> None:
+    """Their rows come back where they are given again; all others are there either way."""
+    desk = klineagg.daily_sessions(
+        "desk", "09:30", "16:00", tz="America/New_York", start="2024-01-01", end="2024-02-01"
+    )
+    trades = hourly("2024-01-02", 4 * 24)
+    begin = {name: column[:48] for name, column in trades.items()}
+    end = {name: column[48:] for name, column in trades.items()}
+    options: dict[str, Any] = {"max_ahead": None, "gaps": "none", "amend_horizon": None}
+    wanted: list[Any] = ["1h", desk] if again else ["1h"]
+    with Engine(["1h", desk], wal=tmp_path / "log", clock=SimulatedClock(), **options) as engine:
+        producer = engine.producer("feed")
+        producer.push(begin)
+        engine.flush()
+        engine.reconfigure(remove="desk")
+        producer.push(end)
+        engine.flush()
+        assert engine.wal is not None
+        engine.wal.flush()
+        shutil.copytree(tmp_path / "log", tmp_path / "crash")  # as it is left by a kill
+    with Engine(wanted, wal=tmp_path / "crash", clock=SimulatedClock(), **options) as engine:
+        assert engine.recovery is not None and engine.recovery.trades == 4 * 24
+        with engine.take("lake") as snapshot:
+            bars = klineagg.Bars.concat([snapshot.closed, engine.view().open])
+        whole = klineagg.aggregate(trades, wanted)
+        assert bars[:, "1h"].trade_count.tolist() == whole[:, "1h"].trade_count.tolist()
+        assert ("desk" in bars.intervals and len(bars[:, "desk"]) > 0) == again
+        if again:  # two days of it; it was not there on the others
+            opens = bars[:, "desk"].open_time.astype("M8[D]").astype(str).tolist()
+            assert opens == ["2024-01-02", "2024-01-03"]
+            counts = whole[:, "desk"].trade_count[:2].tolist()
+            assert bars[:, "desk"].trade_count.tolist() == counts
