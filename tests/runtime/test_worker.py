@@ -73,8 +73,10 @@ def test_an_engine_that_ends_without_a_worker_stores_the_rest_itself(tmp_path: P
 
 
 def test_a_worker_needs_the_configuration_to_say_so(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
-    assert "persist.by" in ended(command("worker", config, cwd=tmp_path), 2)
+    config = write_config(tmp_path, persist__by='"run"')
+    told = ended(command("worker", config, cwd=tmp_path), 2)
+    line = config.read_text().splitlines().index('persist.by = "run"') + 1
+    assert f"{config}:{line}: persist.by: " in told
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["worker", "worker-and-engine"])

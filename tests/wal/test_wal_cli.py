@@ -136,3 +136,9 @@ def test_a_topic_that_there_is_not(log: Path, capsys: pytest.CaptureFixture[str]
     assert (error["code"], error["name"]) == ("KLA-103", "invalid_option")
     assert "'trades'" in error["message"]
     assert error["hint"].startswith("the topics are trade, account, ")
+
+
+def test_a_range_without_records_is_refused(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = json_of(capsys, 2, "wal", "replay", log, "--from", 3, "--to", 2)["error"]
+    assert error["name"] == "invalid_option" and "from 3 to 2" in error["message"]
+    assert run("wal", "replay", log, "--from", 2, "--to", 2) == 0

@@ -39,8 +39,13 @@ def add_parser(commands: Any) -> None:
     init.add_argument("--force", action="store_true", help="replace a file that is there")
     add_common(init)
     init.set_defaults(run=run_init)
-    check = actions.add_parser("check", help="say whether a file can be used")
-    check.add_argument("file", metavar="FILE")
+    check = actions.add_parser(
+        "check",
+        help="say whether a file can be used",
+        description="Tells everything that `klineagg run` would refuse, with line, reason and what "
+        "to do. Imports the modules of tasks, and begins nothing else.",
+    )
+    check.add_argument("file", metavar="FILE", help="the configuration, a TOML file")
     add_common(check)
     check.set_defaults(run=run_check)
 

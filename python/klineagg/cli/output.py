@@ -37,8 +37,8 @@ PIPE_CLOSED: Final = 141
 
 EXIT_CODES: Final = {
     OK: "all is well",
-    DIFFERENCES: "verify: the bars differ",
-    USAGE: "the command line is wrong (option, interval, name of a series)",
+    DIFFERENCES: "verify, repair: the bars differ",
+    USAGE: "the command line or a configuration is wrong (option, interval, name of a series)",
     BAD_INPUT: "an input cannot be used (missing, damaged, wrong columns, bad or unsorted rows)",
     OUTPUT: "the output cannot be written",
     MISSING_PACKAGE: "an optional package is needed and not installed",

@@ -58,7 +58,8 @@ def add_parser(commands: Any) -> None:
             parser.add_argument(
                 "--salvage",
                 action="store_true",
-                help="go on past damage in the log; bars that it concerns are INCOMPLETE",
+                help="go on past damage in the log and its checkpoints; bars that it concerns are "
+                "INCOMPLETE",
             )
         add_common(parser)
         parser.set_defaults(run=run)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg._wal_content import TOPICS
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import BAD_INPUT, OK, Output
 from klineagg.cli.wal_lines import json_lines, moment, text_lines
@@ -64,7 +65,12 @@ def add_parser(commands: Any) -> None:
 def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", type=int, dest="first", metavar="N", help="first record")
     parser.add_argument("--to", type=int, dest="last", metavar="N", help="last record, included")
-    parser.add_argument("--topic", action="append", metavar="NAME", help="only this; repeatable")
+    parser.add_argument(
+        "--topic",
+        action="append",
+        metavar="NAME",
+        help=f"only this; repeatable; there are {', '.join(TOPICS)}",
+    )
     parser.add_argument("--start", metavar="TIME", help="earliest time of appending, UTC")
     parser.add_argument("--end", metavar="TIME", help="where it ends, not included")
     parser.add_argument(
@@ -91,7 +97,6 @@ def _check_is_log(path: str) -> None:
 
 def _check_topics(names: Iterable[str]) -> None:
     from klineagg import errors
-    from klineagg.wal import TOPICS
 
     for name in names:
         if name not in TOPICS:
@@ -142,6 +147,10 @@ def run_replay(arguments: argparse.Namespace, output: Output) -> int:
         text = "-i reads the trades as fast as it can; --topic and --speed are for records"
         raise errors.make("invalid_option", text, option="intervals")
     _check_topics(arguments.topic or ())
+    first, last = arguments.first, arguments.last
+    if first is not None and last is not None and first > last:
+        text = f"there is no record from {first} to {last}"
+        raise errors.make("invalid_option", text, hint="--from comes first", option="to")
     _check_is_log(arguments.path)
     lost: list[WalDamage] = []
     code = (_bars if arguments.intervals is not None else _records)(arguments, output, lost)

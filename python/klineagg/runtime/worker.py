@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg.config import Watcher
+from klineagg.config.reading import invalid_key, lines_of
 from klineagg.runtime.daily import Upkeep, daily_update, day_of
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.persist import Persister
@@ -40,9 +41,8 @@ class Worker:
     def __init__(self, config: Config) -> None:
         if config.persist.by != "worker":
             reason = 'it has to be "worker" for a worker to store bars'
-            raise errors.make(
-                "config_invalid", f"persist.by: {reason}", key="persist.by", reason=reason
-            )
+            hint = "else `klineagg run` stores them itself, and no worker is needed"
+            raise invalid_key(config.path, lines_of(config.path), "persist.by", reason, hint)
         self.config = config
         self.upkeep = Upkeep()
         self._watcher = None if config.path is None else Watcher(config)
