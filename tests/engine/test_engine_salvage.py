@@ -103,6 +103,12 @@ def test_without_its_checkpoint_a_log_begins_where_it_can_and_says_so(tmp_path: 
     with pytest.raises(errors.EngineError) as caught:
         engine_on(tmp_path)
     assert caught.value.name == "checkpoint_format"
+    kept = (tmp_path / "lake.checkpoint").rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.EngineError) as caught:
+        engine_on(tmp_path)
+    assert caught.value.name == "recovery_hole" and "--salvage" in caught.value.hint
+    assert "there is no checkpoint" in caught.value.message
+    kept.rename(tmp_path / "lake.checkpoint")
     bars = recovered(tmp_path)
     assert (tmp_path / "lake.checkpoint.damaged").is_file()
     found = marked(bars, rows)

@@ -329,9 +329,15 @@ void Engine::recover() {
         replay_told(log);
     } catch (const Error& error) {
         if (error.code() != ErrorCode::wal_range) throw;
-        throw Error(ErrorCode::recovery_hole,
-                    std::string("the log does not begin where the checkpoint ends: ") + error.what(),
-                    error.fields());
+        Error::Fields fields = error.fields();
+        const char* what = "the log does not begin where the checkpoint ends: ";
+        if (bytes.empty()) {
+            what = "there is no checkpoint, and the log has not all: ";
+            fields.emplace_back("hint",
+                                "hand one over; or salvage=True, or `klineagg run --salvage`, "
+                                "begins with the first record that there is");
+        }
+        throw Error(ErrorCode::recovery_hole, what + std::string(error.what()), std::move(fields));
     }
     go_over_to(wanted, is_new && bytes.empty());
     if (past_->has_new() && !given) journal.hold_back(recovery_.checkpoint);
