@@ -42,7 +42,7 @@ _LAZY = {
     "LogHistory": "logged",
     "LoggedPublisher": "logged",
     "ReliablePublisher": "reliable",
-    "ReliableSubscriber": "reliable",
+    "ReliableSubscriber": "reliable_subscriber",
     "ResumableSubscriber": "resumable",
     "Checkpoint": "resumable",
     "History": "resumable",
@@ -72,7 +72,8 @@ if TYPE_CHECKING:
         RecordType,
         record_type,
     )
-    from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
+    from klineagg.bus.reliable import ReliablePublisher
+    from klineagg.bus.reliable_subscriber import ReliableSubscriber
     from klineagg.bus.resumable import Checkpoint, History, ResumableSubscriber
     from klineagg.bus.subscriber import Peek, Subscriber
     from klineagg.bus.tracker import SequenceTracker

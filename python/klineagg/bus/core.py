@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from klineagg.bus.delayed import DelayedSubscriber
     from klineagg.bus.health import Monitor
     from klineagg.bus.logged import LogHistory
-    from klineagg.bus.reliable import ReliablePublisher, ReliableSubscriber
+    from klineagg.bus.reliable import ReliablePublisher
+    from klineagg.bus.reliable_subscriber import ReliableSubscriber
 
 __all__ = ["Bus"]
 
@@ -245,7 +246,7 @@ class Bus:
             name: by which publishers know it; one of a name lives at a time.
             options: those of :class:`klineagg.bus.ReliableSubscriber`.
         """
-        from klineagg.bus.reliable import ReliableSubscriber
+        from klineagg.bus.reliable_subscriber import ReliableSubscriber
 
         return ReliableSubscriber(self, topic, name, **options)
 

@@ -13,19 +13,17 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg.bus._closing import Closing
-from klineagg.bus._waiting import Receiver, Records
 from klineagg.bus.publisher import converted
 from klineagg.bus.records import RecordType
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
 
-__all__ = ["ReliablePublisher", "ReliableSubscriber"]
+__all__ = ["ReliablePublisher"]
 
 Required = int | Literal["all"] | Collection[str]
 
 _STEP_S = 0.1
-_BATCH_MAX = 1024
 
 
 def _names(acks: Any) -> set[str]:
@@ -214,86 +212,3 @@ class ReliablePublisher(Closing):
         if error is None:
             self.flush()
         self.close()
-
-
-class ReliableSubscriber(Receiver):
-    """A subscriber that acknowledges: each message once, repeats recognised.
-
-    Messages that were lost at first come late, and so out of order: look at ``sequence``.
-
-    Args:
-        bus: the bus.
-        topic: the topic.
-        name: by which publishers know it; one of a name lives at a time.
-        acknowledge: ``"received"``: at once; ``"processed"``: when the next batch is asked for
-            (or :meth:`acknowledge` is called), so that a crash in between has it sent again.
-        drop: injects faults, for tests: ``drop(sequence)`` true loses a message, or its repeat.
-        record: as of :meth:`klineagg.bus.Bus.subscriber`, and likewise those that follow.
-        wait: likewise.
-        start: likewise.
-        positions: likewise.
-        core: likewise.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        topic: str,
-        name: str = "subscriber",
-        *,
-        acknowledge: Literal["received", "processed"] = "received",
-        drop: Callable[[int], bool] | None = None,
-        record: RecordType | None = None,
-        wait: Literal["spin", "backoff", "park"] = "park",
-        start: Literal["latest", "oldest"] = "latest",
-        positions: Mapping[str, int] | None = None,
-        core: int | None = None,
-    ) -> None:
-        super().__init__()
-        if acknowledge not in ("received", "processed"):
-            text = f"acknowledge={acknowledge!r}: 'received' or 'processed' is allowed"
-            raise errors.make("invalid_option", text, option="acknowledge")
-        self.name = name
-        self._pin(core)
-        self.record = bus.record_type(topic, record)
-        self._core = _core.BusReliableSubscriber(
-            bus.path, bus._group, topic, self.record.text, name, wait, start,
-            dict(positions or {}), acknowledge == "received", drop,
-        )  # fmt: skip
-
-    def receive(self, *, timeout: float | None = 0.0) -> Records:
-        """New messages, each once; empty after ``timeout`` seconds (None: no limit)."""
-        self._check_open()
-        self._keep_rest()
-        if self._returned:
-            return self._returned.pop(0)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            new: Records = self._core.receive(self.record.dtype, _BATCH_MAX)
-            left = _STEP_S if deadline is None else min(deadline - time.monotonic(), _STEP_S)
-            if len(new) or left <= 0:
-                return new
-            self._core.wait(left)
-
-    def acknowledge(self) -> None:
-        """Acknowledges all that was received so far."""
-        self._core.acknowledge()
-
-    @property
-    def duplicates(self) -> int:
-        """Repeats of messages that had come already."""
-        return self._core.duplicates
-
-    @property
-    def missing(self) -> int:
-        """Messages that were lost and have not been repeated (yet)."""
-        return self._core.missing
-
-    def _next_batch(self, timeout: float | None) -> Records | None:
-        batch = self.receive(timeout=timeout)
-        return batch if len(batch) else None
-
-    def close(self) -> None:
-        """Acknowledges what was received, and ends it."""
-        super().close()
-        self._core.close()
