@@ -91,6 +91,7 @@ def core_options(
     wal_path: str | None,
     keep_bars: int,
     shared_snapshots: bool,
+    bus: Any,
 ) -> dict[str, Any]:
     """The arguments of :class:`klineagg.Engine` as the core's options."""
     choice(late, "late", ("drop", "amend"))
@@ -137,6 +138,8 @@ def core_options(
         "keep_bars": count(keep_bars, "keep_bars", 0, 2**24),
         "shared_snapshots": bool(shared_snapshots),
     }
+    if bus is not None:
+        options["feed"] = _feed_core(bus)
     return options
 
 
@@ -152,6 +155,16 @@ def _cores(cores: Sequence[int] | None, workers: int) -> list[int]:
     if isinstance(cores, str) or not isinstance(cores, Sequence) or len(cores) != workers:
         raise invalid("cores", cores, f"a list of {workers} cores, one for each worker")
     return [count(core, "cores", 0, 2**20) for core in cores]
+
+
+def _feed_core(bus: Any) -> _core.BusEngineFeed:
+    """What the workers publish by."""
+    core = getattr(bus, "_core", None)
+    if not isinstance(core, _core.BusEngineFeed):
+        text = f"bus={bus!r} does not say what is published in which topic"
+        hint = "pass an EngineFeed: Engine(..., bus=EngineFeed(Bus(), bars='bars'))"
+        raise errors.make("invalid_option", text, hint=hint, option="bus")
+    return core
 
 
 def seeds_of(

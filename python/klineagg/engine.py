@@ -179,10 +179,8 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
             allow_nonpositive_prices=allow_nonpositive_prices, last_prices=last_prices,
             coverage_start=coverage_start, unacknowledged_max=unacknowledged_max,
             on_bound=on_bound, wal_path=path_of(wal), keep_bars=keep_bars,
-            shared_snapshots=shared_snapshots,
+            shared_snapshots=shared_snapshots, bus=bus,
         )  # fmt: skip
-        if bus is not None:
-            options["feed"] = bus._core
         options["revisions"] = known_revisions(revisions, [str(i.name) for i in self._intervals])
         self._nonpositive = bool(allow_nonpositive_prices)
         self._max_ahead_ns = options["max_ahead_ns"]

@@ -132,6 +132,10 @@ def test_a_feed_that_cannot_be_is_refused(bus: Bus) -> None:
             EngineFeed(bus, **wrong)
     with pytest.raises(errors.OptionError):
         EngineFeed(bus, trades="same", bars="same")
+    for no_feed in (bus, bus.path):
+        with pytest.raises(errors.OptionError, match="pass an EngineFeed") as caught:
+            Engine("1m", bus=no_feed)  # type: ignore[arg-type]
+        assert caught.value.fields["option"] == "bus"
     first = EngineFeed(bus)
     with pytest.raises(errors.PublisherExistsError):
         EngineFeed(bus)
