@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from bus import programs
 from klineagg.bus import BAR, Bus, Iceoryx2Bridge, ctypes_type, record_type
 from klineagg.bus._waiting import Records
 from klineagg.bus.records import builtin_type
-from klineagg.errors import BusError, RecordTypeError
+from klineagg.errors import BusError, OptionError, RecordTypeError
 
 pytest.importorskip("iceoryx2")
 
@@ -180,3 +181,30 @@ def test_a_thread_that_fails_is_told(
         bridge.close()
     assert raised.value.name == "bus_closed"
     assert service in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"slice_max": 0},
+        {"slice_max": 1 << 60},
+        {"slice_max": "all"},
+        {"subscribers_max": 0},
+        {"service": ""},
+        {"service": "x" * 256},
+        {"service": 5},
+        {"direction": "up"},
+    ],
+    ids=str,
+)
+def test_arguments_that_cannot_be_are_refused(bus: Bus, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="is not") as caught:
+        Iceoryx2Bridge(bus, "bars", **options)
+    assert caught.value.fields["option"] in options
+    assert bus.topics() == []
+
+
+def test_slices_that_have_no_room_are_an_error_of_the_bus(bus: Bus) -> None:
+    service = f"klineagg-test/{uuid.uuid4()}"
+    with pytest.raises(BusError, match="no room for slices"):
+        Iceoryx2Bridge(bus, "bars", service=service, slice_max=1 << 24, subscribers_max=1 << 12)

@@ -51,15 +51,16 @@ _LAZY = {
     "Monitor": "health",
     "PublisherHealth": "health",
     "Iceoryx2Bridge": "iceoryx",
-    "ctypes_type": "iceoryx",
+    "ctypes_type": "_iceoryx_records",
 }
 
 if TYPE_CHECKING:
+    from klineagg.bus._iceoryx_records import ctypes_type
     from klineagg.bus.core import Bus
     from klineagg.bus.delayed import DelayedSubscriber
     from klineagg.bus.feed import EngineFeed, trade_columns
     from klineagg.bus.health import Health, Monitor, PublisherHealth
-    from klineagg.bus.iceoryx import Iceoryx2Bridge, ctypes_type
+    from klineagg.bus.iceoryx import Iceoryx2Bridge
     from klineagg.bus.logged import LoggedPublisher, LogHistory
     from klineagg.bus.publisher import Loan, Publisher
     from klineagg.bus.records import (

@@ -11,77 +11,24 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from klineagg import errors
+from klineagg._options import choice, invalid, is_integer
 from klineagg.bus._closing import Closing
-from klineagg.bus._waiting import Records
+from klineagg.bus._iceoryx_records import ctypes_type, records_of
 from klineagg.bus.records import RecordType
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
 
-__all__ = ["Iceoryx2Bridge", "ctypes_type"]
+__all__ = ["Iceoryx2Bridge"]
 
 _log = logging.getLogger(__name__)
 
 #: Publisher of what comes from iceoryx2; it is never sent back there.
 NAME: Final = "iceoryx2"
 _SLICE_MAX: Final = 1024
+_COUNT_LIMIT: Final = 1 << 24
 _CLEANUP_S: Final = 10.0
 _IDLE_S: Final = 0.001
-
-_PLAIN: Final[dict[str, Any]] = {
-    "i1": ctypes.c_int8,
-    "i2": ctypes.c_int16,
-    "i4": ctypes.c_int32,
-    "i8": ctypes.c_int64,
-    "u1": ctypes.c_uint8,
-    "u2": ctypes.c_uint16,
-    "u4": ctypes.c_uint32,
-    "u8": ctypes.c_uint64,
-    "f4": ctypes.c_float,
-    "f8": ctypes.c_double,
-    "b1": ctypes.c_bool,
-    "M8": ctypes.c_int64,
-    "m8": ctypes.c_int64,
-}
-
-
-def ctypes_type(record: RecordType) -> Any:
-    """The record as a ``ctypes.Structure`` with the type name that iceoryx2 compares.
-
-    Size and alignment are those of the C++ struct; times are int64 nanoseconds, texts are bytes
-    padded with zeros, and padding has fields ``_0``, ``_1``, ...
-    """
-    fields: list[tuple[str, Any]] = []
-    end = 0
-    parts = record.dtype.fields
-    assert parts is not None
-
-    def pad(to: int) -> None:
-        if to > end:
-            fields.append((f"_{len(fields)}", ctypes.c_uint8 * (to - end)))
-
-    for name in record.dtype.names or ():
-        dtype, offset = parts[name][:2]
-        pad(offset)
-        item, shape = dtype.subdtype or (dtype, ())
-        kind: Any = (
-            ctypes.c_char * item.itemsize
-            if item.kind == "S"
-            else _PLAIN[f"{item.kind}{item.itemsize}"]
-        )
-        for length in reversed(shape):
-            kind = kind * length
-        fields.append((name, kind))
-        end = offset + dtype.itemsize
-    pad(record.dtype.itemsize)
-    made = type(
-        record.name,
-        (ctypes.Structure,),
-        {"_fields_": fields, "type_name": staticmethod(lambda: record.name)},
-    )
-    if ctypes.sizeof(made) != record.dtype.itemsize:
-        raise errors.make("record_mismatch", f"{record.name} has another layout in C")
-    return made
 
 
 def _iceoryx2() -> Any:
@@ -112,12 +59,13 @@ class Iceoryx2Bridge(Closing):
         topic: the topic.
         direction: ``"out"``: from the bus to iceoryx2; ``"in"``: the other way.
         record: what the records are; see :meth:`klineagg.bus.Bus.record_type` for the default.
-        service: name of the service.
-        slice_max: records of a slice at most.
-        subscribers_max: of the service, when it is made here.
+        service: name of the service, 255 bytes at most; None: ``klineagg/<topic>``.
+        slice_max: records of a slice at most, 1 or more.
+        subscribers_max: of the service, when it is made here, 1 or more.
         start: as of :meth:`klineagg.bus.Bus.subscriber`.
 
     Raises:
+        OptionError: an argument that cannot be meant.
         MissingExtraError: iceoryx2 is not installed.
         RecordTypeError: the service carries another type.
         BusError: iceoryx2 refused something else.
@@ -135,12 +83,20 @@ class Iceoryx2Bridge(Closing):
         subscribers_max: int = 64,
         start: Literal["latest", "oldest"] = "latest",
     ) -> None:
-        if direction not in ("out", "in"):
-            raise errors.make("invalid_option", f"direction is 'out' or 'in', not {direction!r}")
+        choice(direction, "direction", ("out", "in"))
+        for option, count in (("slice_max", slice_max), ("subscribers_max", subscribers_max)):
+            # For some others iceoryx2 ends the process, or counts bytes in too few bits.
+            if not is_integer(count) or not 1 <= count <= _COUNT_LIMIT:
+                raise invalid(option, count, f"an integer in 1 ... {_COUNT_LIMIT:,}")
         self._iox = _iceoryx2()
+        name = f"klineagg/{topic}" if service is None else service
+        try:
+            self._name = self._iox.ServiceName.new(name)
+        except (TypeError, self._iox.SemanticStringError) as error:
+            raise invalid("service", service, "a name of 1 to 255 bytes") from error
         self.record = bus.record_type(topic, record)
         self.direction = direction
-        self.service_name = service or f"klineagg/{topic}"
+        self.service_name = name
         self.slice_max = slice_max
         self.moved = 0
         self._stop = threading.Event()
@@ -151,15 +107,14 @@ class Iceoryx2Bridge(Closing):
         self._service = self._open(subscribers_max)
         if direction == "out":
             self._source = bus.subscriber(topic, NAME, record=self.record, start=start)
-            builder = self._service.publisher_builder().initial_max_slice_len(slice_max)
-            self._port = builder.create()
+            self._port = self._publisher(slice_max)
         else:
             self._sink = bus.publisher(topic, NAME, record=self.record)
             self._port = self._service.subscriber_builder().create()
 
     def _open(self, subscribers_max: int) -> Any:
         iox = self._iox
-        name = iox.ServiceName.new(self.service_name)
+        name = self._name
         kind = iox.Slice[ctypes_type(self.record)]
         builder = self._node.service_builder(name).publish_subscribe(kind)
         try:
@@ -180,6 +135,14 @@ class Iceoryx2Bridge(Closing):
                 # Somebody else made it, with limits of his own.
                 return self._node.service_builder(name).publish_subscribe(kind).open()
             raise errors.make("peer_failed", f"iceoryx2: {error}") from error
+
+    def _publisher(self, slice_max: int) -> Any:
+        try:
+            return self._service.publisher_builder().initial_max_slice_len(slice_max).create()
+        except self._iox.PublisherCreateError as error:
+            self._source.close()
+            text = f"iceoryx2 has no room for slices of {slice_max} records: {error}"
+            raise errors.make("peer_failed", text) from error
 
     def pump(self, timeout: float = 0.0) -> int:
         """Carries what is there, waiting up to ``timeout`` seconds for the first; how many."""
@@ -272,15 +235,3 @@ class Iceoryx2Bridge(Closing):
 
     def _leave(self, error: BaseException | None) -> None:
         self.close()
-
-
-def records_of(sample: Any, record: RecordType) -> Records:
-    """A copy of a received slice as a structured array.
-
-    Goes by the element count of the header: ``Slice.as_memory_view`` of iceoryx2 0.10.0 takes
-    bytes for elements and reads beyond the end.
-    """
-    count = int(sample.header.number_of_elements)
-    out = np.empty(count, record.dtype)
-    ctypes.memmove(out.ctypes.data, sample.payload_ptr, out.nbytes)
-    return out
