@@ -190,6 +190,17 @@ bool wait(ReceiverHandle& self, double timeout_s) {
     return self.subscriber.wait(bus_deadline(timeout_s));
 }
 
+/// `kept`: records that were received and are not done with.
+template <void (bus::ReliableSubscriber::*Act)(const std::byte*, std::size_t)>
+void settle(ReceiverHandle& self, const py::array& kept) {
+    if (kept.itemsize() != static_cast<py::ssize_t>(self.subscriber.type().bytes()) ||
+        (kept.flags() & py::array::c_style) == 0)
+        throw Error(ErrorCode::record_mismatch, "these are not the records of the topic");
+    const auto lock = bus_turn(self.mutex);
+    (self.subscriber.*Act)(static_cast<const std::byte*>(kept.data()),
+                           static_cast<std::size_t>(kept.size()));
+}
+
 template <class Act>
 auto locked(ReceiverHandle& self, Act&& act) {
     const auto lock = bus_turn(self.mutex);
@@ -248,9 +259,8 @@ void register_bus_reliable(py::module_& module) {
              py::arg("positions"), py::arg("at_once"), py::arg("drop"))
         .def("receive", &receive, py::arg("dtype"), py::arg("count_max"))
         .def("wait", &wait, py::arg("timeout_s"))
-        .def("acknowledge",
-             [](ReceiverHandle& self) { locked(self, [](Subscriber& s) { s.acknowledge(); }); })
-        .def("close", [](ReceiverHandle& self) { locked(self, [](Subscriber& s) { s.close(); }); })
+        .def("acknowledge", &settle<&Subscriber::acknowledge>, py::arg("kept"))
+        .def("close", &settle<&Subscriber::close>, py::arg("kept"))
         .def_property_readonly("duplicates",
                                [](ReceiverHandle& self) {
                                    return locked(self, [](Subscriber& s) { return s.duplicates(); });

@@ -154,6 +154,69 @@ def test_lost_acknowledgements_make_repeats_that_are_recognised(bus: Bus) -> Non
     subscriber.close()
 
 
+def fail_at_message_two(subscriber: ReliableSubscriber, how: str) -> None:
+    with subscriber:
+        if how == "run":
+            subscriber.run(lambda batch: 1 // 0, timeout=60.0)
+        for part in subscriber if how == "records" else subscriber.batches(timeout=60.0):
+            if how == "batches" or part["number"] == 2:
+                raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("how", "done"), [("batches", 0), ("run", 0), ("records", 1)])
+def test_what_a_block_that_fails_had_at_hand_is_not_acknowledged(
+    bus: Bus, how: str, done: int
+) -> None:
+    options: dict[str, Any] = {"record": CHECKED, "acknowledge": "processed"}
+    first = bus.reliable_subscriber("ticks", "risk", **options)
+    with bus.reliable_publisher(
+        "ticks", record=CHECKED, timeout=0.02, retries=1_000_000
+    ) as publisher:
+        futures = [publisher.send(checked(n, 1)) for n in (1, 2, 3)]
+        with pytest.raises(ZeroDivisionError):
+            fail_at_message_two(first, how)
+        assert [future.result(120) for future in futures[:done]] == list(range(1, done + 1))
+        repeated = publisher.repeated
+        while publisher.repeated < repeated + 6:  # acknowledgements would be here by now
+            time.sleep(0.01)
+        assert [future.done() for future in futures[done:]] == [False] * (3 - done)
+        with bus.reliable_subscriber("ticks", "risk", **options) as again:
+            got: list[int] = []
+            while len(got) < 3 - done:
+                got += again.receive(timeout=5)["number"].tolist()
+            assert sorted(got) == list(range(done + 1, 4))
+            again.acknowledge()
+            assert [future.result(120) for future in futures] == [1, 2, 3]
+
+
+def test_a_failing_callback_gets_its_messages_again(bus: Bus) -> None:
+    with (
+        bus.reliable_subscriber("ticks", record=CHECKED, acknowledge="processed") as subscriber,
+        bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0) as publisher,
+    ):
+        futures = [publisher.send(checked(n, 1)) for n in (1, 2)]
+        with pytest.raises(ZeroDivisionError):
+            subscriber.run(lambda batch: 1 // 0, timeout=60.0)
+        assert subscriber.receive()["number"].tolist() == [1, 2]
+        assert [future.done() for future in futures] == [False, False]
+        assert len(subscriber.receive()) == 0  # asking for more acknowledges them
+        assert [future.result(120) for future in futures] == [1, 2]
+
+
+def test_what_a_loop_was_left_before_is_not_acknowledged_at_the_end(bus: Bus) -> None:
+    subscriber = bus.reliable_subscriber("ticks", record=CHECKED, acknowledge="processed")
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0) as publisher:
+        futures = [publisher.send(checked(n, 1)) for n in (1, 2, 3)]
+        for record in subscriber:
+            if record["number"] == 2:
+                break
+        subscriber.close()
+        assert [future.result(120) for future in futures[:2]] == [1, 2]
+        publisher.close()
+        with pytest.raises(DeliveryError):
+            futures[2].result(0)
+
+
 def test_who_comes_later_gets_what_is_repeated(bus: Bus) -> None:
     with bus.reliable_publisher(
         "ticks", record=CHECKED, timeout=0.02, retries=1_000_000

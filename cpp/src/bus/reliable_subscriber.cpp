@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <set>
+#include <utility>
 
 #include "klineagg/bus/reliable.hpp"
 
@@ -89,16 +91,29 @@ bool ReliableSubscriber::wait(engine::MonotonicNs deadline) {
     return main_.wait(std::min(deadline, step)) || again_.behind() != 0 || step <= deadline;
 }
 
-void ReliableSubscriber::acknowledge() {
-    if (unacknowledged_.empty()) return;
+void ReliableSubscriber::acknowledge(const std::byte* kept, std::size_t count) {
+    std::set<std::pair<std::string, std::uint64_t>> open;
+    for (std::size_t i = 0; i < count; ++i) {
+        MessageHeader header;
+        std::memcpy(&header, kept + i * type().bytes(), sizeof header);
+        open.emplace(name_of(header.publisher), header.sequence);
+    }
+    const auto rest = std::stable_partition(
+        unacknowledged_.begin(), unacknowledged_.end(), [&](const Ack& ack) {
+            return !open.contains({std::string(name_of(ack.publisher)), ack.sequence});
+        });
+    const auto done = static_cast<std::size_t>(rest - unacknowledged_.begin());
+    if (done == 0) return;
     const TimeNs now = utc_now();
-    for (Ack& ack : unacknowledged_) ack.time = now;
-    acks_.publish(std::span<const Ack>(unacknowledged_));
-    unacknowledged_.clear();
+    for (std::size_t i = 0; i < done; ++i) unacknowledged_[i].time = now;
+    acks_.publish(std::span<const Ack>(unacknowledged_).first(done));
+    unacknowledged_.erase(unacknowledged_.begin(), rest);
 }
 
-void ReliableSubscriber::close() {
-    acknowledge();
+void ReliableSubscriber::close(const std::byte* kept, std::size_t count) {
+    if (!acks_.is_open()) return;
+    acknowledge(kept, count);
+    unacknowledged_.clear();
     acks_.close();
 }
 

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from klineagg import _core, errors
-from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus._processing import Processing
+from klineagg.bus._waiting import Records, joined
 from klineagg.bus.records import RecordType
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ _STEP_S = 0.1
 _BATCH_MAX = 1024
 
 
-class ReliableSubscriber(Receiver):
+class ReliableSubscriber(Processing):
     """A subscriber that acknowledges: each message once, repeats recognised.
 
     Messages that were lost at first come late, and so out of order: look at ``sequence``.
@@ -29,7 +32,9 @@ class ReliableSubscriber(Receiver):
         topic: the topic.
         name: by which publishers know it; one of a name lives at a time.
         acknowledge: ``"received"``: at once; ``"processed"``: when the next batch is asked for
-            (or :meth:`acknowledge` is called), so that a crash in between has it sent again.
+            (or at :meth:`acknowledge` and :meth:`close`), so that a crash in between has it sent
+            again. So has a block that an exception ends, for what it had at hand, in a loop over
+            records from that record on; :meth:`run` whose callback raises gets it again.
         drop: injects faults, for tests: ``drop(sequence)`` true loses a message, or its repeat.
         record: as of :meth:`klineagg.bus.Bus.subscriber`, and likewise those that follow.
         wait: likewise.
@@ -57,11 +62,12 @@ class ReliableSubscriber(Receiver):
             text = f"acknowledge={acknowledge!r}: 'received' or 'processed' is allowed"
             raise errors.make("invalid_option", text, option="acknowledge")
         self.name = name
+        self._at_once = acknowledge == "received"
         self._pin(core)
         self.record = bus.record_type(topic, record)
         self._core = _core.BusReliableSubscriber(
             bus.path, bus._group, topic, self.record.text, name, wait, start,
-            dict(positions or {}), acknowledge == "received", drop,
+            dict(positions or {}), self._at_once, drop,
         )  # fmt: skip
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
@@ -69,18 +75,29 @@ class ReliableSubscriber(Receiver):
         self._check_open()
         self._keep_rest()
         if self._returned:
-            return self._returned.pop(0)
+            self._current = self._returned.pop(0)
+            return self._current
+        # Nothing is kept: asking for more acknowledges all that there was.
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             new: Records = self._core.receive(self.record.dtype, _BATCH_MAX)
             left = _STEP_S if deadline is None else min(deadline - time.monotonic(), _STEP_S)
             if len(new) or left <= 0:
+                self._current = new if len(new) else None
                 return new
             self._core.wait(left)
 
     def acknowledge(self) -> None:
-        """Acknowledges all that was received so far."""
-        self._core.acknowledge()
+        """Acknowledges all that was handed out so far."""
+        self._core.acknowledge(self._not_done())
+
+    def _not_done(self) -> Records:
+        kept = self._kept()
+        return joined(kept) if kept else np.empty(0, self.record.dtype)
+
+    def _failed(self) -> None:
+        if not self._at_once:  # else its sender knows already that it has arrived
+            super()._failed()
 
     @property
     def duplicates(self) -> int:
@@ -97,6 +114,6 @@ class ReliableSubscriber(Receiver):
         return batch if len(batch) else None
 
     def close(self) -> None:
-        """Acknowledges what was received, and ends it."""
+        """Acknowledges what was handed out, and ends it."""
         super().close()
-        self._core.close()
+        self._core.close(self._not_done())

@@ -10,7 +10,8 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._options import invalid
-from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus._processing import Processing
+from klineagg.bus._waiting import Records
 from klineagg.bus.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _publisher(batch: Records) -> str:
     return name.decode()
 
 
-class ResumableSubscriber(Receiver):
+class ResumableSubscriber(Processing):
     """Receives everything, from where it was, across restarts and however slow it is.
 
     It replays the history from its checkpoint, joins the live ring without a hole, and goes back
@@ -90,7 +91,6 @@ class ResumableSubscriber(Receiver):
         self._next = saved | dict(positions or {})
         self._handed_out = dict(self._next)
         self._uncheckpointed = 0
-        self._current: Records | None = None
         # The live ring first: what is published from now on is in it, or later in the history.
         self._live = bus.subscriber(topic, name, **options)
         self.record = self._live.record
@@ -206,12 +206,12 @@ class ResumableSubscriber(Receiver):
     def _put_back(self, batch: Records | None) -> None:
         if batch is None or len(batch) == 0:
             return
+        current = self._current
         super()._put_back(batch)
         # Positions behind it would lose it across a restart.
         self._handed_out[_publisher(batch)] = int(batch["sequence"][0])
-        if self._current is not None:
-            self._uncheckpointed += len(self._current) - len(batch)
-        self._current = None
+        if current is not None:
+            self._uncheckpointed += len(current) - len(batch)
         if self._checkpoint is not None:
             self.repeated -= int(self.repeats(batch).sum())
 
@@ -222,19 +222,6 @@ class ResumableSubscriber(Receiver):
         if self._checkpoint is not None:
             # The marks of the whole batch would make repeats of what nobody has seen.
             self._checkpoint.save_seen(self._handed_out)
-
-    def _failed(self) -> None:
-        """What was handed out last is not finished: it comes again, here or after a restart."""
-        batch = self._current
-        if batch is not None and self._batch is batch:
-            self._keep_rest()
-            batch = batch[max(self._given - 1, 0) : self._given]
-        self._put_back(batch)
-
-    def _leave(self, error: BaseException | None) -> None:
-        if error is not None:
-            self._failed()
-        self.close()
 
     def close(self) -> None:
         """Ends it, with a checkpoint of everything that was handed out."""

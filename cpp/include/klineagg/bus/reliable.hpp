@@ -154,8 +154,10 @@ public:
     }
     /// Until there may be something to receive; false at the deadline.
     bool wait(engine::MonotonicNs deadline);
-    void acknowledge();
-    void close();
+    /// All that was received but for `kept`, so many records of it that are not done with.
+    void acknowledge(const std::byte* kept = nullptr, std::size_t count = 0);
+    /// Acknowledges like that, and ends it.
+    void close(const std::byte* kept = nullptr, std::size_t count = 0);
 
     [[nodiscard]] const RecordType& type() const noexcept { return main_.type(); }
     [[nodiscard]] std::uint64_t duplicates() const noexcept;
