@@ -15,6 +15,7 @@ __all__ = [
     "BusNameError",
     "ColumnError",
     "DeliveryError",
+    "DeliveryTimeoutError",
     "ConfigError",
     "ControlError",
     "EngineError",
@@ -199,6 +200,13 @@ class RecordTypeError(BusError, TypeError):
 
 class DeliveryError(BusError):
     """A message was not acknowledged by all who had to, after every retry."""
+
+
+class DeliveryTimeoutError(BusError, TimeoutError):
+    """What became of a message was not known within the caller's timeout; it is on its way."""
+
+    # TimeoutError is an OSError, whose __str__ would hide code and hint.
+    __str__ = KlineaggError.__str__
 
 
 class ConfigError(KlineaggError, ValueError):

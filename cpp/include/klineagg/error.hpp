@@ -98,11 +98,13 @@ namespace klineagg {
     X(807, delivery_failed, DeliveryError, "look at the missing acknowledgers")                    \
     X(808, too_many_publishers, BusError, "let the workers share publishers")                      \
     X(809, bus_name, BusNameError, "use letters, digits, '_' and '-'")                             \
-    X(810, loan_outstanding, BusError, "commit or drop the loan first")                            \
+    X(810, loan_outstanding, BusError, "commit or drop the loan, or release the peek, first")      \
     X(811, resume_hole, BusError, "start anew: the log no longer has these messages")              \
     X(812, peer_failed, BusError, "look at the message of the other transport")                    \
     X(813, bridge_refused, BridgeError, "both sides need the same secret, version and records")    \
     X(814, bridge_damaged, BridgeError, "the connection is made again by itself")                  \
+    X(815, resume_ahead, BusError, "leave that position out, or restore what was lost")            \
+    X(816, delivery_timeout, DeliveryTimeoutError, "it is on its way: wait longer, or flush()")    \
     X(901, internal, InternalError, "please report this with the message")
 
 enum class ErrorCode : std::uint16_t {
