@@ -273,8 +273,24 @@ def test_a_group_may_read_rings_and_wait(folder: str) -> None:
     assert modes == {"ticks@publisher.ring": 0o640, "ticks.topic": 0o660}
     assert stat.S_IMODE(path.stat().st_mode) == 0o770
     assert path.stat().st_gid == os.getgid()
-    with pytest.raises(OptionError, match="no group"):
-        Bus(path, group="no such group")
+    for wrong in ("no such group", -5, True):
+        with pytest.raises(OptionError, match="group"):
+            Bus(path, group=wrong)
+
+
+def test_a_folder_that_is_there_becomes_the_groups_or_is_refused(folder: str) -> None:
+    path = Path(folder) / "own"
+    path.mkdir(mode=0o700)
+    Bus(path, group=os.getgid())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o770
+    path.chmod(0o700)
+    Bus(path).publisher("ticks", record=CHECKED).close()
+    with pytest.raises(BusError, match="not empty, and not open to the group") as caught:
+        Bus(path, group=os.getgid())
+    assert caught.value.name == "bus_unavailable"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700  # nothing was half done
+    path.chmod(0o2770)
+    Bus(path, group=os.getgid())
 
 
 def test_threads_are_pinned_where_asked(bus: Bus) -> None:

@@ -38,6 +38,10 @@ void check_text(std::string_view name, std::size_t bytes_max, bool dots, const c
     }
 }
 
+bool is_open_to(const struct stat& status, gid_t group) noexcept {
+    return status.st_gid == group && (status.st_mode & S_IRWXG) == S_IRWXG;
+}
+
 std::vector<std::string> names_between(const std::string& folder, std::string_view prefix,
                                        std::string_view suffix) {
     std::vector<std::string> names;
@@ -73,18 +77,28 @@ Folder::Folder(const std::string& path, Access access)
         throw Error(ErrorCode::bus_unavailable, "the folder of the bus " + path_ + " " + what,
                     {{"path", path_}});
     };
-    if (mkdir(path_.c_str(), 0700) == 0) {
-        if (access_.group >= 0 &&
-            (chown(path_.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(access_.group)) != 0 ||
-             chmod(path_.c_str(), 0770) != 0))
-            fail("cannot be given to its group");
-    } else if (errno != EEXIST) {
+    if (mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST)
         fail(std::string("cannot be made: ") + std::strerror(errno));  // NOLINT
-    }
     struct stat status {};
-    if (lstat(path_.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) fail("is no folder");
-    const bool of_group =
-        access_.group >= 0 && status.st_gid == static_cast<gid_t>(access_.group);
+    const auto look = [&] {
+        if (lstat(path_.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) fail("is no folder");
+    };
+    look();
+    const auto group = static_cast<gid_t>(access_.group);
+    if (access_.group >= 0 && status.st_uid == geteuid() && !is_open_to(status, group)) {
+        std::error_code error;
+        const bool is_empty = std::filesystem::is_empty(path_, error) && !error;
+        if (is_empty && (chown(path_.c_str(), static_cast<uid_t>(-1), group) != 0 ||
+                         chmod(path_.c_str(), 0770) != 0))
+            fail("cannot be given to its group");
+        look();  // others may have given it to the group meanwhile
+        // The segments in it would stay the owner's own.
+        if (!is_open_to(status, group))
+            fail("is not empty, and not open to the group " + std::to_string(group) +
+                 ": empty it, or take another one");
+    }
+    const bool of_group = access_.group >= 0 && status.st_gid == group;
+    if (of_group && !is_open_to(status, group)) fail("is not open to its group");
     if (status.st_uid != geteuid() && !of_group) fail("belongs to another user");
     if ((status.st_mode & S_IWOTH) != 0) fail("can be written by everybody");
 }

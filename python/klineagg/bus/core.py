@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
 from klineagg._options import invalid
+from klineagg.bus._group import group_number
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type
 from klineagg.bus.subscriber import Subscriber
@@ -31,13 +32,19 @@ class Bus:
     Args:
         path: the folder; None: the user's default one in ``/dev/shm``.
         group: name or number of a group whose members may take part, too; None: the owner alone.
+            A folder that is there and not the group's is made so as long as it is empty.
+
+    Raises:
+        OptionError: there is no such group.
+        BusError: ``bus_unavailable``: the folder cannot be made or trusted, or holds files and is
+            not open to the group.
     """
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, group: str | int | None = None
     ):
         self._path = _core.bus_default_path() if path is None else os.fspath(path)
-        self._group = _group_number(group)
+        self._group = group_number(group)
         self._types: dict[str, RecordType] = {}
         _core.bus_topics(self._path, self._group)  # makes the folder, or says why it cannot be
 
@@ -284,16 +291,3 @@ def _checked_type(record: RecordType) -> RecordType:
     if not isinstance(record, RecordType):
         raise invalid("record", record, "a RecordType, as klineagg.bus.record_type() makes one")
     return record
-
-
-def _group_number(group: str | int | None) -> int:
-    if group is None:
-        return -1
-    if isinstance(group, int):
-        return group
-    import grp
-
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise errors.make("invalid_option", f"there is no group {group!r}", group=group) from None
