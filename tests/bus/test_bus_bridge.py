@@ -368,5 +368,21 @@ def test_the_command_carries_on_after_kill(bus: Bus, far: Bus, tmp_path: Path) -
     publisher.close()
 
 
-def test_a_wrong_address_is_told() -> None:
-    assert main(["bus", "bridge", "connect", "nowhere", "--topic", "ticks"]) == 2
+@pytest.mark.parametrize(
+    "side",
+    [
+        ["connect", "nowhere"],
+        ["connect", "127.0.0.1:99999"],
+        ["connect", "127.0.0.1:0"],
+        ["serve", "--port", "99999"],
+        ["serve", "--port", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_address_is_told(
+    bus: Bus, side: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bus", "bridge", *side, "--topic", "ticks", "--path", bus.path]) == 2
+    said = capsys.readouterr().err
+    assert "invalid_option" in said
+    assert side[-1].rpartition(":")[2] in said

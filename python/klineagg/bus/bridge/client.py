@@ -16,6 +16,7 @@ from klineagg.bus.bridge.frames import (
     Kind,
     Link,
     damaged,
+    port_of,
     records_of,
     refused,
     values_of,
@@ -144,7 +145,7 @@ class BridgeClient:
         if not topics or timeout <= _BEAT_S:
             text = f"a bridge has topics, and a timeout above {_BEAT_S} s"
             raise errors.make("invalid_option", text, option="topics" if timeout else "timeout")
-        self._bus, self._host, self._port = bus, host, port
+        self._bus, self._host, self._port = bus, host, port_of(port)
         self._security = security or Security()
         self._latest, self._timeout = latest, timeout
         self._totals = _Totals()

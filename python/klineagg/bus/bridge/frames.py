@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from klineagg import errors
+from klineagg._options import invalid, is_integer
 
-__all__ = ["RECORDS_BYTES_MAX", "VERSION", "Frame", "Kind", "Link", "damaged", "refused"]
+__all__ = ["RECORDS_BYTES_MAX", "VERSION", "Frame", "Kind", "Link", "damaged", "port_of", "refused"]
 
 VERSION: Final = 1
 _MAGIC: Final = 0x4B4C
@@ -26,6 +27,7 @@ _RECORDS: Final = struct.Struct("<HxxI")  # topic, records
 RECORDS_BYTES_MAX: Final = 1 << 20
 _PAYLOAD_MAX: Final = RECORDS_BYTES_MAX + (1 << 17)
 _SLOW_S: Final = 0.001
+_PORT_MAX: Final = 65_535
 
 Records = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,6 +55,13 @@ def damaged(reason: str) -> errors.KlineaggError:
 def refused(reason: str, *, hint: str | None = None) -> errors.KlineaggError:
     """A ``bridge_refused`` to be raised: trying again would change nothing."""
     return errors.make("bridge_refused", f"the bridge is refused: {reason}", hint=hint)
+
+
+def port_of(port: int, *, least: int = 1) -> int:
+    """The number of a port, as it was given."""
+    if not is_integer(port) or not least <= port <= _PORT_MAX:
+        raise invalid("port", port, f"an integer in {least} ... {_PORT_MAX}")
+    return port
 
 
 class Link:

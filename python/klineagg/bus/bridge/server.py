@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from klineagg import errors
-from klineagg.bus.bridge.frames import VERSION, Kind, Link, damaged, refused, values_of
+from klineagg.bus.bridge.frames import VERSION, Kind, Link, damaged, port_of, refused, values_of
 from klineagg.bus.bridge.security import Security, is_loopback
 from klineagg.bus.resumable import ResumableSubscriber
 
@@ -61,7 +61,7 @@ class BridgeServer:
         timeout: a client that is silent for so many seconds is gone.
 
     Raises:
-        OptionError: ``invalid_option``: it would be open to everybody.
+        OptionError: ``invalid_option``: it would be open to everybody, or that is no port.
     """
 
     def __init__(
@@ -81,7 +81,8 @@ class BridgeServer:
             text = f"a bridge on {host} without secret would be open to everybody who can reach it"
             hint = "set KLINEAGG_BRIDGE_SECRET on both sides, or use TLS with an authority"
             raise errors.make("invalid_option", text, hint=hint, option="host")
-        self._host, self._port, self._timeout = host, port, timeout
+        self._host, self._timeout = host, timeout
+        self._port = port_of(port, least=0)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
