@@ -19,6 +19,14 @@ CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "record": ("RecordType", lambda bus: bus.subscriber("ticks", record="foo")),
     "nan": ("above 0", lambda bus: Monitor(bus, timeout=float("nan"))),
     "topics": ("list of names", lambda bus: Monitor(bus, topics="ticks")),
+    "publisher": (
+        "log's numbers are the sequence",
+        lambda bus: bus.publisher("bars", wal=bus.path + "/wal", first_sequence=100),
+    ),
+    "reliable publisher": (
+        "log's numbers are the sequence",
+        lambda bus: bus.reliable_publisher("bars", wal=bus.path + "/wal", first_sequence=100),
+    ),
     "history": ("a History", lambda bus: ResumableSubscriber(bus, "bars", history=bus.path)),
 }
 

@@ -121,7 +121,8 @@ class Bus:
             name: of the publisher, at most 16 bytes; one of a name lives at a time.
             record: what it sends; see :meth:`record_type` for the default.
             ring_bytes: at most so much for the records; None: the topic's default.
-            first_sequence: of the first message, when nobody of this name was here before.
+            first_sequence: of the first message, when nobody of this name was here before; not
+                with ``wal``, whose numbers it would contradict.
             orphan_after: seconds after which segments of dead publishers are removed.
             publishers_max: of this topic.
             wal: a folder for logs; records are in the log of this topic and publisher before they
@@ -130,6 +131,7 @@ class Bus:
             core: the calling thread, which is to publish, stays on this core from now on.
 
         Raises:
+            OptionError: ``first_sequence`` with ``wal``.
             EngineError: ``core_unavailable``.
             PublisherExistsError: one of this name lives.
             RecordTypeError: living publishers of the topic send other records.
@@ -138,8 +140,9 @@ class Bus:
         if core is not None:
             _core.pin_thread(core)
         if wal is not None:
-            from klineagg.bus.logged import LoggedPublisher
+            from klineagg.bus.logged import LoggedPublisher, check_first
 
+            check_first(first_sequence)
             return LoggedPublisher(
                 (self._path, self._group),
                 topic,

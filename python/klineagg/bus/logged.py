@@ -8,12 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from klineagg import _core
+from klineagg import _core, errors
 from klineagg.bus._waiting import Records
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import RecordType
 
-__all__ = ["LogHistory", "LoggedPublisher"]
+__all__ = ["LogHistory", "LoggedPublisher", "check_first"]
+
+
+def check_first(first_sequence: int) -> None:
+    """A log says where its publisher's sequence begins, and nobody else."""
+    if first_sequence != 1:
+        text = f"first_sequence={first_sequence!r} with wal=: the log's numbers are the sequence"
+        hint = "leave first_sequence out, or publish without wal="
+        raise errors.make("invalid_option", text, hint=hint, option="first_sequence")
 
 
 class LoggedPublisher(Publisher):

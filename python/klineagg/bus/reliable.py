@@ -13,6 +13,7 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg.bus._closing import Closing
+from klineagg.bus.logged import check_first
 from klineagg.bus.publisher import converted
 from klineagg.bus.records import RecordType
 
@@ -83,6 +84,8 @@ class ReliablePublisher(Closing):
         names = _names(acks)
         if timeout <= 0 or retries < 0 or pending_max < 1:
             raise errors.make("invalid_option", "timeout > 0, retries >= 0, pending_max >= 1")
+        if wal is not None:
+            check_first(first_sequence)
         self.name = name
         self.record = bus.record_type(topic, record)
         self._core = _core.BusReliablePublisher(
