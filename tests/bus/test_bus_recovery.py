@@ -142,6 +142,7 @@ def killed_runs(bus: Bus, folder: Path, count: int, rows: int, seconds: float) -
         bus__trades='"trade_events"',
         bus__bars='"bars"',
     )
+    (folder / "bus-log").mkdir()  # the readers come before the engine that would make it
     writer = Writer(folder / "trades", rows, seconds)
     readers = [Reader(bus, topic, folder / "bus-log", folder) for topic in TOPICS]
     for reader in readers:

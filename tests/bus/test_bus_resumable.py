@@ -14,7 +14,7 @@ import pytest
 from bus import programs
 from bus.records import CHECKED, checked, damaged
 from klineagg.bus import Bus, Publisher, ResumableSubscriber, record_type
-from klineagg.errors import BusError, FileError, OptionError, RecordTypeError
+from klineagg.errors import BusError, FileError, OptionError, RecordTypeError, WalError
 
 SMALL_RING = 1 << 14  # 128 records
 
@@ -105,6 +105,7 @@ def test_a_restart_goes_on_at_the_checkpoint_and_marks_repeats(bus: Bus, tmp_pat
 def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_path: Path) -> None:
     publisher = logged(bus, tmp_path)
     send(publisher, 10)
+    (tmp_path / "another").mkdir()
     elsewhere = bus.history("ticks", tmp_path / "another", record=CHECKED)
     subscriber = ResumableSubscriber(bus, "ticks", history=elsewhere, start="oldest")
     assert drain(subscriber) == list(range(1, 11))
@@ -231,6 +232,16 @@ def test_history_by_sequence_and_time(bus: Bus, tmp_path: Path) -> None:
     other = record_type("Other", [("x", "<f8")])
     with pytest.raises(RecordTypeError, match="other records"):
         list(bus.history("ticks", tmp_path / "wal", record=other).read("feed", 1, None))
+
+
+def test_a_folder_that_is_not_there_is_no_history(bus: Bus, tmp_path: Path) -> None:
+    for place in (tmp_path / "nosuch", str(tmp_path / "nosuch")):
+        with pytest.raises(WalError, match="is no folder") as caught:
+            bus.history("ticks", place, record=CHECKED)
+        assert caught.value.name == "wal_io"
+        assert caught.value.fields["path"] == str(place)
+    (tmp_path / "empty").mkdir()
+    assert bus.history("ticks", tmp_path / "empty", record=CHECKED).publishers() == []
 
 
 def test_a_publisher_with_a_log_goes_on_without_its_ring(bus: Bus, tmp_path: Path) -> None:

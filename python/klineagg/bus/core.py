@@ -269,6 +269,9 @@ class Bus:
             topic: the topic.
             wal: the folder that the publishers were given.
             record: what the records are; see :meth:`record_type` for the default.
+
+        Raises:
+            WalError: ``wal_io``: there is no such folder.
         """
         from klineagg.bus.logged import LogHistory
 
