@@ -13,7 +13,7 @@ import pytest
 
 from bus.records import CHECKED, checked
 from klineagg.bus import Bus, ReliableSubscriber, SequenceTracker
-from klineagg.errors import BusError, DeliveryError, OptionError
+from klineagg.errors import BusError, DeliveryError, DeliveryTimeoutError, OptionError
 
 
 class Reader:
@@ -88,6 +88,22 @@ def test_without_a_taker_a_message_fails_with_its_sequence(bus: Bus) -> None:
         reader.close()
     with pytest.raises(OptionError):
         bus.reliable_publisher("ticks", acks=0)
+
+
+def test_who_does_not_wait_for_the_outcome_is_told_so(bus: Bus) -> None:
+    with (
+        bus.reliable_subscriber("ticks", record=CHECKED) as subscriber,
+        bus.reliable_publisher("ticks", record=CHECKED, timeout=60.0) as publisher,
+    ):
+        for timeout in (0.0, 0.05):
+            with pytest.raises(DeliveryTimeoutError, match="is not known") as caught:
+                publisher.publish(checked(1, 1), timeout=timeout)
+            assert isinstance(caught.value, TimeoutError)
+        assert caught.value.fields["sequence"] == 2
+        assert publisher.pending == 2
+        assert subscriber.receive()["sequence"].tolist() == [1, 2]  # they were on their way
+        assert publisher.flush(timeout=120)
+        assert publisher.failed == 0
 
 
 def test_named_counted_and_all_acknowledgers(bus: Bus) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -156,10 +157,22 @@ class ReliablePublisher(Closing):
     def publish(self, record: Any, *, timeout: float | None = None) -> int:
         """Publishes one record and waits until it is acknowledged; its sequence.
 
+        Args:
+            record: one record of the topic.
+            timeout: seconds to wait here at most; None: until its outcome is known.
+
         Raises:
-            DeliveryError: it was not acknowledged in time.
+            DeliveryError: it was not acknowledged after all retries.
+            DeliveryTimeoutError: the timeout was over first; the message is still on its way.
         """
-        return self.send(record).result(timeout)
+        sequence, future = self._send(record)
+        try:
+            return future.result(timeout)
+        except FutureTimeoutError as error:
+            if future.done():  # what became of it, just now
+                return future.result()
+            text = f"the outcome of message {sequence} is not known after {timeout} s"
+            raise errors.make("delivery_timeout", text, sequence=sequence) from error
 
     async def publish_async(self, record: Any) -> int:
         """As :meth:`publish`, awaitable."""
