@@ -72,17 +72,24 @@ def test_break_out_of_an_asynchronous_loop_keeps_the_rest(bus: Bus) -> None:
     subscriber.close()
 
 
-@pytest.mark.parametrize("kind", ["plain", "delayed", "reliable", "resumable"])
-def test_nothing_is_received_after_close(bus: Bus, tmp_path: Path, kind: str) -> None:
-    publisher = bus.publisher("ticks", record=CHECKED, wal=tmp_path)
-    history = bus.history("ticks", tmp_path, record=CHECKED)
+KINDS = pytest.mark.parametrize("kind", ["plain", "delayed", "reliable", "resumable"])
+
+
+def subscriber_of(bus: Bus, wal: Path, kind: str) -> Any:
+    history = bus.history("ticks", wal, record=CHECKED)
     makers: dict[str, Callable[[], Any]] = {
         "plain": lambda: bus.subscriber("ticks"),
         "delayed": lambda: bus.delayed("ticks"),
         "reliable": lambda: bus.reliable_subscriber("ticks"),
         "resumable": lambda: ResumableSubscriber(bus, "ticks", history=history),
     }
-    subscriber = makers[kind]()
+    return makers[kind]()
+
+
+@KINDS
+def test_nothing_is_received_after_close(bus: Bus, tmp_path: Path, kind: str) -> None:
+    publisher = bus.publisher("ticks", record=CHECKED, wal=tmp_path)
+    subscriber = subscriber_of(bus, tmp_path, kind)
     publisher.publish(checked(1, 3))
     subscriber.close()
 
@@ -108,3 +115,32 @@ def test_a_loop_ends_when_another_thread_closes(bus: Bus) -> None:
     subscriber = bus.subscriber("ticks", record=CHECKED)
     threading.Timer(0.1, subscriber.close).start()
     assert list(subscriber.batches()) == []
+
+
+@KINDS
+def test_close_wakes_who_waits_in_another_thread(bus: Bus, tmp_path: Path, kind: str) -> None:
+    bus.publisher("ticks", record=CHECKED, wal=tmp_path)
+    calls: dict[str, Callable[[Any], object]] = {
+        "receive": lambda s: s.collect() if kind == "delayed" else s.receive(timeout=None),
+        "next_batch": lambda s: asyncio.run(s.next_batch()),
+    }
+    if kind == "plain":
+        calls["wait"] = lambda s: s.wait()
+    for name, call in calls.items():
+        subscriber = subscriber_of(bus, tmp_path, kind)
+        said: list[object] = []
+
+        def blocked(call: Any = call, subscriber: Any = subscriber, said: Any = said) -> None:
+            try:
+                said.append(call(subscriber))
+            except BusError as error:
+                said.append(error.name)
+
+        thread = threading.Thread(target=blocked, daemon=True)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        subscriber.close()
+        thread.join(60)
+        assert not thread.is_alive(), name
+        assert said == [None if name == "next_batch" else "bus_closed"]

@@ -14,12 +14,17 @@ import numpy as np
 from klineagg import _core, errors
 from klineagg.bus._closing import Closing
 
-__all__ = ["Receiver", "Records", "joined"]
+__all__ = ["STEP_S", "Receiver", "Records", "joined", "time_left"]
 
 Records = np.ndarray[Any, np.dtype[Any]]
 
-# A thread that waits for asyncio looks this often whether it is still wanted.
-_STEP_S = 0.1
+#: Who waits looks this often whether it is still wanted, and for Ctrl-C.
+STEP_S = 0.1
+
+
+def time_left(deadline: float | None) -> float:
+    """Seconds until the deadline (None: there is none), a step at most."""
+    return STEP_S if deadline is None else min(STEP_S, deadline - time.monotonic())
 
 
 def joined(parts: list[Records]) -> Records:
@@ -85,7 +90,7 @@ class Receiver(Closing, ABC):
         self._stopped = False
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._stopped:
-            left = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
+            left = time_left(deadline)
             try:
                 batch = self._next_batch(max(left, 0.0))
             except errors.BusError:
@@ -158,10 +163,14 @@ class Receiver(Closing, ABC):
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._stopped:
-            left = _STEP_S if deadline is None else min(_STEP_S, deadline - time.monotonic())
+            left = time_left(deadline)
             waiting = loop.run_in_executor(self._thread, self._next_batch, max(left, 0.0))
             try:
                 batch = await asyncio.shield(waiting)
+            except errors.BusError:
+                if self._closed:
+                    return None  # by another thread, just now
+                raise
             except asyncio.CancelledError:
                 # What the thread receives now must not be lost: it is the next batch.
                 self._put_back(await waiting)

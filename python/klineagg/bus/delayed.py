@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from klineagg.bus._waiting import Receiver, Records
+import time
+
+from klineagg.bus._waiting import STEP_S, Receiver, Records, time_left
 from klineagg.bus.subscriber import Subscriber
 
 __all__ = ["DelayedSubscriber"]
@@ -30,9 +32,14 @@ class DelayedSubscriber(Receiver):
         self._keep_rest()
         if self._returned:
             return self._returned.pop(0)
-        core = self.subscriber._core
-        batch: Records | None = core.collect(self.subscriber.record.dtype, timeout)
-        return batch
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._check_open()  # another thread may close it
+            left = time_left(deadline)
+            core, dtype = self.subscriber._core, self.subscriber.record.dtype
+            batch: Records | None = core.collect(dtype, max(left, 0.0))
+            if batch is not None or left < STEP_S:
+                return batch
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         return self.collect(timeout)

@@ -10,7 +10,7 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg.bus._processing import Processing
-from klineagg.bus._waiting import Records, joined
+from klineagg.bus._waiting import Records, joined, time_left
 from klineagg.bus.records import RecordType
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ReliableSubscriber"]
 
-_STEP_S = 0.1
 _BATCH_MAX = 1024
 
 
@@ -80,8 +79,9 @@ class ReliableSubscriber(Processing):
         # Nothing is kept: asking for more acknowledges all that there was.
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            self._check_open()  # another thread may close it
             new: Records = self._core.receive(self.record.dtype, _BATCH_MAX)
-            left = _STEP_S if deadline is None else min(deadline - time.monotonic(), _STEP_S)
+            left = time_left(deadline)
             if len(new) or left <= 0:
                 self._current = new if len(new) else None
                 return new

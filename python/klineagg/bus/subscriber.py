@@ -9,7 +9,7 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg.bus._closing import Closing
-from klineagg.bus._waiting import Receiver, Records
+from klineagg.bus._waiting import STEP_S, Receiver, Records, time_left
 from klineagg.bus.records import RecordType
 
 __all__ = ["Peek", "Subscriber"]
@@ -63,13 +63,15 @@ class Subscriber(Receiver):
             return self._from_returned(count_max)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            self._check_open()  # another thread may close it
             records: Records = self._core.receive(self.record.dtype, count_max)
             if len(records) or timeout == 0.0:
                 return records
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            left = time_left(deadline)
+            if left <= 0:
+                return records
             # It may have been only lost records that there were to receive: then on with waiting.
-            if not self._core.wait(left) and left is not None:
-                return self._core.receive(self.record.dtype, count_max)
+            self._core.wait(left)
 
     def _from_returned(self, count_max: int) -> Records:
         batch = self._returned.pop(0)
@@ -79,8 +81,14 @@ class Subscriber(Receiver):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits without the GIL until there is something to receive; False after the timeout."""
-        self._check_open()
-        return bool(self._kept()) or self._core.wait(timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._check_open()
+            left = time_left(deadline)
+            if self._kept() or self._core.wait(max(left, 0.0)):
+                return True
+            if left < STEP_S:
+                return False
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)
