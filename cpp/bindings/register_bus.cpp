@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,15 +53,25 @@ std::uint64_t publish(Publisher& self, const py::array& records) {
     return self.publish(data, count);
 }
 
+/// What the arrays of a loan hold on to: it keeps the publisher, and so the mapping, alive, and
+/// gives back a loan that nobody can write to any more.
+struct LoanKeeper {
+    py::object publisher;
+    std::uint64_t number;
+};
+
 py::tuple loan(const py::object& self, std::size_t count) {
     const Publisher::Loan loan = self.cast<Publisher&>().loan(count);
+    const py::capsule owner(new LoanKeeper{self, loan.number}, [](void* pointer) {
+        const std::unique_ptr<LoanKeeper> keeper(static_cast<LoanKeeper*>(pointer));
+        keeper->publisher.cast<Publisher&>().drop_loan(keeper->number);
+    });
     py::list pieces;
     for (const auto& piece : loan.pieces) {
         if (piece.empty()) continue;
-        // The array keeps the publisher, and so the mapping, alive.
         pieces.append(py::array(py::dtype::of<std::uint8_t>(),
                                 {static_cast<py::ssize_t>(piece.size())}, {1},
-                                reinterpret_cast<std::uint8_t*>(piece.data()), self));
+                                reinterpret_cast<std::uint8_t*>(piece.data()), owner));
     }
     return py::make_tuple(loan.first, pieces);
 }

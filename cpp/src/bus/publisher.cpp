@@ -100,6 +100,15 @@ void Publisher::check_size(std::size_t bytes) const {
     }
 }
 
+void Publisher::check_no_loan() const {
+    if (loaned_ != 0) {
+        throw Error(ErrorCode::loan_outstanding,
+                    "a loan of " + std::to_string(loaned_) + " records of the publisher " + name_ +
+                        " is not committed yet",
+                    {{"count", std::to_string(loaned_)}});
+    }
+}
+
 void Publisher::notify() noexcept {
     if (topic_.notify(remote_fence_)) [[unlikely]]
         ring_.header().wake_count.fetch_add(1, std::memory_order_relaxed);
@@ -108,7 +117,7 @@ void Publisher::notify() noexcept {
 std::uint64_t Publisher::publish(const std::byte* records, std::size_t count) {
     const std::lock_guard turn(turn_);
     check_open();
-    if (loaned_ != 0) throw Error(ErrorCode::loan_outstanding, "a loan is not committed yet");
+    check_no_loan();
     const std::size_t bytes = type_.bytes();
     stamp_.publish_time = clock_.now();
     while (count > 0) {
@@ -133,7 +142,7 @@ std::uint64_t Publisher::publish(const std::byte* records, std::size_t count) {
 Publisher::Loan Publisher::loan(std::size_t count) {
     const std::lock_guard turn(turn_);
     check_open();
-    if (loaned_ != 0) throw Error(ErrorCode::loan_outstanding, "the last loan is not committed");
+    check_no_loan();
     if (count == 0 || count > batch_max()) {
         throw Error(ErrorCode::batch_too_large,
                     "a loan has 1 to " + std::to_string(batch_max()) + " records here, not " +
@@ -143,6 +152,7 @@ Publisher::Loan Publisher::loan(std::size_t count) {
     loaned_ = count;
     writer_.begin(count);
     Loan loan;
+    loan.number = ++loan_number_;
     loan.first = writer_.next_sequence();
     const std::uint64_t at = loan.first & (ring_.capacity() - 1);
     const auto run =
@@ -170,6 +180,12 @@ std::uint64_t Publisher::commit_loan(std::size_t count) {
     writer_.commit(count);
     notify();
     return first + count - 1;
+}
+
+void Publisher::drop_loan(std::uint64_t number) noexcept {
+    if (is_foreign()) return;  // another thread of the parent may hold the turn for ever
+    const std::lock_guard turn(turn_);
+    if (loan_number_ == number) loaned_ = 0;
 }
 
 void Publisher::stage(const std::byte* records, std::uint64_t first, std::size_t count) {

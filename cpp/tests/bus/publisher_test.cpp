@@ -150,6 +150,12 @@ TEST_CASE("loans are written in place and shown as one", "[bus]") {
     CHECK(error_of([&] { publisher->loan(9); }) == ErrorCode::batch_too_large);
     publisher->loan(8);
     CHECK(publisher->commit_loan(0) == 18);
+    loan = publisher->loan(8);
+    publisher->drop_loan(loan.number - 1);  // one that was settled before
+    CHECK(error_of([&] { send(*publisher, 1); }) == ErrorCode::loan_outstanding);
+    publisher->drop_loan(loan.number);
+    publisher->loan(1);
+    CHECK(publisher->commit_loan(0) == 18);
     CHECK(drain(subscriber).empty());
 }
 

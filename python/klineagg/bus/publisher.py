@@ -155,7 +155,8 @@ class Loan(Closing):
     """Records of the ring, to be written in place: nothing is copied.
 
     As a context manager it is committed at the end, and dropped by an exception. The message
-    headers are filled in by the commit.
+    headers are filled in by the commit. One at a time; a loan that is lost, arrays and all, counts
+    as dropped.
 
     Attributes:
         arrays: one or two writable structured arrays (two around the end of the ring).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Subscriber(Receiver):
         self.topic = topic
         self.name = name
         self.record = record
+        self._last_peek: weakref.ref[Peek] | None = None
         self._core = _core.BusSubscriber(
             place[0], place[1], topic, record.text, name, wait, start, positions or {}
         )
@@ -95,9 +97,20 @@ class Subscriber(Receiver):
         return batch if len(batch) else None
 
     def peek(self, count_max: int = _BATCH_MAX) -> Peek:
-        """Records where they lie in the ring, nothing copied; see :class:`Peek`."""
+        """Records where they lie in the ring, nothing copied; see :class:`Peek`.
+
+        Raises:
+            BusError: ``loan_outstanding``: the last peek is not released, so that this one would
+                show the same records.
+        """
         self._check_open()
-        return Peek(self, count_max)
+        last = None if self._last_peek is None else self._last_peek()
+        if last is not None and last.valid is None and len(last):
+            text = f"a peek at {len(last)} records of {self.topic} is not released"
+            raise errors.make("loan_outstanding", text, count=len(last))
+        peek = Peek(self, count_max)
+        self._last_peek = weakref.ref(peek)
+        return peek
 
     @property
     def received(self) -> int:
@@ -137,7 +150,9 @@ class Peek(Closing):
     """Records lent by a ring: read them, then ask whether they were still there.
 
     The publisher does not wait for anybody. After working with the arrays, leave the context (or
-    call :meth:`release`) and use what was computed only if :attr:`valid` is true.
+    call :meth:`release`) and use what was computed only if :attr:`valid` is true. One at a time: a
+    peek that is dropped without release has moved nothing, its records come again. So do those that
+    a :meth:`Subscriber.receive` before the release has left of them.
 
     Attributes:
         arrays: read-only structured arrays over the ring: none, one, or two.
@@ -149,10 +164,12 @@ class Peek(Closing):
         self.arrays: list[Records]
         self.valid: bool | None = None
         self._peek: _core.BusPeek | None = None
+        self._part: Records | None = None
         subscriber._keep_rest()
         if subscriber._returned:
             # They have left the ring already; what lies there comes behind them.
-            self.arrays = [subscriber._returned[0][:count_max]]
+            self._part = subscriber._returned[0]
+            self.arrays = [self._part[:count_max]]
             self.arrays[0].flags.writeable = False
             return
         self._peek, self.arrays = subscriber._core.peek(subscriber.record.dtype, count_max)
@@ -168,7 +185,9 @@ class Peek(Closing):
         """Goes past the records: they count as received, or as lost when they were overwritten."""
         if self.valid is None:
             if self._peek is None:
-                self._subscriber._from_returned(len(self))
+                returned = self._subscriber._returned
+                if returned and returned[0] is self._part:  # else received meanwhile
+                    self._subscriber._from_returned(len(self))
                 self.valid = True
             else:
                 self.valid = self._subscriber._core.release_peek(self._peek)

@@ -75,12 +75,15 @@ public:
     /// then shown by commit_loan(). One loan at a time, and no publish() meanwhile.
     /// Throws batch_too_large, loan_outstanding, bus_closed.
     struct Loan {
+        std::uint64_t number = 0;
         std::uint64_t first = 0;
         std::span<std::byte> pieces[2];
     };
     Loan loan(std::size_t count);
     /// Stamps and shows the first `count` of them; 0 drops the loan. The last one's sequence.
     std::uint64_t commit_loan(std::size_t count);
+    /// Drops the loan of that number, unless it is settled: for those who may have lost it.
+    void drop_loan(std::uint64_t number) noexcept;
 
     /// Writes records, header and all, where nobody sees them before reveal(): for those that
     /// have to be in a log first. `first` follows what was staged before; all that is not revealed
@@ -115,6 +118,7 @@ private:
     void begin_life();
     void check_topic_records(const PublisherOptions& options) const;
     void check_size(std::size_t bytes) const;
+    void check_no_loan() const;
     void notify() noexcept;
 
     Topic topic_;
@@ -128,6 +132,7 @@ private:
     StampClock clock_;
     TurnLock turn_;
     std::uint64_t loaned_ = 0;
+    std::uint64_t loan_number_ = 0;
     std::uint32_t process_ = 0;
     bool keep_headers_ = false;
     bool remote_fence_ = false;
