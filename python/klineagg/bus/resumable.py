@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,11 +42,11 @@ def _publisher(batch: Records) -> str:
 class ResumableSubscriber(Processing):
     """Receives everything, from where it was, across restarts and however slow it is.
 
-    It replays the history from its checkpoint, joins the live ring without a hole, and goes back
-    to the history whenever the ring has overtaken it. A batch counts as processed when the next
-    one is asked for (or at :meth:`close`), in a loop over records each when the next one is. A
-    block that an exception ends does not count what it had at hand, and so does :meth:`run` whose
-    callback raises: that comes again.
+    It replays the history from its checkpoint, joins what the ring still has without a hole, and
+    goes back to the history whenever the ring has overtaken it. A batch counts as processed when
+    the next one is asked for (or at :meth:`close`), in a loop over records each when the next one
+    is. A block that an exception ends does not count what it had at hand, and so does :meth:`run`
+    whose callback raises: that comes again.
 
     Args:
         bus: the bus.
@@ -56,7 +57,7 @@ class ResumableSubscriber(Processing):
         positions: publisher -> next sequence, out of the caller's own transaction: whoever writes
             his output and :attr:`positions` in one transaction has each message exactly once.
         every: messages between two checkpoints.
-        options: those of :meth:`klineagg.bus.Bus.subscriber`.
+        options: those of :meth:`klineagg.bus.Bus.subscriber`; ``start`` is ``"oldest"`` here.
 
     Raises:
         BusError: while receiving: the history no longer has what is needed (``resume_hole``). The
@@ -92,7 +93,7 @@ class ResumableSubscriber(Processing):
         self._handed_out = dict(self._next)
         self._uncheckpointed = 0
         # The live ring first: what is published from now on is in it, or later in the history.
-        self._live = bus.subscriber(topic, name, **options)
+        self._live = bus.subscriber(topic, name, **{"start": "oldest", **options})
         self.record = self._live.record
         self._parts = self._catch_up()
         #: Records that came from the history.
@@ -131,11 +132,16 @@ class ResumableSubscriber(Processing):
         self._processed()
         if self._returned:
             return self._hand_out(self._returned.pop(0))
-        batch = next(self._parts, None)
-        if batch is None:
-            self._parts = self._filled(self._live.receive(timeout=timeout))
-            batch = next(self._parts, None)
-        return np.empty(0, self.record.dtype) if batch is None else self._hand_out(batch)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            part = next(self._parts, None)
+            if part is not None:
+                return self._hand_out(part)
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            live = self._live.receive(timeout=left)
+            if len(live) == 0:
+                return live
+            self._parts = self._filled(live)  # all of it may have come out of the history
 
     def _hand_out(self, batch: Records) -> Records:
         self._handed_out[_publisher(batch)] = int(batch["sequence"][-1]) + 1
