@@ -273,6 +273,27 @@ def test_what_would_be_open_to_everybody_is_refused(
     assert "short" not in str(caught.value).replace("KLINEAGG_BRIDGE_SECRET", "")
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["log", "ring"])
+def test_a_topic_that_began_anew_is_refused(
+    bus: Bus, far: Bus, loop: Loop, tmp_path: Path, kept: bool
+) -> None:
+    wal = tmp_path if kept else None
+    with far.publisher("ticks", "feed", record=CHECKED) as before:
+        before.publish(checked(1, 100))
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, wal=wal)
+    publisher.publish(checked(1, 5))
+    with serving(loop, bus, wal=wal) as server:
+        with pytest.raises(errors.BridgeError, match="began anew.*remove the files of feed"):
+            loop.run(BridgeClient(far, ["ticks"], "127.0.0.1", server.port).run())
+        for path in Path(far.path).glob("ticks@feed.*"):
+            path.unlink()
+        with connected(loop, far, server.port):
+            assert (
+                take(far.subscriber("ticks", record=CHECKED, start="oldest"), 5)["number"][-1] == 5
+            )
+    publisher.close()
+
+
 def test_other_records_are_refused(bus: Bus, far: Bus, loop: Loop) -> None:
     other = record_type("Other", [("value", "<f8")])
     own = far.publisher("ticks", "own", record=other)

@@ -65,6 +65,8 @@ void Subscriber::attach(const std::string& name, bool at_start) {
     std::uint64_t cursor = header.first_sequence;
     if (wanted != options_.from.end()) {
         cursor = wanted->second;
+        if (const std::uint64_t tail = header.tail.load(std::memory_order_acquire); cursor > tail)
+            began_anew(name, cursor, tail);
     } else if (at_start) {
         cursor = header.tail.load(std::memory_order_acquire);
         if (options_.start == Start::oldest) cursor = RingReader(ring, cursor).oldest();
@@ -79,6 +81,20 @@ void Subscriber::attach(const std::string& name, bool at_start) {
     source->reader = RingReader(ring, cursor);
     source->probe = std::move(probe);
     sources_.push_back(std::move(source));
+}
+
+/// Waiting for the sequence to come there would leave out all that is sent until then.
+void Subscriber::began_anew(const std::string& name, std::uint64_t wanted, std::uint64_t tail) {
+    options_.from.erase(name);  // the next look takes it from its first record on
+    roster_ = topic_.header().roster.load(std::memory_order_relaxed) - 1;
+    throw Error(ErrorCode::resume_ahead,
+                "to go on at message " + std::to_string(wanted) + " of " + name +
+                    " in the topic " + topic_.name() + ", where the next one is " +
+                    std::to_string(tail) + ": it began anew, or an older state was restored",
+                {{"topic", topic_.name()},
+                 {"publisher", name},
+                 {"position", std::to_string(wanted)},
+                 {"next", std::to_string(tail)}});
 }
 
 /// The old segment is drained; the new one goes on with the sequence.

@@ -34,6 +34,9 @@ class History(Protocol):
         """
 
 
+_Part = Records | errors.KlineaggError
+
+
 def _publisher(batch: Records) -> str:
     name: bytes = batch["publisher"][-1]
     return name.decode()
@@ -61,7 +64,10 @@ class ResumableSubscriber(Processing):
 
     Raises:
         BusError: while receiving: the history no longer has what is needed (``resume_hole``). The
-            next call goes on behind the hole.
+            next call goes on behind the hole. Or the position lies behind all that its publisher
+            has ever sent (``resume_ahead``): the topic began anew, or an older state of it was
+            restored. The next call goes on with its first message; until one of them was handed
+            out, :attr:`positions` and the checkpoint stay as they were.
     """
 
     def __init__(
@@ -91,6 +97,8 @@ class ResumableSubscriber(Processing):
         self._seen = {} if self._checkpoint is None else self._checkpoint.load_seen()
         self._next = saved | dict(positions or {})
         self._handed_out = dict(self._next)
+        # Of these nobody has shown yet that their publisher has ever come so far.
+        self._unproven = {publisher for publisher, next_ in self._next.items() if next_ > 1}
         self._uncheckpointed = 0
         # The live ring first: what is published from now on is in it, or later in the history.
         self._live = bus.subscriber(topic, name, **{"start": "oldest", **options})
@@ -135,6 +143,8 @@ class ResumableSubscriber(Processing):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             part = next(self._parts, None)
+            if isinstance(part, Exception):
+                raise part
             if part is not None:
                 return self._hand_out(part)
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
@@ -163,19 +173,51 @@ class ResumableSubscriber(Processing):
             self._checkpoint.save(self.positions)
         self._uncheckpointed = 0
 
-    def _catch_up(self) -> Iterator[Records]:
-        for publisher in self._history.publishers():
-            yield from self._replay(publisher, self._next.get(publisher, 1), None)
+    # What these hand on is received, or raised; then they go on behind it.
 
-    def _replay(self, publisher: str, start: int, end: int | None) -> Iterator[Records]:
+    def _catch_up(self) -> Iterator[_Part]:
+        logged = self._history.publishers()
+        for publisher in dict.fromkeys([*logged, *self._ring_ends()]):
+            yield from self._proven(publisher)
+            if publisher in logged:
+                yield from self._replay(publisher, self._next.get(publisher, 1), None)
+
+    def _ring_ends(self) -> dict[str, int]:
+        rings = self._live.publishers()
+        return {each["name"]: each["next_sequence"] + each["behind"] for each in rings}
+
+    def _proven(self, publisher: str) -> Iterator[_Part]:
+        """An error when its publisher has never come to the position that it is to go on at."""
+        if publisher not in self._unproven:
+            return
+        self._unproven.remove(publisher)
+        position = self._next[publisher]
+        if self._ring_ends().get(publisher, 1) >= position or any(
+            int(batch["sequence"][-1]) >= position - 1
+            for batch in self._history.read(publisher, position - 1, None)
+        ):
+            return
+        yield errors.make(
+            "resume_ahead",
+            f"to go on at message {position} of {publisher}, to which neither the ring nor the "
+            "history has come: the topic began anew, or an older state of it was restored",
+            hint="receive again: from its first message on; or restore what was lost",
+            publisher=publisher,
+            position=position,
+        )
+        self._next[publisher] = 1
+        self._seen.pop(publisher, None)
+
+    def _replay(self, publisher: str, start: int, end: int | None) -> Iterator[_Part]:
         for batch in self._history.read(publisher, start, end):
             yield from self._in_order(publisher, batch, replayed=True)
 
-    def _filled(self, records: Records) -> Iterator[Records]:
+    def _filled(self, records: Records) -> Iterator[_Part]:
         """Live records, cut by publisher, with what is missing before them out of the history."""
         for name in dict.fromkeys(records["publisher"].tolist()):
             publisher = name.decode()
             own = records[records["publisher"] == name]
+            yield from self._proven(publisher)
             breaks = np.flatnonzero(np.diff(own["sequence"].astype(np.int64)) != 1) + 1
             for run in np.split(own, breaks):
                 first = int(run["sequence"][0])
@@ -184,7 +226,7 @@ class ResumableSubscriber(Processing):
                     yield from self._replay(publisher, expected, first)
                 yield from self._in_order(publisher, run, replayed=False)
 
-    def _in_order(self, publisher: str, run: Records, *, replayed: bool) -> Iterator[Records]:
+    def _in_order(self, publisher: str, run: Records, *, replayed: bool) -> Iterator[_Part]:
         expected = self._next.get(publisher, 1)
         new = run[run["sequence"] >= expected]
         if len(new) == 0:
@@ -192,8 +234,7 @@ class ResumableSubscriber(Processing):
         first = int(new["sequence"][0])
         self._next[publisher] = int(new["sequence"][-1]) + 1
         if first > expected:
-            self._returned.append(new)
-            raise errors.make(
+            yield errors.make(
                 "resume_hole",
                 f"messages {expected} to {first - 1} of {publisher} are neither in the ring nor "
                 "in the history",

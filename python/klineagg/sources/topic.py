@@ -28,6 +28,8 @@ class TopicSource(Source):
 
     It goes on where it was: out of the publishers' logs where they have some, and then nothing is
     missed; else out of what their rings still have, and what they have not is counted as ``lost``.
+    A publisher that has never come so far, since it began anew, is counted as ``began_anew`` and
+    read from its first message on.
 
     Args:
         bus: the bus.
@@ -63,9 +65,14 @@ class TopicSource(Source):
         if wal is None:
             # A publisher that was not there yet when the position was kept: all of it is new.
             start: Literal["latest", "oldest"] = "latest" if position is None else "oldest"
-            self._from = bus.subscriber(
-                topic, name, record=record, start=start, positions=self._done
-            )
+            while True:
+                try:
+                    self._from = bus.subscriber(
+                        topic, name, record=record, start=start, positions=self._done
+                    )
+                    break
+                except errors.BusError as error:
+                    self._began_anew(error)
             self._done = self._from.positions | self._done
         else:
             from klineagg.bus.resumable import ResumableSubscriber
@@ -82,13 +89,20 @@ class TopicSource(Source):
                 events = self._from.receive(timeout=_WAIT_S)
             except errors.BusError as error:
                 if error.name != "resume_hole":
-                    raise
+                    self._began_anew(error)
+                    continue
                 # Counted, and on behind the hole: an engine that stands still has more of them.
                 lost = int(str(error.fields["last"])) + 1 - int(str(error.fields["first"]))
                 self.count("lost", lost)
                 continue
             self._count_lost()
             yield None if len(events) == 0 else self._batch(events)
+
+    def _began_anew(self, error: errors.BusError) -> None:
+        if error.name != "resume_ahead":
+            raise error
+        self._done.pop(str(error.fields["publisher"]), None)
+        self.count("began_anew", 1)
 
     def _batch(self, events: Records) -> Batch:
         return Batch(trade_columns(events), len(events), self._from.positions)

@@ -52,7 +52,9 @@ struct SourceInfo {
 /// those in `lost`; the order between publishers is that of the merge.
 class Subscriber {
 public:
-    /// Throws record_mismatch as soon as a publisher of the topic means another record.
+    /// Throws record_mismatch as soon as a publisher of the topic means another record, and
+    /// resume_ahead when `from` is beyond what it has sent; of one that comes later receive() and
+    /// wait() do so, once, and then take it from its first record on.
     Subscriber(const Folder& folder, const std::string& topic, const RecordType& type,
                SubscriberOptions options = {});
     ~Subscriber();
@@ -107,6 +109,8 @@ private:
 
     void check_size(std::size_t bytes) const;
     void attach(const std::string& name, bool at_start);
+    [[noreturn]] void began_anew(const std::string& name, std::uint64_t wanted,
+                                 std::uint64_t tail);
     /// False: there is another ring, but the old one is not drained yet.
     bool follow_replacement(Source& source);
     void look_around();

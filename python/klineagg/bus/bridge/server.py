@@ -132,7 +132,8 @@ class BridgeServer:
         self._links.add(link)
         try:
             await self._serve(link)
-        except errors.KlineaggError as error:
+        except errors.KlineaggError as failure:
+            error = _for_client(failure)
             self._totals.refused += error.name == "bridge_refused"
             _log.warning("%s", error.message)
             with suppress(*_NO_ERROR):
@@ -241,6 +242,14 @@ class BridgeServer:
             now = int(getattr(receiver, "replayed", 0))
             self._totals.replayed += now - replayed
             replayed = now
+
+
+def _for_client(error: errors.KlineaggError) -> errors.KlineaggError:
+    """A bridge does not change sequences: it would send what the other side takes for repeats."""
+    if error.name != "resume_ahead":
+        return error
+    topic_files = f"the files of {error.fields['publisher']} in the folder of the bus there"
+    return refused(f"{error.message}; to begin anew there, too, remove {topic_files}")
 
 
 def _runs(records: Records) -> list[Records]:
