@@ -72,7 +72,7 @@ WHEN = {
     "delivery_failed": "a message was not acknowledged after all retries; `fields` says by whom",
     "too_many_publishers": "a topic has ten living publishers already",
     "bus_name": "a topic, publisher or subscriber has an empty, long or impossible name",
-    "loan_outstanding": "something is published, lent or peeked at before the last loan or peek ends",
+    "loan_outstanding": "something is published, lent or peeked at while a loan or a peek is open",
     "resume_hole": "a resumed subscriber needs messages that the log no longer has",
     "peer_failed": "iceoryx2 refuses a service",
     "bridge_refused": "the other side of a bridge has another secret, version or record",
