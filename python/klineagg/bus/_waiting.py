@@ -72,6 +72,10 @@ class Receiver(Closing, ABC):
         if self._closed:
             raise errors.make("bus_closed", "something is received after close()")
 
+    @property
+    def _end(self) -> str:
+        return ", closed" if self._closed else ""
+
     @abstractmethod
     def _next_batch(self, timeout: float | None) -> Records | None:
         """The next batch, not empty; None when there is none within ``timeout`` seconds."""

@@ -27,6 +27,9 @@ class Checkpoint:
         self._seen_path = Path(f"{self._path}.seen")
         self._seen_file: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self._path)!r})"
+
     def load(self) -> dict[str, int]:
         """Publisher -> next sequence; empty when there is no file yet."""
         try:

@@ -49,6 +49,10 @@ class DelayedSubscriber(Receiver):
         """Records that later ones of the same key have replaced."""
         return self.subscriber._core.conflated()
 
+    def __repr__(self) -> str:
+        of, counts = self.subscriber, f"{self.lost:,} lost, {self.conflated:,} conflated"
+        return f"<DelayedSubscriber {of.name!r} of {of.topic!r}, {counts}{self._end}>"
+
     @property
     def lost(self) -> int:
         """See :attr:`Subscriber.lost`."""

@@ -180,6 +180,13 @@ class Monitor(Closing):
             self._thread.join()
         self._thread = None
 
+    def __repr__(self) -> str:
+        found = [one.health.value for one in self._known.values()]
+        counts = [f"{found.count(each)} {each}" for each in dict.fromkeys(found)]
+        what = ", ".join(counts) if self._looked else "has not looked yet"
+        state = "idle" if self._thread is None else "runs"
+        return f"<Monitor of {self._bus.path!r}: {what or 'no publishers'}; {state}>"
+
     def __enter__(self) -> Monitor:
         return self.start()
 

@@ -88,6 +88,10 @@ class LogHistory:
         self.record = record
         self._root = os.fspath(wal)
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.publishers()) or "nobody yet"
+        return f"<LogHistory of {self.topic!r} in {self._root!r}, by {names}>"
+
     def publishers(self) -> list[str]:
         """Names that have a log, sorted."""
         return _core.bus_logged_publishers(self._root, self.topic)

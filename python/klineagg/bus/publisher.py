@@ -148,7 +148,9 @@ class Publisher(Closing):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Publisher {self.name!r} of {self.topic!r}, next {self.next_sequence}>"
+        state = "" if self.is_open else ", closed"
+        name = type(self).__name__
+        return f"<{name} {self.name!r} of {self.topic!r}, next {self.next_sequence:,}{state}>"
 
 
 class Loan(Closing):
@@ -190,3 +192,7 @@ class Loan(Closing):
     def _leave(self, error: BaseException | None) -> None:
         if self._open:
             self.commit(None if error is None else 0)
+
+    def __repr__(self) -> str:
+        state = "not committed yet" if self._open else "settled"
+        return f"<Loan of {self._count:,} records from {self.first_sequence:,} on, {state}>"

@@ -87,6 +87,7 @@ class ReliablePublisher(Closing):
             raise errors.make("invalid_option", "timeout > 0, retries >= 0, pending_max >= 1")
         if wal is not None:
             check_first(first_sequence)
+        self.topic = topic
         self.name = name
         self.record = bus.record_type(topic, record)
         self._core = _core.BusReliablePublisher(
@@ -217,6 +218,11 @@ class ReliablePublisher(Closing):
                 return True
             if deadline is not None and time.monotonic() >= deadline:
                 return False
+
+    def __repr__(self) -> str:
+        counts = f"{self.delivered:,} delivered, {self.failed:,} failed, {self.pending:,} pending"
+        state = "" if self._thread.is_alive() else ", closed"
+        return f"<ReliablePublisher {self.name!r} of {self.topic!r}, {counts}{state}>"
 
     def close(self) -> None:
         """Ends it at once: what is still pending fails."""

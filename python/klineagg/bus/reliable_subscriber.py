@@ -60,6 +60,7 @@ class ReliableSubscriber(Processing):
         if acknowledge not in ("received", "processed"):
             text = f"acknowledge={acknowledge!r}: 'received' or 'processed' is allowed"
             raise errors.make("invalid_option", text, option="acknowledge")
+        self.topic = topic
         self.name = name
         self._at_once = acknowledge == "received"
         self._pin(core)
@@ -108,6 +109,10 @@ class ReliableSubscriber(Processing):
     def missing(self) -> int:
         """Messages that were lost and have not been repeated (yet)."""
         return self._core.missing
+
+    def __repr__(self) -> str:
+        counts = f"{self.duplicates:,} duplicates, {self.missing:,} missing"
+        return f"<ReliableSubscriber {self.name!r} of {self.topic!r}, {counts}{self._end}>"
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)

@@ -246,6 +246,12 @@ class ResumableSubscriber(Processing):
             self.replayed += len(new)
         yield new
 
+    def __repr__(self) -> str:
+        at = ", ".join(f"{name} {next_:,}" for name, next_ in self.positions.items()) or "its start"
+        counts = f"{self.replayed:,} replayed, {self.repeated:,} repeated"
+        live = self._live
+        return f"<ResumableSubscriber {live.name!r} of {live.topic!r} at {at}, {counts}{self._end}>"
+
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)
         return batch if len(batch) else None

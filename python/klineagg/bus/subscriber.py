@@ -143,7 +143,8 @@ class Subscriber(Receiver):
         return self._core.sources()
 
     def __repr__(self) -> str:
-        return f"<Subscriber {self.name!r} of {self.topic!r}, received {self.received}>"
+        counts = f"{self.received:,} received, {self.lost:,} lost, {self.behind:,} behind"
+        return f"<Subscriber {self.name!r} of {self.topic!r}, {counts}{self._end}>"
 
 
 class Peek(Closing):
@@ -195,3 +196,9 @@ class Peek(Closing):
 
     def _leave(self, error: BaseException | None) -> None:
         self.release()
+
+    def __repr__(self) -> str:
+        states = {None: "not released yet", True: "valid", False: "overwritten"}
+        return (
+            f"<Peek at {len(self):,} records of {self._subscriber.topic!r}, {states[self.valid]}>"
+        )

@@ -51,6 +51,10 @@ class SequenceTracker:
         """How many came late."""
         return self._core.out_of_order
 
+    def __repr__(self) -> str:
+        counts = f"{self.missing_count:,} missing, {self.duplicates:,} duplicates"
+        return f"<SequenceTracker next {self.next_sequence}, {counts}>"
+
     def see(self, sequence: int) -> str:
         """Takes note of one message.
 
