@@ -55,6 +55,26 @@ def test_refused_on_the_command_line(
     assert "seconds" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (["top"], ["seconds between two looks", "until a publisher is Degraded", "this topic"]),
+        (["clean"], ["ended so many seconds ago"]),
+        (["bridge", "serve"], ["topic to carry", "any free one"]),
+        (["bridge", "connect"], ["topic to carry"]),
+    ],
+)
+def test_the_help_says_what_the_options_are(
+    action: list[str], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bus", *action, "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for part in [*said, "folder of the bus (default: the user's own one in shared memory)"]:
+        assert part in text
+
+
 def test_looking_makes_nothing(bus: Bus, tmp_path: Path) -> None:
     for topic in ("nosuch", "n" * 47):  # the longest name that a topic can have
         assert bus.inspect(topic) == {"publishers": [], "subscribers": []}

@@ -27,6 +27,11 @@ examples:
   klineagg bus clean --older-than 60    (removes what dead publishers left)
   klineagg bus bridge --help            (topics to and from another machine)
 """
+_TOP: Final = """\
+Shows topics, publishers and subscribers: rates, lag, loss, and health. A publisher is Healthy,
+Degraded (late with its heartbeat), Failed (very late, or its process has died), Closed (by its
+program) or Damaged (something has overwritten its segment).
+"""
 _COLORS: Final = {
     "Healthy": "32",
     "Degraded": "33",
@@ -46,22 +51,50 @@ def add_parser(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    top = actions.add_parser("top", help="a live table", formatter_class=HelpFormatter)
+    top = actions.add_parser(
+        "top",
+        help="a live table",
+        description=_TOP,
+        formatter_class=HelpFormatter,
+    )
     top.add_argument("--once", action="store_true", help="look twice, print once, end")
     top.add_argument(
-        "--interval", type=float, default=1.0, metavar="S", help="seconds (default: 1)"
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds between two looks (default: 1)",
     )
-    top.add_argument("--timeout", type=float, default=0.8, metavar="S", help="of heartbeats")
-    top.add_argument("--topic", action="append", metavar="NAME", help="only this one; repeatable")
+    top.add_argument(
+        "--timeout",
+        type=float,
+        default=0.8,
+        metavar="S",
+        help="seconds without a heartbeat until a publisher is Degraded; twice as many: Failed "
+        "(default: 0.8)",
+    )
+    top.add_argument(
+        "--topic", action="append", metavar="NAME", help="show only this topic; repeatable"
+    )
     top.set_defaults(run=run_top)
-    clean = actions.add_parser("clean", help="removes what dead publishers left")
+    clean = actions.add_parser(
+        "clean",
+        help="removes what dead publishers left",
+        description="Removes the segments of publishers that have ended; the next ones of their "
+        "names go on with their sequences all the same.",
+        formatter_class=HelpFormatter,
+    )
     clean.add_argument(
-        "--older-than", type=float, default=60.0, metavar="S", help="seconds (default: 60)"
+        "--older-than",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="only of those that ended so many seconds ago (default: 60)",
     )
     clean.set_defaults(run=run_clean)
     bus_bridge.add_actions(actions)
     for action in (top, clean):
-        action.add_argument("--path", metavar="FOLDER", help="of the bus (default: the user's)")
+        action.add_argument("--path", metavar="FOLDER", help=bus_bridge.PATH_HELP)
         add_common(action)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from klineagg.bus.bridge import Security
 
-__all__ = ["add_actions"]
+__all__ = ["PATH_HELP", "add_actions"]
 
 _EPILOG: Final = """\
 examples:
@@ -27,6 +27,7 @@ examples:
 The two sides share the secret in KLINEAGG_BRIDGE_SECRET (16 bytes or more), which does not travel.
 Without it, and without TLS, a bridge only listens to its own machine: take an SSH tunnel.
 """
+PATH_HELP: Final = "folder of the bus (default: the user's own one in shared memory)"
 _PORT: Final = 7411
 _LOOK_S: Final = 5.0
 
@@ -42,8 +43,12 @@ def add_actions(actions: Any) -> None:
     )
     sides = bridge.add_subparsers(dest="side", metavar="SIDE", required=True)
     serve = sides.add_parser("serve", help="send topics to who connects")
-    serve.add_argument("--host", default="127.0.0.1", help="to listen on (default: 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=_PORT, help=f"(default: {_PORT})")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
+    serve.add_argument(
+        "--port", type=int, default=_PORT, help=f"to listen on; 0: any free one (default: {_PORT})"
+    )
     serve.add_argument("--wal", metavar="FOLDER", help="the publishers' logs, for what is missed")
     serve.set_defaults(run=_run_serve)
     connect = sides.add_parser("connect", help="publish topics of the other side here")
@@ -54,9 +59,13 @@ def add_actions(actions: Any) -> None:
     connect.set_defaults(run=_run_connect)
     for side in (serve, connect):
         side.add_argument(
-            "--topic", action="append", required=True, metavar="NAME", help="repeatable"
+            "--topic",
+            action="append",
+            required=True,
+            metavar="NAME",
+            help="topic to carry; repeatable",
         )
-        side.add_argument("--path", metavar="FOLDER", help="of the bus (default: the user's)")
+        side.add_argument("--path", metavar="FOLDER", help=PATH_HELP)
         side.add_argument("--cert", type=Path, metavar="FILE", help="TLS: own certificate (PEM)")
         side.add_argument("--key", type=Path, metavar="FILE", help="TLS: its key")
         side.add_argument("--ca", type=Path, metavar="FILE", help="TLS: whom to trust")
