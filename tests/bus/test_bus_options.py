@@ -13,6 +13,7 @@ from klineagg.bus import Bus, Monitor, ResumableSubscriber
 from klineagg.cli import main
 from klineagg.errors import BusNameError, OptionError
 
+NAN = float("nan")
 CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a RecordType": ("RecordType", lambda bus: bus.register("foo", 3)),
     "a default topic": ("are given", lambda bus: bus.register("bars", CHECKED)),
@@ -26,6 +27,27 @@ CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "reliable publisher": (
         "log's numbers are the sequence",
         lambda bus: bus.reliable_publisher("bars", wal=bus.path + "/wal", first_sequence=100),
+    ),
+    "ring_bytes": ("ring_bytes", lambda bus: bus.publisher("bars", ring_bytes=-1)),
+    "first_sequence": ("first_sequence", lambda bus: bus.publisher("bars", first_sequence=0)),
+    "orphan_after": ("orphan_after", lambda bus: bus.publisher("bars", orphan_after=-1)),
+    "publishers_max": ("publishers_max", lambda bus: bus.publisher("bars", publishers_max=0)),
+    "retries": ("retries", lambda bus: bus.reliable_publisher("bars", retries=-1)),
+    "pending_max": ("pending_max", lambda bus: bus.reliable_publisher("bars", pending_max="a")),
+    "never repeated": ("timeout", lambda bus: bus.reliable_publisher("bars", timeout=NAN)),
+    "positions": ("positions", lambda bus: bus.subscriber("bars", positions={"feed": -1})),
+    "positions as a list": ("positions", lambda bus: bus.subscriber("bars", positions=[1])),
+    "count_max": ("count_max", lambda bus: bus.subscriber("bars").receive(-1)),
+    "timeout": ("timeout", lambda bus: bus.subscriber("bars").receive(timeout=NAN)),
+    "wait": ("timeout", lambda bus: bus.subscriber("bars").wait(NAN)),
+    "peek": ("count_max", lambda bus: bus.subscriber("bars").peek(-1)),
+    "batch_size": ("batch_size", lambda bus: bus.delayed("bars", batch_size=0)),
+    "interval": ("interval", lambda bus: bus.delayed("bars", interval=NAN)),
+    "older_than": ("older_than", lambda bus: bus.remove_orphans("bars", older_than=-1)),
+    "loan": ("count", lambda bus: bus.publisher("bars").loan(-1)),
+    "start_time": (
+        "start_time",
+        lambda bus: list(bus.history("bars", bus.path).replay("feed", start_time="soon")),
     ),
     "history": ("a History", lambda bus: ResumableSubscriber(bus, "bars", history=bus.path)),
 }
@@ -81,6 +103,7 @@ def test_looking_makes_nothing(bus: Bus, tmp_path: Path) -> None:
     with pytest.raises(BusNameError):
         bus.inspect("n" * 48)
     assert bus.monitor(topics=["nosuch"]).check() == []
+    assert bus.remove_orphans("nosuch") == 0
     assert main(["bus", "top", "--once", "--topic", "typo", "--path", bus.path]) == 0
     assert bus.topics() == []
     for action in (["top", "--once"], ["clean"]):

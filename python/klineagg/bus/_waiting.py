@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg.bus._checks import deadline_of
 from klineagg.bus._closing import Closing
 
 __all__ = ["STEP_S", "Receiver", "Records", "joined", "time_left"]
@@ -92,7 +93,7 @@ class Receiver(Closing, ABC):
         """
         self._check_open()
         self._stopped = False
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while not self._stopped:
             left = time_left(deadline)
             try:
@@ -103,7 +104,7 @@ class Receiver(Closing, ABC):
                 raise
             if batch is not None:
                 yield batch
-                deadline = None if timeout is None else time.monotonic() + timeout
+                deadline = deadline_of(timeout)
             elif deadline is not None and time.monotonic() >= deadline:
                 return
 
@@ -165,7 +166,7 @@ class Receiver(Closing, ABC):
         if self._thread is None:
             self._thread = self._make_thread()
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while not self._stopped:
             left = time_left(deadline)
             waiting = loop.run_in_executor(self._thread, self._next_batch, max(left, 0.0))

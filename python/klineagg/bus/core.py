@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
-from klineagg._options import invalid
+from klineagg.bus._checks import nanoseconds
 from klineagg.bus._group import group_number
 from klineagg.bus.publisher import Publisher
-from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type
+from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type, checked_type
 from klineagg.bus.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Bus:
         if topic in DEFAULT_TOPICS:
             # Others take the topic for what it is by default: they would not understand these.
             raise errors.make("invalid_option", f"the records of {topic} are given", topic=topic)
-        self._types[topic] = _checked_type(record)
+        self._types[topic] = checked_type(record)
 
     def topics(self) -> list[str]:
         """Topics that anybody has opened, sorted."""
@@ -84,7 +84,7 @@ class Bus:
         Raises:
             RecordTypeError: nobody knows.
         """
-        known = self._types.get(topic) if record is None else _checked_type(record)
+        known = self._types.get(topic) if record is None else checked_type(record)
         if known is not None:
             return known
         if topic in DEFAULT_TOPICS:
@@ -200,7 +200,7 @@ class Bus:
             self.record_type(topic, record),
             wait=wait,
             start=start,
-            positions=dict(positions or {}),
+            positions=positions,
         )
         subscriber._pin(core)
         return subscriber
@@ -289,11 +289,7 @@ class Bus:
         Returns:
             How many files were removed. Where a sequence goes on is kept.
         """
-        control = _core.BusTopic(self._path, self._group, topic)
-        return control.remove_orphans(round(older_than * 1e9))
-
-
-def _checked_type(record: RecordType) -> RecordType:
-    if not isinstance(record, RecordType):
-        raise invalid("record", record, "a RecordType, as klineagg.bus.record_type() makes one")
-    return record
+        age_ns = nanoseconds(older_than, "older_than")
+        if topic not in self.topics():
+            return 0  # opening it would make it
+        return _core.BusTopic(self._path, self._group, topic).remove_orphans(age_ns)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from klineagg.bus._checks import count_of, deadline_of, nanoseconds
 from klineagg.bus._waiting import STEP_S, Receiver, Records, time_left
 from klineagg.bus.subscriber import Subscriber
 
@@ -24,7 +23,8 @@ class DelayedSubscriber(Receiver):
         super().__init__()
         self.subscriber = subscriber
         self._core_number = subscriber._core_number
-        subscriber._core.delay(batch_size, round(interval * 1e9), conflate or "")
+        count, interval_ns = count_of(batch_size, "batch_size"), nanoseconds(interval, "interval")
+        subscriber._core.delay(count, interval_ns, conflate or "")
 
     def collect(self, timeout: float | None = None) -> Records | None:
         """The next batch that is due; None when there is none within ``timeout`` seconds."""
@@ -32,7 +32,7 @@ class DelayedSubscriber(Receiver):
         self._keep_rest()
         if self._returned:
             return self._returned.pop(0)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             self._check_open()  # another thread may close it
             left = time_left(deadline)

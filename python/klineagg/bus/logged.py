@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._options import time_ns
+from klineagg.bus._checks import check_publisher, nanoseconds
 from klineagg.bus._waiting import Records
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import RecordType
@@ -22,6 +24,10 @@ def check_first(first_sequence: int) -> None:
         text = f"first_sequence={first_sequence!r} with wal=: the log's numbers are the sequence"
         hint = "leave first_sequence out, or publish without wal="
         raise errors.make("invalid_option", text, hint=hint, option="first_sequence")
+
+
+def _time(value: Any, option: str) -> np.datetime64:
+    return np.datetime64(time_ns(value, option), "ns")
 
 
 class LoggedPublisher(Publisher):
@@ -44,6 +50,7 @@ class LoggedPublisher(Publisher):
         orphan_after: float = 60.0,
         publishers_max: int = 10,
     ) -> None:
+        check_publisher(ring_bytes, 1, publishers_max)
         self.topic = topic
         self.name = name
         self.record = record
@@ -54,7 +61,7 @@ class LoggedPublisher(Publisher):
             name,
             record.text,
             ring_bytes or 0,
-            round(orphan_after * 1e9),
+            nanoseconds(orphan_after, "orphan_after"),
             publishers_max,
             os.fspath(wal),
             sync,
@@ -121,11 +128,11 @@ class LogHistory:
             publisher: whose.
             start: first sequence.
             end: where it ends, not included.
-            start_time: of publishing, anything that ``numpy.datetime64`` takes, in UTC.
+            start_time: of publishing: datetime64, datetime or ISO text, in UTC, or ns.
             end_time: where it ends, not included.
         """
-        first = None if start_time is None else np.datetime64(start_time, "ns")
-        last = None if end_time is None else np.datetime64(end_time, "ns")
+        first = None if start_time is None else _time(start_time, "start_time")
+        last = None if end_time is None else _time(end_time, "end_time")
         for records in self.read(publisher, start, end):
             keep = np.ones(len(records), np.bool_)
             if first is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg.bus._checks import check_publisher, count_of, nanoseconds
 from klineagg.bus._closing import Closing
 from klineagg.bus.records import RecordType
 
@@ -60,6 +61,7 @@ class Publisher(Closing):
         keep_headers: bool = False,
         skip_to: int = 0,
     ) -> None:
+        check_publisher(ring_bytes, first_sequence, publishers_max)
         self.topic = topic
         self.name = name
         self.record = record
@@ -71,7 +73,7 @@ class Publisher(Closing):
             record.text,
             ring_bytes or 0,
             first_sequence,
-            round(orphan_after * 1e9),
+            nanoseconds(orphan_after, "orphan_after"),
             publishers_max,
             keep_headers,
             skip_to,
@@ -138,7 +140,7 @@ class Publisher(Closing):
             raise errors.make(
                 "invalid_option", "what goes into a log first cannot be written in place: publish()"
             )
-        return Loan(core, self.record, count)
+        return Loan(core, self.record, count_of(count, "count", 0))
 
     def close(self) -> None:
         """Ends the publisher; readers drain what there is, a successor may follow at once."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._options import invalid
 
 __all__ = [
     "ACCOUNT_UPDATE",
@@ -254,3 +255,10 @@ def builtin_type(name: str) -> RecordType:
 DEFAULT_TOPICS: Final[dict[str, tuple[str, int]]] = {
     topic: (record, size) for topic, record, size in _core.bus_default_topics()
 }
+
+
+def checked_type(record: RecordType) -> RecordType:
+    """Refuses what is no record type."""
+    if not isinstance(record, RecordType):
+        raise invalid("record", record, "a RecordType, as klineagg.bus.record_type() makes one")
+    return record

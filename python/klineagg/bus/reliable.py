@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._options import invalid
+from klineagg.bus._checks import check_publisher, count_of, deadline_of, nanoseconds
 from klineagg.bus._closing import Closing
 from klineagg.bus.logged import check_first
 from klineagg.bus.publisher import converted
@@ -83,8 +85,11 @@ class ReliablePublisher(Closing):
         sync: Literal["none", "interval", "always"] = "interval",
     ) -> None:
         names = _names(acks)
-        if timeout <= 0 or retries < 0 or pending_max < 1:
-            raise errors.make("invalid_option", "timeout > 0, retries >= 0, pending_max >= 1")
+        check_publisher(ring_bytes, first_sequence, publishers_max)
+        if not nanoseconds(timeout, "timeout"):
+            raise invalid("timeout", timeout, "a number of seconds above 0")
+        count_of(retries, "retries", 0)
+        count_of(pending_max, "pending_max")
         if wal is not None:
             check_first(first_sequence)
         self.topic = topic
@@ -99,13 +104,13 @@ class ReliablePublisher(Closing):
             names=names,
             all=acks == "all",
             acks=acks if isinstance(acks, int) else 1,
-            timeout_ns=round(timeout * 1e9),
+            timeout_ns=nanoseconds(timeout, "timeout"),
             retries=retries,
             pending_max=pending_max,
             core=core,
             ring_bytes=ring_bytes or 0,
             first_sequence=first_sequence,
-            orphan_after_ns=round(orphan_after * 1e9),
+            orphan_after_ns=nanoseconds(orphan_after, "orphan_after"),
             publishers_max=publishers_max,
             wal="" if wal is None else os.fspath(wal),
             sync=sync,
@@ -166,6 +171,7 @@ class ReliablePublisher(Closing):
             DeliveryError: it was not acknowledged after all retries.
             DeliveryTimeoutError: the timeout was over first; the message is still on its way.
         """
+        deadline_of(timeout)  # refused before anything is sent
         sequence, future = self._send(record)
         try:
             return future.result(timeout)
@@ -211,7 +217,7 @@ class ReliablePublisher(Closing):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until nothing is pending; False after ``timeout`` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:  # in steps, so that Ctrl-C ends it
             left = _STEP_S if deadline is None else min(deadline - time.monotonic(), _STEP_S)
             if self._core.flush(max(left, 0.0)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg.bus._checks import deadline_of, positions_of
 from klineagg.bus._processing import Processing
 from klineagg.bus._waiting import Records, joined, time_left
 from klineagg.bus.records import RecordType
@@ -67,7 +67,7 @@ class ReliableSubscriber(Processing):
         self.record = bus.record_type(topic, record)
         self._core = _core.BusReliableSubscriber(
             bus.path, bus._group, topic, self.record.text, name, wait, start,
-            dict(positions or {}), self._at_once, drop,
+            positions_of(positions), self._at_once, drop,
         )  # fmt: skip
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
@@ -78,7 +78,7 @@ class ReliableSubscriber(Processing):
             self._current = self._returned.pop(0)
             return self._current
         # Nothing is kept: asking for more acknowledges all that there was.
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             self._check_open()  # another thread may close it
             new: Records = self._core.receive(self.record.dtype, _BATCH_MAX)

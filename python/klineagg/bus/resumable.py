@@ -11,6 +11,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._options import invalid
+from klineagg.bus._checks import count_of, deadline_of, positions_of
 from klineagg.bus._processing import Processing
 from klineagg.bus._waiting import Records
 from klineagg.bus.checkpoint import Checkpoint
@@ -83,8 +84,7 @@ class ResumableSubscriber(Processing):
         **options: Any,
     ) -> None:
         super().__init__()
-        if every < 1:
-            raise errors.make("invalid_option", "every has to be at least 1", option="every")
+        count_of(every, "every")
         if checkpoint is not None and positions is not None:
             text = "checkpoint and positions exclude each other: both say where it goes on"
             raise errors.make("invalid_option", text, option="positions")
@@ -95,7 +95,7 @@ class ResumableSubscriber(Processing):
         self._every = every
         saved = {} if self._checkpoint is None else self._checkpoint.load()
         self._seen = {} if self._checkpoint is None else self._checkpoint.load_seen()
-        self._next = saved | dict(positions or {})
+        self._next = saved | positions_of(positions)
         self._handed_out = dict(self._next)
         # Of these nobody has shown yet that their publisher has ever come so far.
         self._unproven = {publisher for publisher, next_ in self._next.items() if next_ > 1}
@@ -140,7 +140,7 @@ class ResumableSubscriber(Processing):
         self._processed()
         if self._returned:
             return self._hand_out(self._returned.pop(0))
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             part = next(self._parts, None)
             if isinstance(part, Exception):

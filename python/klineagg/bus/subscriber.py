@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg.bus._checks import count_of, deadline_of, positions_of
 from klineagg.bus._closing import Closing
 from klineagg.bus._waiting import STEP_S, Receiver, Records, time_left
 from klineagg.bus.records import RecordType
@@ -34,7 +35,7 @@ class Subscriber(Receiver):
         *,
         wait: str = "park",
         start: str = "latest",
-        positions: dict[str, int] | None = None,
+        positions: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.topic = topic
@@ -42,7 +43,7 @@ class Subscriber(Receiver):
         self.record = record
         self._last_peek: weakref.ref[Peek] | None = None
         self._core = _core.BusSubscriber(
-            place[0], place[1], topic, record.text, name, wait, start, positions or {}
+            place[0], place[1], topic, record.text, name, wait, start, positions_of(positions)
         )
 
     def receive(self, count_max: int = _BATCH_MAX, *, timeout: float | None = 0.0) -> Records:
@@ -57,13 +58,11 @@ class Subscriber(Receiver):
         """
         self._check_open()
         if count_max < 1:
-            raise errors.make(
-                "invalid_option", "count_max has to be at least 1", option="count_max"
-            )
+            count_of(count_max, "count_max")
         self._keep_rest()
         if self._returned:
             return self._from_returned(count_max)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             self._check_open()  # another thread may close it
             records: Records = self._core.receive(self.record.dtype, count_max)
@@ -83,7 +82,7 @@ class Subscriber(Receiver):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits without the GIL until there is something to receive; False after the timeout."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             self._check_open()
             left = time_left(deadline)
@@ -108,7 +107,7 @@ class Subscriber(Receiver):
         if last is not None and last.valid is None and len(last):
             text = f"a peek at {len(last)} records of {self.topic} is not released"
             raise errors.make("loan_outstanding", text, count=len(last))
-        peek = Peek(self, count_max)
+        peek = Peek(self, count_of(count_max, "count_max", 0))
         self._last_peek = weakref.ref(peek)
         return peek
 
