@@ -244,6 +244,13 @@ def test_a_folder_that_is_not_there_is_no_history(bus: Bus, tmp_path: Path) -> N
     assert bus.history("ticks", tmp_path / "empty", record=CHECKED).publishers() == []
 
 
+def test_a_checkpoint_without_a_folder_is_refused_at_once(bus: Bus, tmp_path: Path) -> None:
+    logged(bus, tmp_path)
+    with pytest.raises(FileError, match="there is no folder") as caught:
+        resumable(bus, tmp_path, checkpoint=tmp_path / "nosuch" / "position.json")
+    assert caught.value.name == "file_not_found"
+
+
 def test_a_publisher_with_a_log_goes_on_without_its_ring(bus: Bus, tmp_path: Path) -> None:
     with logged(bus, tmp_path) as publisher:
         send(publisher, 30)

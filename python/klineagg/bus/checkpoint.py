@@ -20,10 +20,16 @@ class Checkpoint:
 
     Args:
         path: the file; beside it, ``<path>.seen`` has what was handed out since, for the marks.
+
+    Raises:
+        FileError: ``file_not_found``: its folder is not there.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        if not self._path.parent.is_dir():  # before anything is received that it cannot keep
+            text = f"no checkpoint {self._path}: there is no folder {self._path.parent}"
+            raise errors.make("file_not_found", text, path=str(self._path))
         self._seen_path = Path(f"{self._path}.seen")
         self._seen_file: int | None = None
 
