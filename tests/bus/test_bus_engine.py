@@ -126,7 +126,8 @@ def test_open_bars_come_in_their_last_state_only(bus: Bus) -> None:
 
 
 def test_a_feed_that_cannot_be_is_refused(bus: Bus) -> None:
-    wrongs: list[dict[str, Any]] = [{"publishers": 0}, {"publishers": 11}, {"bars": None}]
+    wrongs: list[dict[str, Any]] = [{"publishers": number} for number in (0, 11, "a")]
+    wrongs.append({"bars": None})
     for wrong in wrongs:
         with pytest.raises(errors.OptionError):
             EngineFeed(bus, **wrong)

@@ -192,6 +192,8 @@ class Bus:
         Raises:
             EngineError: ``core_unavailable``.
             RecordTypeError: the publishers send other records.
+            BusError: ``resume_ahead``: a publisher has never come to its position; of one that
+                comes later :meth:`Subscriber.receive` says so, and then goes on with its first.
         """
         subscriber = Subscriber(
             (self._path, self._group),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from klineagg import _core
-from klineagg._options import duration_ns, invalid
+from klineagg._options import duration_ns, invalid, is_integer
 from klineagg.bus.publisher import converted
 from klineagg.bus.records import builtin_type
 
@@ -71,7 +71,7 @@ class EngineFeed:
         wal_size_max: int | None = None,
     ) -> None:
         interval_ns = duration_ns(open_interval, "open_interval")
-        if not 1 <= publishers <= _PUBLISHERS_MAX:
+        if not is_integer(publishers) or not 1 <= publishers <= _PUBLISHERS_MAX:
             raise invalid("publishers", publishers, f"an integer in 1 ... {_PUBLISHERS_MAX}")
         if not (trades or bars or open_bars):
             raise invalid("bars", bars, "a topic, when neither trades nor open bars have one")
