@@ -10,7 +10,7 @@ namespace klineagg::engine {
 namespace {
 
 constexpr auto SHORTEST = std::chrono::microseconds(200);
-constexpr DurationNs LATE_NS = 400'000;  // from one turn to the next, of one who is not idle
+constexpr DurationNs LATE_NS = 50'000;  // from one turn to the next, while somebody waits
 constexpr auto LONGEST = std::chrono::microseconds(20'000);
 // Only for what nobody calls for, such as the memory of snapshots that were dropped meanwhile.
 constexpr auto ASLEEP = std::chrono::seconds(10);
