@@ -164,3 +164,21 @@ def test_a_source_counts_what_began_anew_and_takes_all_of_it(
     assert kept_at is not None
     assert kept_at["positions"] == {"feed": 8}
     source.close()
+
+
+def test_a_source_may_come_before_the_publishers_and_their_logs(
+    bus: Bus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wal = tmp_path / "later"
+    source = TopicSource(bus, "trade_events", wal=wal)
+    assert str(wal) in caplog.text
+    batches = source.batches()
+    assert next(batches) is None
+    publisher = bus.publisher("trade_events", "feed", wal=wal)
+    trades = publisher.empty(3)
+    trades["trade_id"] = [b"1", b"2", b"3"]
+    publisher.publish(trades)
+    batch = next(each for each in batches if each is not None)
+    assert batch.data["first_trade_id"].tolist() == [1, 2, 3]
+    assert source.faults == {}
+    source.close()

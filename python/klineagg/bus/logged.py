@@ -80,14 +80,22 @@ class LogHistory:
         topic: the topic.
         wal: the folder that the publishers were given.
         record: what the records are.
+        missing_ok: there may be no such folder yet, for one who starts before the publishers.
 
     Raises:
         WalError: ``wal_io``: there is no such folder. An empty one is the history of publishers
             that have sent nothing yet.
     """
 
-    def __init__(self, topic: str, wal: str | os.PathLike[str], record: RecordType) -> None:
-        if not os.path.isdir(wal):
+    def __init__(
+        self,
+        topic: str,
+        wal: str | os.PathLike[str],
+        record: RecordType,
+        *,
+        missing_ok: bool = False,
+    ) -> None:
+        if not missing_ok and not os.path.isdir(wal):
             text = f"there are no logs of {topic}: {os.fspath(wal)} is no folder"
             hint = "give the folder that the publishers have as wal=; they make it when they start"
             raise errors.make("wal_io", text, hint=hint, path=os.fspath(wal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["TopicSource"]
 
 _WAIT_S: Final = 0.2
+_log: Final = logging.getLogger("klineagg.source")
 
 
 class TopicSource(Source):
@@ -75,9 +77,12 @@ class TopicSource(Source):
                     self._began_anew(error)
             self._done = self._from.positions | self._done
         else:
+            from klineagg.bus.logged import LogHistory
             from klineagg.bus.resumable import ResumableSubscriber
 
-            history = bus.history(topic, wal, record=record)
+            if not wal.is_dir():  # services start in any order: it may be there in a moment
+                _log.warning("no publisher of %s has a log in %s yet", topic, wal)
+            history = LogHistory(topic, wal, record, missing_ok=True)
             self._from = ResumableSubscriber(
                 bus, topic, name, history=history, positions=self._done, record=record
             )
