@@ -44,7 +44,8 @@ TEST_CASE("the table is in order, and every row says what to do", "[error]") {
                                         "LakeQueryError", "ConfigError", "ControlError",
                                         "SourceError",   "TaskError",   "BusError",
                                         "BusNameError",  "PublisherExistsError",
-                                        "RecordTypeError", "DeliveryError", "BridgeError",
+                                        "RecordTypeError", "DeliveryError", "DeliveryTimeoutError",
+                                        "BridgeError",
                                         "InternalError"};
     int last = 0;
     std::set<std::string> names;
