@@ -111,18 +111,25 @@ def _push_all(engine: Engine, producer: Producer, batches: list[Columns]) -> Non
 
 
 def push_one_rate(calls: int = 1_000_000) -> float:
-    """Million calls a second of ``push_one`` in a Python loop."""
+    """Million calls a second of ``push_one`` in a Python loop, behind a tenth that does not count.
+
+    In that, the lane gets its memory from the system.
+    """
     symbol = int(klineagg.intern("BENCH")[0])
-    with _engine(("1m",), lane_capacity=2**21) as engine, engine.producer("bench") as producer:
+    first = calls // 10
+    with _engine(("1m",)) as engine, engine.producer("bench") as producer:
         push_one = producer.push_one
-        stamps = range(1_741_651_200 * SECOND_NS, 1_741_651_200 * SECOND_NS + 1_000 * calls, 1_000)
+        begin_ns = 1_741_651_200 * SECOND_NS
+        stamps = range(begin_ns, begin_ns + 1_000 * (first + calls), 1_000)
+        for stamp in stamps[:first]:
+            push_one(symbol, 100.25, 0.5, stamp)
         begin = time.perf_counter()
-        for stamp in stamps:
+        for stamp in stamps[first:]:
             push_one(symbol, 100.25, 0.5, stamp)
         seconds = time.perf_counter() - begin
         engine.flush()
         accepted = engine.counts().accepted
-    assert accepted == calls, f"{accepted:,} trades were applied"
+    assert accepted == first + calls, f"{accepted:,} trades were applied"
     return calls / seconds / 1e6
 
 
