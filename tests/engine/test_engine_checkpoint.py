@@ -83,5 +83,5 @@ def test_what_is_no_checkpoint_is_refused() -> None:
     with pytest.raises(errors.KlineaggError) as caught_too:
         made(late="drop").restore(checkpoint)
     assert caught_too.value.name == "checkpoint_mismatch"
-    with pytest.raises(TypeError):
+    with pytest.raises(errors.OptionError, match="is not bytes"):
         made().restore("text")  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ private:
         Sequence first;
         std::string path;
         std::uint64_t bytes;
-        TimeNs last_time;  // not before its last frame
+        TimeNs ended;  // by the log's clock: frames may have times of their own, or none
     };
 
     void run();

@@ -27,7 +27,7 @@ Log::Writer::Writer(Shared& shared, const Recovery& recovery)
     for (std::size_t i = 0; i + 1 < kept_.size(); ++i) {
         SegmentScanner next(files.open(kept_[i + 1].path, OpenMode::read), kept_[i + 1].path,
                             kept_[i + 1].first);
-        if (next.header()) kept_[i].last_time = next.header()->created;
+        if (next.header()) kept_[i].ended = next.header()->created;
     }
     begin_segment(recovery.next, 0);
 }
@@ -90,7 +90,8 @@ void Log::Writer::begin_segment(Sequence first, std::size_t frame) {
 }
 
 void Log::Writer::keep_segment() {
-    kept_.push_back({segment_->first(), segment_->path(), segment_->bytes(), last_time_});
+    kept_.push_back({segment_->first(), segment_->path(), segment_->bytes(),
+                     shared_->options.clock->now()});
     segment_.reset();
 }
 
@@ -129,7 +130,7 @@ bool Log::Writer::is_removable(const Kept& oldest, Sequence next_first, TimeNs n
     const std::uint64_t size_max = shared_->size_max.load();
     const DurationNs age_max = shared_->age_max_ns.load();
     const bool too_many = size_max != 0 && needed > size_max;
-    return too_many || (age_max != 0 && now - oldest.last_time > age_max);
+    return too_many || (age_max != 0 && now - oldest.ended > age_max);
 }
 
 void Log::Writer::retain(std::uint64_t more) {

@@ -265,6 +265,38 @@ TEST_CASE("Retention removes what is committed, and no more", "[wal]") {
     }
 }
 
+TEST_CASE("A segment is as old as its writing, whatever the times of its frames", "[wal]") {
+    for (const TimeNs stamp : {TIME_MIN, TimeNs{0}, TIME_MAX}) {
+        INFO(stamp);
+        const auto files = std::make_shared<FaultyFiles>();
+        const auto clock = std::make_shared<engine::SimulatedClock>(1'000 * NS_PER_SECOND);
+        LogOptions options = small_options();
+        options.clock = clock;
+        options.age_max_ns = 60 * NS_PER_SECOND;
+        Log log(files, DIRECTORY, options);
+        const auto write = [&](Sequence count) {
+            const Sequence end = log.next_sequence() + count;
+            while (log.next_sequence() != end)
+                (void)log.append(Topic::application, as_bytes(content(log.next_sequence())), 1, 0, 0,
+                                 stamp);
+            REQUIRE(log.wait_durable(end - 1, deadline_after(120 * NS_PER_SECOND)));
+            log.set_committed(end - 1);
+            return end;
+        };
+        const Sequence first = write(600);
+        clock->advance(1'050 * NS_PER_SECOND);
+        (void)write(600);
+        CHECK(log.stats().removed_segments == 0);
+        clock->advance(1'070 * NS_PER_SECOND);
+        (void)write(300);
+        // The one that holds both ended 20 seconds ago.
+        const Sequence oldest = list_segments(*files, DIRECTORY).front().first;
+        CHECK(oldest <= first);
+        CHECK(oldest + 300 > first);
+        CHECK(log.stats().removed_segments >= 3);
+    }
+}
+
 TEST_CASE("At the limit with nothing committed the log halts, and goes on afterwards", "[wal]") {
     const auto files = std::make_shared<FaultyFiles>();
     LogOptions options = small_options();
