@@ -121,3 +121,31 @@ def test_damaged_segments_are_shown_and_hide_nobody(
     assert found["other", ""] == "Damaged"
     assert found["ticks", "whole"] == "Healthy"
     whole.close()
+
+
+def test_a_callback_that_raises_neither_ends_the_watch_nor_hides_the_others(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def on_change(now: PublisherHealth, before: PublisherHealth | None) -> None:
+        told.append(now.name)
+        raise RuntimeError(f"about {now.name}")
+
+    def until(name: str) -> None:
+        deadline = time.monotonic() + 120
+        while name not in told:
+            assert time.monotonic() < deadline, told
+            time.sleep(0.01)
+
+    publishers = [bus.publisher("ticks", name, record=CHECKED) for name in ("a", "b")]
+    monitor = bus.monitor(on_change=on_change, interval=0.01)
+    with pytest.raises(RuntimeError, match="about a"):
+        monitor.check()
+    assert told == ["a", "b"]
+    with monitor:
+        publishers.append(bus.publisher("ticks", "c", record=CHECKED))
+        until("c")
+        publishers.append(bus.publisher("ticks", "d", record=CHECKED))
+        until("d")
+    assert "about c" in caplog.text

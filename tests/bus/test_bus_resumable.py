@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import time
@@ -14,6 +15,7 @@ import pytest
 from bus import programs
 from bus.records import CHECKED, checked, damaged
 from klineagg.bus import Bus, Publisher, ResumableSubscriber, record_type
+from klineagg.bus.checkpoint import Checkpoint
 from klineagg.errors import BusError, FileError, OptionError, RecordTypeError, WalError
 
 SMALL_RING = 1 << 14  # 128 records
@@ -100,6 +102,51 @@ def test_a_restart_goes_on_at_the_checkpoint_and_marks_repeats(bus: Bus, tmp_pat
     with resumable(bus, tmp_path, checkpoint=place) as third:
         assert drain(third) == list(range(2601, 2608))
         assert third.repeated == 0
+
+
+def test_a_loop_over_records_of_one_large_batch_keeps_checkpoints(bus: Bus, tmp_path: Path) -> None:
+    place = tmp_path / "position.json"
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path / "wal")
+    publisher.publish(checked(1, 20_000))
+    crashed = resumable(bus, tmp_path, checkpoint=place, every=1000)
+    for record in crashed:
+        if record["number"] == 5500:
+            break
+    assert Checkpoint(place).load() == {"feed": 5001}
+    again = resumable(bus, tmp_path, checkpoint=place, every=1000)
+    batch = again.receive()
+    assert batch["number"].tolist() == list(range(5001, 6001))
+    assert again.repeats(batch).all()
+    assert not again.repeats(again.receive()).any()
+    again.close()
+
+
+@pytest.mark.parametrize("wanted", ["run", "records", "async"])
+def test_a_loop_that_is_stopped_leaves_a_checkpoint(bus: Bus, tmp_path: Path, wanted: str) -> None:
+    place = tmp_path / "position.json"
+    send(logged(bus, tmp_path), 700)
+    subscriber = resumable(bus, tmp_path, checkpoint=place, every=100)
+    got = 0
+
+    def take(count: int) -> None:
+        nonlocal got
+        got += count
+        if got >= 250:
+            subscriber.stop()
+
+    async def loop() -> None:
+        async for batch in subscriber.batches_async():
+            take(len(batch))
+
+    if wanted == "run":
+        subscriber.run(lambda batch: take(len(batch)))
+    elif wanted == "records":
+        for _ in subscriber:
+            take(1)
+    else:
+        asyncio.run(loop())
+    assert got == 300
+    assert Checkpoint(place).load() == {"feed": 301}
 
 
 def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_path: Path) -> None:

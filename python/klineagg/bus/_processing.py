@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+
 from klineagg.bus._waiting import Receiver, Records
 
 __all__ = ["Processing"]
@@ -14,6 +16,22 @@ class Processing(Receiver):
         super().__init__()
         #: What was handed out last, and is not known to be processed.
         self._current: Records | None = None
+
+    def batches(self, *, timeout: float | None = None) -> Iterator[Records]:
+        """As :meth:`Receiver.batches`; all it gave is processed when :meth:`stop` ends it."""
+        yield from super().batches(timeout=timeout)
+        if self._stopped:
+            self._at_stop()
+
+    async def batches_async(self) -> AsyncIterator[Records]:
+        """As :meth:`batches`, for ``async for``."""
+        async for batch in super().batches_async():
+            yield batch
+        if self._stopped:
+            self._at_stop()
+
+    def _at_stop(self) -> None:
+        """A loop was ended by :meth:`stop`, behind its last batch."""
 
     def _failed(self) -> None:
         """What was handed out last is not finished: it comes again, here or after a restart."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg._options import invalid
@@ -59,6 +60,7 @@ class PublisherHealth:
 
 
 _CLOSED_STATE = 2
+_log: Final = logging.getLogger("klineagg.bus")
 
 
 def health_of(info: dict[str, Any], timeout: float, now_ns: int) -> tuple[Health, float]:
@@ -145,10 +147,21 @@ class Monitor(Closing):
             ]
             for one, _ in changed:
                 self.changes[one.health.value] += 1
-        if self._on_change is not None:
-            for one, old in changed:
-                self._on_change(one, old)
+        self._tell(changed)
         return list(seen.values())
+
+    def _tell(self, changed: list[tuple[PublisherHealth, PublisherHealth | None]]) -> None:
+        """Of all that changed, whatever one call raises: nobody would hear of it again."""
+        if self._on_change is None:
+            return
+        first: Exception | None = None
+        for one, old in changed:
+            try:
+                self._on_change(one, old)
+            except Exception as error:  # noqa: PERF203
+                first = first or error
+        if first is not None:
+            raise first
 
     def _look(self, topic: str, info: dict[str, Any], elapsed: float) -> PublisherHealth:
         health, age = health_of(info, self._timeout, time.time_ns())
@@ -171,7 +184,10 @@ class Monitor(Closing):
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
-            self.check()
+            try:
+                self.check()
+            except Exception:  # noqa: PERF203 - nobody would see that the watch has ended
+                _log.exception("a look at the publishers of %s failed", self._bus.path)
 
     def stop(self) -> None:
         """Ends the thread."""

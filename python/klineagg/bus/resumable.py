@@ -125,7 +125,8 @@ class ResumableSubscriber(Processing):
         """Which records of a batch were handed out before the last start already: bool, ``(n,)``.
 
         Known with a ``checkpoint`` file only, and after a crash of the process; after a crash of
-        the machine a few may not be marked.
+        the machine a few may not be marked. Batches are marked when they are handed out: after a
+        crash within a loop over records, all of its last batch (``every`` records at most) are.
         """
         marks = np.zeros(len(batch), np.bool_)
         for publisher, end in self._seen.items():
@@ -244,13 +245,22 @@ class ResumableSubscriber(Processing):
             )
         if replayed:
             self.replayed += len(new)
-        yield new
+        # A log gives thousands at once: who dies among them would begin before all of them.
+        while len(new):
+            to_checkpoint = self._every - self._uncheckpointed
+            part, new = new[:to_checkpoint], new[to_checkpoint:]
+            yield part
 
     def __repr__(self) -> str:
         at = ", ".join(f"{name} {next_:,}" for name, next_ in self.positions.items()) or "its start"
         counts = f"{self.replayed:,} replayed, {self.repeated:,} repeated"
         live = self._live
         return f"<ResumableSubscriber {live.name!r} of {live.topic!r} at {at}, {counts}{self._end}>"
+
+    def _at_stop(self) -> None:
+        if not self._closed:
+            self._processed()
+            self.checkpoint()
 
     def _next_batch(self, timeout: float | None) -> Records | None:
         batch = self.receive(timeout=timeout)
