@@ -62,6 +62,7 @@ def test_what_is_set_comes_back_from_its_own_text() -> None:
         ("[engine]\nintervals = []", 2, "interval"),
         ('[engine]\npolicy = "lose"', 2, '"drop_newest"'),
         ('[engine]\nlateness = "5 parsecs"', 2, "a length of time"),
+        ('[engine]\nlease = "0s"', 2, 'longer than "0s"'),
         ("[engine]\nworker = 1", 2, "no such key; did you mean workers?"),
         ("[engin]\nworkers = 1", 1, "did you mean engine?"),
         ("engine = 1", 1, "a section"),

@@ -22,6 +22,7 @@ __all__ = [
     "name",
     "option",
     "optional",
+    "positive_duration",
     "text",
     "texts",
 ]
@@ -114,6 +115,13 @@ def duration(value: Any) -> str:
         except errors.KlineaggError:
             _wanted(False, what)
     return str(value)
+
+
+def positive_duration(value: Any) -> str:
+    """A length of time, and not none."""
+    found = duration(value)
+    _wanted(found not in ("0", "0s"), 'longer than "0s"')
+    return found
 
 
 def optional(check: Check) -> Check:

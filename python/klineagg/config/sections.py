@@ -19,6 +19,7 @@ from klineagg.config.options import (
     name,
     option,
     optional,
+    positive_duration,
     text,
     texts,
 )
@@ -97,7 +98,7 @@ class EngineConfig:
         "1m", optional(duration), 'system clock: trades stamped further ahead are rejected; "none"'
     )
     lease: str = option(
-        "30s", duration, "a snapshot without an answer comes again after this", live=True
+        "30s", positive_duration, "a snapshot without an answer comes again after this", live=True
     )
     unacknowledged_max: int = option(
         2**21, integer(1, 2**40), "closed bars kept for whoever has not stored them, per worker"
