@@ -148,6 +148,35 @@ def test_another_type_is_refused_and_nothing_goes_round_in_circles(bus: Bus, ser
     back.close()
 
 
+def test_what_either_side_drops_is_counted(bus: Bus, service: str) -> None:
+    record = record_type("Tick", [("price", "<f8")])
+    bus.register("ticks", record)
+    out = Iceoryx2Bridge(bus, "ticks", "out", service=service, slice_max=1)
+    back = Iceoryx2Bridge(bus, "copies", "in", service=service, record=record)
+    publisher = bus.publisher("ticks", "feed", ring_bytes=1 << 14)
+
+    def carry(count: int) -> int:
+        publisher.publish(publisher.empty(count))
+        moved = sum(iter(out.pump, 0))
+        got = sum(iter(back.pump, 0))
+        assert moved - got == back.lost
+        return got
+
+    assert carry(5) == 5
+    assert (out.lost, back.lost) == (0, 0)
+    assert carry(100) == 64
+    assert (out.lost, back.lost) == (0, 36)
+    before = out.moved
+    publisher.publish(publisher.empty(5_000))
+    while out.pump():
+        pass
+    assert out.lost > 0
+    assert out.moved - before + out.lost == 5_000
+    assert f"{out.lost:,} lost" in repr(out)
+    out.close()
+    back.close()
+
+
 def test_structures_have_the_layout_of_the_records() -> None:
     for name in ("TradeEvent", "AccountUpdate", "MarketL2", "Bar", "Heartbeat", "Ack"):
         record = builtin_type(name)
@@ -166,7 +195,7 @@ def test_a_thread_that_fails_is_told(
     publisher = bus.publisher("bars", "engine")
     record = bus.record_type("bars")
     bridge = Iceoryx2Bridge(bus, "copies", "in", record=record, service=service)
-    assert repr(bridge) == f"Iceoryx2Bridge(Bar, from '{service}', 0 moved, idle)"
+    assert repr(bridge) == f"Iceoryx2Bridge(Bar, from '{service}', 0 moved, 0 lost, idle)"
     bridge.start()
     assert "runs" in repr(bridge)
     bridge._sink.close()  # whatever it is that ends its side of the bus
@@ -176,7 +205,7 @@ def test_a_thread_that_fails_is_told(
         while "failed" not in repr(bridge) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert "failed" in repr(bridge)
-        assert repr(out) == f"Iceoryx2Bridge(Bar, to '{service}', 3 moved, runs)"
+        assert repr(out) == f"Iceoryx2Bridge(Bar, to '{service}', 3 moved, 0 lost, runs)"
     with pytest.raises(BusError) as raised:
         bridge.close()
     assert raised.value.name == "bus_closed"

@@ -49,7 +49,7 @@ class Iceoryx2Bridge(Closing):
 
     Records travel in slices of the record type, whose type name is the record's name. What comes
     from iceoryx2 is published on the bus by a publisher ``iceoryx2``, with sequences of its own;
-    what that one sent is not carried back. ``moved`` counts them.
+    what that one sent is not carried back. ``moved`` counts them, :attr:`lost` what it has missed.
 
     In a ``with`` block it carries in a thread of its own; else call :meth:`pump`. A thread that
     fails logs it, and :meth:`stop` and the end of the block raise it.
@@ -99,6 +99,8 @@ class Iceoryx2Bridge(Closing):
         self.service_name = name
         self.slice_max = slice_max
         self.moved = 0
+        self._lost = 0  # on the way in
+        self._expected: dict[bytes, int] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -166,12 +168,32 @@ class Iceoryx2Bridge(Closing):
         while True:
             sample = self._port.receive()
             if sample is not None:
-                self._sink.publish(records_of(sample, self.record))
+                records = records_of(sample, self.record)
+                self._count_lost(records)
+                self._sink.publish(records)
                 return int(sample.header.number_of_elements)
             left = deadline - time.monotonic()
             if left <= 0:
                 return 0
             time.sleep(min(_IDLE_S, left))
+
+    @property
+    def lost(self) -> int:
+        """Records that it has not carried.
+
+        ``"out"``: the bus's ring overwrote them first. ``"in"``: iceoryx2 dropped them, which keeps
+        64 slices for a subscriber; by the sequences of publishers that give some, as those of a bus
+        on the other side do. What came before the first record that it saw is not known.
+        """
+        return int(self._source.lost) if self.direction == "out" else self._lost
+
+    def _count_lost(self, records: np.ndarray[Any, Any]) -> None:
+        for name in dict.fromkeys(records["publisher"].tolist()):
+            own = records["sequence"][records["publisher"] == name].astype(np.int64)
+            before = self._expected.get(name, int(own[0])) - 1
+            missed = np.diff(own, prepend=before) - 1
+            self._lost += int(missed[missed > 0].sum())
+            self._expected[name] = int(own[-1]) + 1
 
     def _clean(self) -> None:
         """What programs that were killed have left in iceoryx2 is removed now and then."""
@@ -227,7 +249,7 @@ class Iceoryx2Bridge(Closing):
         arrow = "to" if self.direction == "out" else "from"
         return (
             f"Iceoryx2Bridge({self.record.name}, {arrow} {self.service_name!r}, "
-            f"{self.moved:,} moved, {state})"
+            f"{self.moved:,} moved, {self.lost:,} lost, {state})"
         )
 
     def __enter__(self) -> Iceoryx2Bridge:
