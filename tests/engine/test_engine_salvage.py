@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def engine_on(wal: Wal | Path) -> Engine:
     return Engine("1m,5m,1h", wal=wal, clock=SimulatedClock(), max_ahead=None)
 
 
+def oldest(path: Path) -> int:
+    return min(int(file.stem) for file in path.glob("*.kwal"))
+
+
 def write(path: Path, rows: Any, *, committed: int = 0) -> None:
     """A log of the trades; up to ``committed`` a consumer has a checkpoint, and files went."""
     with Wal(path, **SMALL) as wal, engine_on(wal) as engine, engine.producer("feed") as feed:
@@ -45,7 +50,11 @@ def write(path: Path, rows: Any, *, committed: int = 0) -> None:
             feed.flush()
             if begin < committed:
                 engine.take("lake", checkpoint=True).ack()
+            if begin + STEP == committed:
                 wal.set_retention(size_max=1 << 15)
+                deadline = time.monotonic() + 60
+                while oldest(path) == 1 and time.monotonic() < deadline:
+                    time.sleep(0.01)  # the log's writer does it
                 wal.set_retention()
 
 
