@@ -35,17 +35,25 @@ constexpr std::size_t BLOCK_ROWS = 4096;
 constexpr std::size_t ROW_BYTES = 64;  // of the longest row of a block
 constexpr std::int64_t TIME_MISSING = std::numeric_limits<std::int64_t>::min();
 
-std::unique_ptr<WalHandle> make(const std::string& path, const std::string& fsync,
-                                DurationNs interval_ns, std::size_t segment_bytes,
-                                std::size_t ring_bytes, std::uint64_t size_max,
-                                DurationNs age_max_ns, bool keep_uncommitted, bool salvage) {
+wal::LogOptions options_of(const std::string& fsync, DurationNs interval_ns,
+                           std::size_t segment_bytes, std::uint64_t size_max,
+                           DurationNs age_max_ns) {
     wal::LogOptions options;
     options.sync = sync_mode(fsync, "fsync");
     options.interval_ns = interval_ns;
     options.segment_bytes = segment_bytes;
-    options.ring_bytes = ring_bytes;
     options.size_max = size_max;
     options.age_max_ns = age_max_ns;
+    return options;
+}
+
+std::unique_ptr<WalHandle> make(const std::string& path, const std::string& fsync,
+                                DurationNs interval_ns, std::size_t segment_bytes,
+                                std::size_t ring_bytes, std::uint64_t size_max,
+                                DurationNs age_max_ns, bool keep_uncommitted, bool salvage) {
+    wal::LogOptions options =
+        options_of(fsync, interval_ns, segment_bytes, size_max, age_max_ns);
+    options.ring_bytes = ring_bytes;
     options.keep_uncommitted = keep_uncommitted;
     options.salvage = salvage;
     std::shared_ptr<LogState> made;
@@ -58,13 +66,7 @@ std::unique_ptr<WalHandle> make(const std::string& path, const std::string& fsyn
 
 void check_options(const std::string& fsync, DurationNs interval_ns, std::size_t segment_bytes,
                    std::uint64_t size_max, DurationNs age_max_ns) {
-    wal::LogOptions options;
-    options.sync = sync_mode(fsync, "fsync");
-    options.interval_ns = interval_ns;
-    options.segment_bytes = segment_bytes;
-    options.size_max = size_max;
-    options.age_max_ns = age_max_ns;
-    wal::check_options(options);
+    wal::check_options(options_of(fsync, interval_ns, segment_bytes, size_max, age_max_ns));
 }
 
 /// Does what may wait for room, in pieces that Ctrl-C may end. Throws Error(wal_timeout).
