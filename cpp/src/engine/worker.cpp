@@ -89,7 +89,7 @@ Worker::Worker(Core& core, std::uint32_t id)
       closed_(std::make_unique<ClosedBars<PartialBar>>()),
       own_observer_(core.options.observer ? core.options.observer->worker(core, id) : nullptr),
       waiter_(core.options.wait) {
-    if (core.journal) journal_ = std::make_unique<WorkerJournal>(*core.journal, waiter_, BLOCK_ROWS);
+    if (core.journal) journal_ = std::make_unique<WorkerJournal>(*core.journal, waiter_, LOGGED_ROWS);
 }
 
 Worker::~Worker() { core_->blocks.take_back(*blocks_); }

@@ -135,7 +135,11 @@ public:
     [[nodiscard]] bool failed() const noexcept { return core_->failure.is_set(); }
 
 private:
-    static constexpr std::size_t BLOCK_ROWS = 4096;
+    // Rows of many symbols: the longer a symbol's run of them, the less often its state is fetched,
+    // and the more of its bars roll up at once. Fewer are taken when fewer wait.
+    static constexpr std::size_t BLOCK_ROWS = 16384;
+    // Less with a log, in which many blocks are under way.
+    static constexpr std::size_t LOGGED_ROWS = 4096;
     static constexpr std::size_t CAPTURE_TURN = 16;
     static constexpr std::size_t CLOSE_TURN = 64;
     static constexpr std::size_t STATE_TURN = 8;  // each takes some microseconds
