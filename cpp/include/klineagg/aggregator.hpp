@@ -260,7 +260,13 @@ private:
     void unguard_base() noexcept { base_.bar.close_time = base_close_; }
     [[nodiscard]] std::uint16_t cut_flag(TimeNs open_time, TimeNs close_time) const noexcept;
     [[nodiscard]] Span genesis_span(int level) const noexcept;
-    static std::int64_t extend_run(const RollupLevel& plan, Span& range, TimeNs to) noexcept;
+    /// Where a run of flat bars ends, and how many they are.
+    struct GapRun {
+        TimeNs close;
+        std::int64_t bars;
+    };
+    /// Those that open in [first.open, to), up to the end of the day.
+    static GapRun run_from(const RollupLevel& plan, Span first, TimeNs to) noexcept;
     /// Emits the flat bars that open in [from, to) and returns the end of the last.
     template <class Sink>
     TimeNs emit_gaps(const RollupLevel& plan, TimeNs from, TimeNs to, double price,

@@ -83,7 +83,8 @@ void SymbolAggregator<Bar>::emit_one(int level, Bar& bar, const Sink& sink) {
         state.has_head = true;
         heads_[static_cast<std::size_t>(level)] = bar;
     } else {
-        if (has_flat_rows_ && !amends()) emit_flat(level, bar.open_time, sink);
+        if (has_flat_rows_ && !amends() && state.covered_to != bar.open_time)
+            emit_flat(level, bar.open_time, sink);
         bar.flags = static_cast<std::uint16_t>(bar.flags | BAR_CLOSED |
                                                cut_flag(bar.open_time, bar.close_time));
         if constexpr (BarTraits<Bar>::KEEPS_HISTORY) {
@@ -152,31 +153,31 @@ TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, Ti
             const TimeNs next = missing_.next(range.close);
             if (next < to) end = plan.interval->locate(next, hit) ? hit.open : next;
         }
-        const std::int64_t bars =
-            options_->gaps == GapMode::runs ? extend_run(plan, range, end) : 1;
-        sink.gap(plan.output, range, bars, price, static_cast<std::uint16_t>(marked), revision);
-        from = range.close;
+        const GapRun run = options_->gaps == GapMode::runs ? run_from(plan, range, end)
+                                                           : GapRun{range.close, 1};
+        sink.gap(plan.output, {range.open, run.close}, run.bars, price,
+                 static_cast<std::uint16_t>(marked), revision);
+        from = run.close;
     }
     return from;
 }
 
 template <class Bar>
-std::int64_t SymbolAggregator<Bar>::extend_run(const RollupLevel& plan, Span& range,
-                                               TimeNs to) noexcept {
+auto SymbolAggregator<Bar>::run_from(const RollupLevel& plan, Span first, TimeNs to) noexcept
+    -> GapRun {
     // Runs end with the UTC day, so that a quiet month is not one endless open run.
-    const TimeNs end = std::min(floor_to(range.open, NS_PER_DAY) + NS_PER_DAY, to);
-    std::int64_t bars = 1;
-    if (plan.period_ns != 0) {
-        bars = plan.interval->cells().periods_in(end - range.open + plan.period_ns - 1);
-        range.close = range.open + bars * plan.period_ns;
-        return bars;
+    const TimeNs end = std::min(floor_to(first.open, NS_PER_DAY) + NS_PER_DAY, to);
+    if (plan.period_ns != 0) [[likely]] {
+        const std::int64_t bars =
+            plan.interval->cells().periods_in(end - first.open + plan.period_ns - 1);
+        return {first.open + bars * plan.period_ns, bars};
     }
-    for (Span next = plan.interval->next(range.close); next.open < end;
+    GapRun run{first.close, 1};
+    for (Span next = plan.interval->next(run.close); next.open < end;
          next = plan.interval->next(next.close)) {
-        range.close = next.close;
-        ++bars;
+        run = {next.close, run.bars + 1};
     }
-    return bars;
+    return run;
 }
 
 template <class Bar>
