@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -71,9 +70,14 @@ void close(LoggedHandle& self) {
 
 bus::LogReplay replay(const std::string& root, const std::string& topic,
                       const std::string& publisher, const std::string& type, std::uint64_t first,
-                      std::optional<std::uint64_t> end) {
-    return {bus::log_directory(root, topic, publisher), bus::RecordType::parse(type), first,
-            end.value_or(std::numeric_limits<std::uint64_t>::max())};
+                      std::optional<std::uint64_t> end, std::optional<TimeNs> start_time,
+                      std::optional<TimeNs> end_time) {
+    bus::ReplayRange range;
+    range.first = first;
+    range.end = end.value_or(range.end);
+    range.start_time = start_time.value_or(range.start_time);
+    range.end_time = end_time.value_or(range.end_time);
+    return {bus::log_directory(root, topic, publisher), bus::RecordType::parse(type), range};
 }
 
 py::object next(bus::LogReplay& self, const py::dtype& dtype) {
@@ -96,7 +100,8 @@ void register_bus_log(py::module_& module) {
                py::arg("topic"), "Names that have a log of the topic.");
     py::class_<bus::LogReplay>(module, "BusLogReplay", "Records out of a publisher's log.")
         .def(py::init(&replay), py::arg("root"), py::arg("topic"), py::arg("publisher"),
-             py::arg("type"), py::arg("first"), py::arg("end"))
+             py::arg("type"), py::arg("first"), py::arg("end"), py::arg("start_time"),
+             py::arg("end_time"))
         .def("next", &next, py::arg("dtype"));
     py::class_<LoggedHandle>(module, "BusLoggedPublisher", "See klineagg.bus.LoggedPublisher.")
         .def(py::init(&make), py::arg("path"), py::arg("group"), py::arg("topic"),

@@ -205,6 +205,8 @@ class BusLogReplay:
         type: str,
         first: SupportsInt,
         end: SupportsInt | None,
+        start_time: SupportsInt | None,
+        end_time: SupportsInt | None,
     ) -> None: ...
     def next(self, dtype: np.dtype[Any]) -> NDArray[Any] | None: ...
 

@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "values",
         frozenset(
             {
-                "bus/record_type", "bus/records", "bus/ring", "bus/segment", "bus/stamp_clock",
+                "bus/batches", "bus/checkpoint", "bus/record_type", "bus/records", "bus/ring",
+                "bus/segment", "bus/stamp_clock",
                 "bus/topic", "bus/words",
                 "arena", "arrow_c", "block_pool", "arrow_decimal", "arrow_type", "bar",
                 "detail/csv_fields",
@@ -60,7 +61,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "log",
         frozenset(
             {
-                "bus/feed_outlet", "bus/logged", "bus/posted", "bus/reliable",
+                "bus/feed_outlet", "bus/log_replay", "bus/logged", "bus/posted", "bus/reliable",
+                "bus/resumable",
                 "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
                 "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
             }

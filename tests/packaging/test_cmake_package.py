@@ -35,6 +35,15 @@ symbol 0 interval 1 close 42285.00 volume 0.75
 symbol 1 interval 1 close 2281.25 volume 2.00
 """
 
+BUS_EXAMPLE_PRINTS = """\
+quote 1: 27500.0 27500.5
+quote 2: 27500.0 27500.5
+quote 3: 27500.0 27500.5
+3, then 2 resumed
+3 in the history from 2 to 4
+0 lost
+"""
+
 
 def cmake(*arguments: str | Path) -> None:
     run = subprocess.run(
@@ -67,3 +76,5 @@ def test_a_project_finds_and_links_the_core(project: Path, tmp_path: Path) -> No
     cmake("--build", example)
     run = subprocess.run([example / "live_engine"], capture_output=True, text=True, check=True)
     assert run.stdout == EXAMPLE_PRINTS
+    run = subprocess.run([example / "bus_topic"], capture_output=True, text=True, check=True)
+    assert run.stdout == BUS_EXAMPLE_PRINTS

@@ -15,70 +15,7 @@ namespace {
 constexpr std::size_t FRAME_BYTES = std::size_t{1} << 18;
 constexpr DurationNs ACCEPT_NS = 30 * NS_PER_SECOND;
 
-/// Of the type's hash: a log of other records is noticed frame by frame.
-std::uint16_t schema_of(const RecordType& type) noexcept {
-    const std::uint64_t hash = type.hash();
-    return static_cast<std::uint16_t>(hash ^ (hash >> 16U) ^ (hash >> 32U) ^ (hash >> 48U));
-}
-
 }  // namespace
-
-std::string log_directory(const std::string& root, const std::string& topic,
-                          const std::string& publisher) {
-    check_topic(topic);
-    check_name(publisher);
-    return (std::filesystem::path(root) / (topic + "@" + publisher)).string();
-}
-
-std::vector<std::string> logged_publishers(const std::string& root, const std::string& topic) {
-    std::vector<std::string> names;
-    std::error_code error;
-    const std::string prefix = topic + "@";
-    for (const auto& entry : std::filesystem::directory_iterator(root, error)) {
-        const std::string name = entry.path().filename().string();
-        if (name.starts_with(prefix)) names.push_back(name.substr(prefix.size()));
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-}
-
-LogReplay::LogReplay(const std::string& directory, const RecordType& type, std::uint64_t first,
-                     std::uint64_t end)
-    : record_bytes_(type.bytes()), schema_(schema_of(type)) {
-    if (first >= end) return;
-    wal::ReadOptions options;
-    options.from = first;
-    options.to = end - 1;
-    options.topics = 1U << static_cast<unsigned>(wal::Topic::application);
-    options.follow = true;  // its publisher may be at work
-    try {
-        reader_ = std::make_unique<wal::Reader>(real_files(), directory, options);
-    } catch (const Error& error) {
-        if (error.code() != ErrorCode::wal_range) throw;
-        options.from = 0;
-        reader_ = std::make_unique<wal::Reader>(real_files(), directory, options);
-    }
-}
-
-bool LogReplay::next(std::vector<std::byte>& to) {
-    wal::Reader::Frame frame;
-    while (reader_ && reader_->next(frame)) {
-        if (frame.count == 0) continue;
-        const wal::FrameHeader& header = frame.view.header;
-        if (header.schema != schema_ ||
-            frame.view.payload.size() != std::size_t{header.count} * record_bytes_) {
-            throw Error(ErrorCode::record_mismatch,
-                        "the log has other records from message " +
-                            std::to_string(header.sequence) + " on",
-                        {{"sequence", std::to_string(header.sequence)}});
-        }
-        const auto bytes = frame.view.payload.subspan(frame.skip * record_bytes_,
-                                                      frame.count * record_bytes_);
-        to.insert(to.end(), bytes.begin(), bytes.end());
-        return true;
-    }
-    return false;
-}
 
 LoggedPublisher::LoggedPublisher(const Folder& folder, const std::string& topic,
                                  const std::string& name, const RecordType& type,
@@ -144,7 +81,7 @@ void LoggedPublisher::append(const std::vector<std::byte>& stamped, std::size_t 
                              std::uint64_t first, engine::MonotonicNs deadline) {
     const wal::Appended appended =
         log_->append_wait(wal::Topic::application, stamped, static_cast<std::uint32_t>(count),
-                          deadline, schema_of(type_));
+                          deadline, log_schema(type_));
     if (appended.first != first)
         throw Error(ErrorCode::internal, "log and ring do not count alike");
 }

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from klineagg import _core, errors
 from klineagg._options import time_ns
 from klineagg.bus._checks import check_publisher, nanoseconds
@@ -24,10 +22,6 @@ def check_first(first_sequence: int) -> None:
         text = f"first_sequence={first_sequence!r} with wal=: the log's numbers are the sequence"
         hint = "leave first_sequence out, or publish without wal="
         raise errors.make("invalid_option", text, hint=hint, option="first_sequence")
-
-
-def _time(value: Any, option: str) -> np.datetime64:
-    return np.datetime64(time_ns(value, option), "ns")
 
 
 class LoggedPublisher(Publisher):
@@ -113,10 +107,21 @@ class LogHistory:
 
     def read(self, publisher: str, start: int, end: int | None) -> Iterator[Records]:
         """Records ``start <= sequence < end``; None: to the end that the log has by then."""
+        yield from self._read(publisher, start, end, None, None)
+
+    def _read(
+        self,
+        publisher: str,
+        start: int,
+        end: int | None,
+        start_ns: int | None,
+        end_ns: int | None,
+    ) -> Iterator[Records]:
         if publisher not in self.publishers():
             return
+        text = self.record.text
         replay = _core.BusLogReplay(
-            self._root, self.topic, publisher, self.record.text, max(start, 1), end
+            self._root, self.topic, publisher, text, max(start, 1), end, start_ns, end_ns
         )
         while (records := replay.next(self.record.dtype)) is not None:
             yield records
@@ -139,13 +144,6 @@ class LogHistory:
             start_time: of publishing: datetime64, datetime or ISO text, in UTC, or ns.
             end_time: where it ends, not included.
         """
-        first = None if start_time is None else _time(start_time, "start_time")
-        last = None if end_time is None else _time(end_time, "end_time")
-        for records in self.read(publisher, start, end):
-            keep = np.ones(len(records), np.bool_)
-            if first is not None:
-                keep &= records["publish_time"] >= first
-            if last is not None:
-                keep &= records["publish_time"] < last
-            if keep.any():
-                yield records[keep]
+        first = None if start_time is None else time_ns(start_time, "start_time")
+        last = None if end_time is None else time_ns(end_time, "end_time")
+        yield from self._read(publisher, start, end, first, last)

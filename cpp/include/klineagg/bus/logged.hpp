@@ -1,45 +1,18 @@
-// A publisher whose records are in a write-ahead log before anybody sees them, and their replay.
-//
-// Each topic and publisher has a log of its own, a folder "<topic>@<publisher>": its numbers are
-// the sequence of the messages, its payloads the very bytes of the ring.
+// A publisher whose records are in a write-ahead log before anybody sees them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "klineagg/bus/log_replay.hpp"
 #include "klineagg/bus/publisher.hpp"
 #include "klineagg/bus/record_type.hpp"
 #include "klineagg/wal/log.hpp"
-#include "klineagg/wal/reader.hpp"
 
 namespace klineagg::bus {
-
-[[nodiscard]] std::string log_directory(const std::string& root, const std::string& topic,
-                                        const std::string& publisher);
-/// Publishers of the topic that have a log under `root`, sorted.
-[[nodiscard]] std::vector<std::string> logged_publishers(const std::string& root,
-                                                         const std::string& topic);
-
-/// Records out of a log, in order.
-class LogReplay {
-public:
-    /// `first <= sequence < end`. Begins with the oldest there is where older ones are gone.
-    LogReplay(const std::string& directory, const RecordType& type, std::uint64_t first,
-              std::uint64_t end);
-
-    /// Appends the next records to `to`, a frame's at a time; false at the end. Throws
-    /// record_mismatch when the log has other records, and what the log throws.
-    bool next(std::vector<std::byte>& to);
-
-private:
-    std::unique_ptr<wal::Reader> reader_;
-    std::size_t record_bytes_;
-    std::uint16_t schema_;
-};
 
 /// Of one thread at a time.
 class LoggedPublisher {

@@ -8,8 +8,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "klineagg/bus/batches.hpp"
 #include "klineagg/bus/record_type.hpp"
 #include "klineagg/bus/records.hpp"
 #include "klineagg/bus/ring.hpp"
@@ -70,6 +72,29 @@ public:
     }
     /// True as soon as there is something to receive (or lost); false at the deadline.
     bool wait(engine::MonotonicNs deadline);
+
+    /// receive(), waiting for the first record: 0 at the deadline, or after stop().
+    std::size_t receive_wait(std::byte* to, std::size_t count_max, engine::MonotonicNs deadline);
+    /// What comes, as std::span<const Record>, until nothing came for `timeout`, or stop().
+    template <IsRecord Record>
+    [[nodiscard]] auto batches(DurationNs timeout = NO_TIMEOUT,
+                               std::size_t count_max = LOOP_RECORDS) {
+        check_size(sizeof(Record));
+        return Batches([this, timeout, records = std::vector<Record>(count_max)]() mutable {
+            const std::size_t count =
+                receive_wait(reinterpret_cast<std::byte*>(records.data()), records.size(),
+                             engine::deadline_after(timeout));
+            using Batch = std::span<const Record>;
+            return count == 0 ? std::optional<Batch>() : Batch(records.data(), count);
+        });
+    }
+    /// Calls back with each of them. What `callback` throws ends the loop, behind its batch.
+    template <IsRecord Record, class Callback>
+    void run(Callback&& callback, DurationNs timeout = NO_TIMEOUT) {
+        for (const auto& batch : batches<Record>(timeout)) callback(batch);
+    }
+    /// Ends loops over it for good, within 0.1 s: from any thread, or a signal handler.
+    void stop() noexcept { stop_.raise(); }
 
     /// The next records of one publisher, where they lie. release_peek() goes past them and
     /// counts them as received, or as lost when they were overwritten meanwhile: then it says
@@ -132,6 +157,7 @@ private:
     TimeNs created_ = 0;
     bool is_draining_ = false;  // a ring that was replaced: the new one is next
     engine::MonotonicNs next_refresh_ = 0;
+    StopSign stop_;
 };
 
 }  // namespace klineagg::bus
