@@ -10,6 +10,7 @@
 
 #include "bus_handles.hpp"
 #include "gil.hpp"
+#include "klineagg/bus/cleanup.hpp"
 #include "klineagg/bus/record_type.hpp"
 #include "klineagg/bus/topic.hpp"
 #include "klineagg/engine/thread.hpp"
@@ -186,6 +187,18 @@ void register_topic(py::module_& module) {
             return bus_folder(path, group).topics();
         },
         py::arg("path"), py::arg("group"));
+    module.def(
+        "bus_clean",
+        [](const std::string& path, std::int64_t group, std::int64_t orphan_after_ns) {
+            return bus::clean_folder(bus_folder(path, group), orphan_after_ns);
+        },
+        py::arg("path"), py::arg("group"), py::arg("orphan_after_ns"));
+    module.def(
+        "bus_forget",
+        [](const std::string& path, std::int64_t group, std::int64_t older_than_ns) {
+            return bus::forget_sequences(bus_folder(path, group), older_than_ns);
+        },
+        py::arg("path"), py::arg("group"), py::arg("older_than_ns"));
     py::class_<Topic>(module, "BusTopic", "What a topic's segments say.")
         .def(py::init([](const std::string& path, std::int64_t group, const std::string& name) {
                  return Topic(bus_folder(path, group), name);

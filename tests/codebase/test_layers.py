@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
             {
                 "bus/batches", "bus/checkpoint", "bus/record_type", "bus/records", "bus/ring",
                 "bus/segment", "bus/stamp_clock",
-                "bus/topic", "bus/words",
+                "bus/tombstone", "bus/topic", "bus/words",
                 "arena", "arrow_c", "block_pool", "arrow_decimal", "arrow_type", "bar",
                 "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "parts",
         frozenset(
             {
-                "bus/delayed", "bus/publisher", "bus/subscriber", "bus/tracker",
+                "bus/cleanup", "bus/delayed", "bus/publisher", "bus/subscriber", "bus/tracker",
                 "bus/trade_columns",
                 "admission", "builder", "csv", "detail/roll_bars", "detail/row_counter",
                 "detail/row_errors", "engine/lane", "history", "rollup", "time_bar",

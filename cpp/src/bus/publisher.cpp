@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "heartbeat.hpp"
+#include "klineagg/bus/cleanup.hpp"
 #include "klineagg/engine/thread.hpp"
 #include "klineagg/engine/wait.hpp"
 #include "klineagg/error.hpp"
@@ -47,7 +48,9 @@ Publisher::Publisher(const Folder& folder, const std::string& topic, const std::
       keep_headers_(options.keep_headers) {
     check_name(name_);
     if (options.core) engine::pin_current_thread(*options.core);
-    remove_orphans(topic_, options.orphan_after);
+    clean_folder(folder, options.orphan_after);
+    // Two that count at the same time would both find room for the last one.
+    const FileLock turn = topic_.take_turn();
     check_topic_records(options);
     acquire(options);
     begin_life();

@@ -23,7 +23,7 @@ namespace {
 
 // Locks of open files pass to forked children together with the files. The children close them:
 // what they may use between fork() and exec() are system calls and atomics.
-constexpr std::size_t LOCKS_MAX = 4096;
+constexpr std::size_t LOCKS_MAX = 8192;
 std::array<std::atomic<int>, LOCKS_MAX>& lock_files() {
     static std::array<std::atomic<int>, LOCKS_MAX> files{};  // fd + 1, 0: free
     return files;
@@ -71,17 +71,17 @@ constexpr int SET_LOCK = F_SETLK;
 constexpr int GET_LOCK = F_GETLK;
 #endif
 
-struct flock byte_lock(std::int64_t byte) noexcept {
+struct flock bytes_lock(std::int64_t first, std::int64_t count) noexcept {
     struct flock lock {};
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
-    lock.l_start = static_cast<off_t>(byte);
-    lock.l_len = 1;
+    lock.l_start = static_cast<off_t>(first);
+    lock.l_len = static_cast<off_t>(count);
     return lock;
 }
 
 bool locked(int fd, std::int64_t byte) noexcept {
-    struct flock lock = byte_lock(byte);
+    struct flock lock = bytes_lock(byte, 1);
     return fd >= 0 && fcntl(fd, GET_LOCK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
@@ -211,7 +211,16 @@ FileLock& FileLock::operator=(FileLock&& other) noexcept {
     return *this;
 }
 
-FileLock FileLock::try_lock(const std::string& path, std::int64_t byte) {
+FileLock FileLock::try_lock(const std::string& path, std::int64_t byte, Kind kind) {
+    return ask(path, byte, 1, kind);
+}
+
+FileLock FileLock::try_lock_all(const std::string& path) {
+    return ask(path, 0, 0, Kind::exclusive);  // a length of 0: to the end, wherever that will be
+}
+
+FileLock FileLock::ask(const std::string& path, std::int64_t first, std::int64_t count,
+                       Kind kind) {
     watch_forks();
     FileLock lock;
     // An open file of its own: a mapping keeps the file it was made from open, also in a forked
@@ -227,7 +236,8 @@ FileLock FileLock::try_lock(const std::string& path, std::int64_t byte) {
     }
     lock.fd_ = fd;
     lock.process_ = process_generation();
-    struct flock request = byte_lock(byte);
+    struct flock request = bytes_lock(first, count);
+    if (kind == Kind::shared) request.l_type = F_RDLCK;
     if (fcntl(fd, SET_LOCK, &request) != 0) {
         const int error = errno;
         lock.release();

@@ -33,6 +33,7 @@ Subscriber::Subscriber(const Folder& folder, const std::string& topic, const Rec
     if (options_.core) engine::pin_current_thread(*options_.core);
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
     for (const std::string& name : topic_.publishers()) attach(name, true);
+    note_gone();
 }
 
 Subscriber::~Subscriber() = default;

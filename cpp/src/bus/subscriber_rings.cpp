@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "klineagg/bus/subscriber.hpp"
+#include "klineagg/bus/tombstone.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg::bus {
@@ -32,8 +33,12 @@ void Subscriber::attach(const std::string& name, bool at_start) {
     } else if (at_start) {
         cursor = header.tail.load(std::memory_order_acquire);
         if (options_.start == Start::oldest) cursor = RingReader(ring, cursor).oldest();
+    } else if (const auto gone = gone_.find(name); gone != gone_.end()) {
+        // Others may have come and gone since this subscriber came.
+        cursor = std::min(cursor, gone->second);
     } else if (header.origin_created >= created_) {
-        // It came after this subscriber, and took a ring of another size since: what was in the first one is lost, and has to be counted.
+        // It came after this subscriber, and took a ring of another size since, or was removed
+        // and came again: what was in the first one is lost, and has to be counted.
         cursor = std::min(cursor, header.origin_sequence);
     }
     auto source = std::make_unique<Source>();
@@ -42,6 +47,16 @@ void Subscriber::attach(const std::string& name, bool at_start) {
     source->reader = RingReader(ring, cursor);
     source->probe = std::move(probe);
     sources_.push_back(std::move(source));
+}
+
+/// Of publishers that are gone: where they go on, should they come again.
+void Subscriber::note_gone() {
+    for (const std::string& name : topic_.departed()) {
+        const Tombstone last = Tombstone::read(topic_.tombstone_path(name));
+        const bool known = std::any_of(sources_.begin(), sources_.end(),
+                                       [&](const auto& s) { return s->name == name; });
+        if (!known && last.sequence != 0) gone_[name] = last.sequence;
+    }
 }
 
 /// Waiting for the sequence to come there would leave out all that is sent until then.

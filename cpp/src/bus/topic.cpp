@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <new>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "klineagg/error.hpp"
@@ -22,6 +24,17 @@ constexpr std::uint64_t TOPIC_MAGIC = 0x3143504f544b414cu;  // "LAKTOPC1"
 constexpr std::uint32_t TOPIC_LAYOUT_VERSION = 1;
 constexpr std::string_view TOPIC_SUFFIX = ".topic";
 constexpr std::string_view RING_SUFFIX = ".ring";
+constexpr std::string_view NOTE_SUFFIX = ".last";
+
+// Of the control segment, behind those of the subscribers, which have one each.
+constexpr std::int64_t USE_BYTE = SUBSCRIBERS_LISTED + 2;
+constexpr std::int64_t TURN_BYTE = SUBSCRIBERS_LISTED + 1;
+constexpr DurationNs PATIENCE_NS = 5 * NS_PER_SECOND;
+constexpr std::chrono::microseconds TURN_SLEEP{200};
+
+std::string topic_path(const std::string& folder, const std::string& name) {
+    return folder + "/" + name + std::string(TOPIC_SUFFIX);
+}
 
 void check_text(std::string_view name, std::size_t bytes_max, bool dots, const char* what) {
     const auto fine = [&](char c) {
@@ -107,25 +120,14 @@ std::vector<std::string> Folder::topics() const { return names_between(path_, ""
 
 Topic::Topic(const Folder& folder, std::string name) : folder_(folder), name_(std::move(name)) {
     check_topic(name_);
-    path_ = folder_.path() + "/" + name_ + std::string(TOPIC_SUFFIX);
-    while (!file_.data()) {
-        if (auto found = MappedFile::open(path_, true)) {
-            file_ = std::move(*found);
-            break;
+    path_ = topic_path(folder_.path(), name_);
+    const engine::MonotonicNs patience = engine::deadline_after(PATIENCE_NS);
+    while (!open() && !make()) {
+        if (engine::monotonic_ns() > patience) {
+            throw Error(ErrorCode::bus_unavailable, "somebody has been removing " + path_ +
+                        " for seconds", {{"path", path_}});
         }
-        // Whole before it has its name; of several makers at once the first one's is taken.
-        // Two threads of a process are two makers.
-        const std::string draft = path_ + "." + std::to_string(getpid()) + "-" +
-                                  std::to_string(reinterpret_cast<std::uintptr_t>(this)) + ".new";
-        ::unlink(draft.c_str());
-        MappedFile made = MappedFile::create(draft, sizeof(TopicHeader), folder_.access(), true);
-        auto* const header = new (made.data()) TopicHeader;
-        header->magic = TOPIC_MAGIC;
-        header->layout_version = TOPIC_LAYOUT_VERSION;
-        header->listed = SUBSCRIBERS_LISTED;
-        std::memcpy(header->topic, name_.data(), name_.size());
-        if (::link(draft.c_str(), path_.c_str()) == 0) file_ = std::move(made);
-        ::unlink(draft.c_str());
+        std::this_thread::sleep_for(TURN_SLEEP);
     }
     header_ = reinterpret_cast<TopicHeader*>(file_.data());
     if (file_.size() < sizeof(TopicHeader) || header_->magic != TOPIC_MAGIC ||
@@ -136,17 +138,84 @@ Topic::Topic(const Folder& folder, std::string name) : folder_(folder), name_(st
     }
 }
 
+bool Topic::open() {
+    auto found = MappedFile::open(path_, true);
+    if (!found) return false;
+    use_ = FileLock::try_lock(path_, USE_BYTE, FileLock::Kind::shared);
+    if (!use_.held() || !use_.is_at(path_) || !found->is_at(path_)) {
+        use_.release();
+        return false;
+    }
+    file_ = std::move(*found);
+    return true;
+}
+
+bool Topic::make() {
+    if (::access(path_.c_str(), F_OK) == 0) return false;
+    // Whole before it has its name; of several makers at once the first one's is taken.
+    // Two threads of a process are two makers.
+    const std::string draft = path_ + "." + std::to_string(getpid()) + "-" +
+                              std::to_string(reinterpret_cast<std::uintptr_t>(this)) + ".new";
+    ::unlink(draft.c_str());
+    MappedFile made = MappedFile::create(draft, sizeof(TopicHeader), folder_.access(), true);
+    auto* const header = new (made.data()) TopicHeader;
+    header->magic = TOPIC_MAGIC;
+    header->layout_version = TOPIC_LAYOUT_VERSION;
+    header->listed = SUBSCRIBERS_LISTED;
+    std::memcpy(header->topic, name_.data(), name_.size());
+    use_ = FileLock::try_lock(draft, USE_BYTE, FileLock::Kind::shared);
+    const bool named = ::link(draft.c_str(), path_.c_str()) == 0;
+    ::unlink(draft.c_str());
+    if (named) {
+        file_ = std::move(made);
+    } else {
+        use_.release();
+    }
+    return named;
+}
+
+FileLock Topic::take_turn() const {
+    const engine::MonotonicNs patience = engine::deadline_after(PATIENCE_NS);
+    while (true) {
+        FileLock turn = FileLock::try_lock(path_, TURN_BYTE);
+        if (turn.held()) return turn;
+        if (engine::monotonic_ns() > patience) {
+            throw Error(ErrorCode::bus_unavailable,
+                        "another publisher of the topic " + name_ +
+                            " has been starting for seconds",
+                        {{"topic", name_}});
+        }
+        std::this_thread::sleep_for(TURN_SLEEP);
+    }
+}
+
+TopicTaken::TopicTaken(const Folder& folder, std::string name)
+    : folder_(folder.path()), name_(std::move(name)), path_(topic_path(folder_, name_)) {
+    lock_ = FileLock::try_lock_all(path_);
+    if (lock_.held() && !lock_.is_at(path_)) lock_.release();
+}
+
+bool TopicTaken::remove() const {
+    // Rings come from those who have the topic open, so none comes now.
+    return names_between(folder_, name_ + "@", RING_SUFFIX).empty() &&
+           ::unlink(path_.c_str()) == 0;
+}
+
 // A topic's name may have dots, a publisher's may not: '@' parts the two without doubt.
 std::string Topic::ring_path(std::string_view publisher) const {
     return folder_.path() + "/" + name_ + "@" + std::string(publisher) + std::string(RING_SUFFIX);
 }
 
 std::string Topic::tombstone_path(std::string_view publisher) const {
-    return folder_.path() + "/" + name_ + "@" + std::string(publisher) + ".last";
+    return folder_.path() + "/" + name_ + "@" + std::string(publisher) + std::string(NOTE_SUFFIX);
 }
 
 std::vector<std::string> Topic::publishers() const {
     return names_between(folder_.path(), name_ + "@", RING_SUFFIX);
+}
+
+std::vector<std::string> Topic::departed() const {
+    return names_between(folder_.path(), name_ + "@", NOTE_SUFFIX);
 }
 
 std::vector<SubscriberInfo> Topic::subscribers() const {

@@ -13,6 +13,7 @@
 
 #include "bus/bus_folder.hpp"
 #include "catch.hpp"
+#include "klineagg/bus/cleanup.hpp"
 #include "klineagg/bus/subscriber.hpp"
 #include "klineagg/error.hpp"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
-from klineagg.bus._checks import nanoseconds
+from klineagg.bus._cleaning import Cleaning
 from klineagg.bus._group import group_number
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import DEFAULT_TOPICS, RecordType, builtin_type, checked_type
@@ -26,7 +26,7 @@ Wait = Literal["spin", "backoff", "park"]
 Start = Literal["latest", "oldest"]
 
 
-class Bus:
+class Bus(Cleaning):
     """Topics in one folder of shared memory, which processes of one user (or group) share.
 
     Args:
@@ -62,10 +62,6 @@ class Bus:
             # Others take the topic for what it is by default: they would not understand these.
             raise errors.make("invalid_option", f"the records of {topic} are given", topic=topic)
         self._types[topic] = checked_type(record)
-
-    def topics(self) -> list[str]:
-        """Topics that anybody has opened, sorted."""
-        return _core.bus_topics(self._path, self._group)
 
     def inspect(self, topic: str) -> dict[str, list[dict[str, Any]]]:
         """Publishers and subscribers of a topic, as its segments have them, by name of the role.
@@ -284,14 +280,3 @@ class Bus:
         from klineagg.bus.health import Monitor
 
         return Monitor(self, **options)
-
-    def remove_orphans(self, topic: str, *, older_than: float = 0.0) -> int:
-        """Removes the segments of publishers that died longer ago than so many seconds.
-
-        Returns:
-            How many files were removed. Where a sequence goes on is kept.
-        """
-        age_ns = nanoseconds(older_than, "older_than")
-        if topic not in self.topics():
-            return 0  # opening it would make it
-        return _core.BusTopic(self._path, self._group, topic).remove_orphans(age_ns)

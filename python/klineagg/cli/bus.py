@@ -80,8 +80,8 @@ def add_parser(commands: Any) -> None:
     clean = actions.add_parser(
         "clean",
         help="removes what dead publishers left",
-        description="Removes the segments of publishers that have ended; the next ones of their "
-        "names go on with their sequences all the same.",
+        description="Removes the segments of publishers that have ended, and topics that nobody "
+        "uses; the next publishers of their names go on with their sequences all the same.",
         formatter_class=HelpFormatter,
     )
     clean.add_argument(
@@ -90,6 +90,13 @@ def add_parser(commands: Any) -> None:
         default=60.0,
         metavar="S",
         help="only of those that ended so many seconds ago (default: 60)",
+    )
+    clean.add_argument(
+        "--forget",
+        type=float,
+        metavar="S",
+        help="forget where the sequences of publishers go on that were removed so many seconds "
+        "ago, in topics that nobody has open: they begin anew (default: never)",
     )
     clean.set_defaults(run=run_clean)
     bus_bridge.add_actions(actions)
@@ -107,13 +114,15 @@ def _existing(path: str | None) -> Bus:
 
 
 def run_clean(arguments: argparse.Namespace, output: Output) -> int:
-    """Removes orphaned segments; returns the exit code."""
-    if not arguments.older_than >= 0:
-        raise invalid("--older-than", arguments.older_than, "a number of seconds of at least 0")
+    """Removes what dead publishers left; returns the exit code."""
+    for option, seconds in (("--older-than", arguments.older_than), ("--forget", arguments.forget)):
+        if seconds is not None and not seconds >= 0:
+            raise invalid(option, seconds, "a number of seconds of at least 0")
     bus = _existing(arguments.path)
     removed = {t: bus.remove_orphans(t, older_than=arguments.older_than) for t in bus.topics()}
-    total = sum(removed.values())
-    output.result({"removed": removed}, f"{total} files removed")
+    others = bus.clean(older_than=arguments.older_than, forget=arguments.forget)
+    total = sum(removed.values()) + others
+    output.result({"removed": removed, "others": others}, f"{total} files removed")
     return OK
 
 

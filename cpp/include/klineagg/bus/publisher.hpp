@@ -26,7 +26,7 @@ struct PublisherOptions {
     /// The sequence goes on here at the least, also behind a predecessor: what lies between is
     /// lost, and readers count it.
     std::uint64_t skip_to = 0;
-    /// Segments of dead publishers of other names are removed at start after so long.
+    /// Segments of dead publishers, of all topics, are removed at start after so long.
     DurationNs orphan_after = 60 * NS_PER_SECOND;
     std::size_t publishers_max = PUBLISHERS_MAX;
     /// Records keep the header that they come with: repeats of another publisher's messages.
@@ -112,9 +112,15 @@ public:
 private:
     void acquire(const PublisherOptions& options);
     bool take_over(const PublisherOptions& options);
-    /// `replaced`: the ring whose place it takes, if there is one.
-    bool make(const PublisherOptions& options, std::uint64_t first, std::uint64_t generation,
-              const RingHeader* replaced);
+    /// What a ring begins with.
+    struct Place {
+        std::uint64_t first = 1;  // sequence
+        std::uint64_t generation = 1;
+        TimeNs origin_created = 0;  // of the first ring of its line, 0: this is it
+        std::uint64_t origin_sequence = 0;
+        bool is_taken = false;  // by another ring, which it replaces
+    };
+    bool make(const PublisherOptions& options, const Place& place);
     void begin_life();
     void check_topic_records(const PublisherOptions& options) const;
     void check_size(std::size_t bytes) const;
@@ -138,9 +144,5 @@ private:
     bool remote_fence_ = false;
     bool open_ = false;
 };
-
-/// Removes segments of publishers that died longer ago than `orphan_after`, and what was left
-/// half made. Where their sequence goes on is kept. The number of files removed.
-std::size_t remove_orphans(Topic& topic, DurationNs orphan_after);
 
 }  // namespace klineagg::bus

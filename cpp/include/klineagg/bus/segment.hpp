@@ -65,8 +65,13 @@ public:
     FileLock& operator=(FileLock&& other) noexcept;
     ~FileLock() { release(); }
 
+    enum class Kind : std::uint8_t { exclusive, shared };
+
     /// Not held() when somebody else has it, or there is no such file.
-    static FileLock try_lock(const std::string& path, std::int64_t byte = 0);
+    static FileLock try_lock(const std::string& path, std::int64_t byte = 0,
+                             Kind kind = Kind::exclusive);
+    /// All bytes that there are and will be: held only when nobody has any of them.
+    static FileLock try_lock_all(const std::string& path);
     /// Whether anybody, this process included, holds it.
     static bool is_locked(const std::string& path, std::int64_t byte = 0);
 
@@ -76,6 +81,9 @@ public:
     void release() noexcept;
 
 private:
+    static FileLock ask(const std::string& path, std::int64_t first, std::int64_t count,
+                        Kind kind);
+
     int fd_ = -1;
     std::uint32_t process_ = 0;  // in a forked child the number may be another file's by now
 };

@@ -134,6 +134,7 @@ private:
 
     void check_size(std::size_t bytes) const;
     void attach(const std::string& name, bool at_start);
+    void note_gone();
     [[noreturn]] void began_anew(const std::string& name, std::uint64_t wanted,
                                  std::uint64_t tail);
     /// False: there is another ring, but the old one is not drained yet.
@@ -148,6 +149,7 @@ private:
     SubscriberOptions options_;
     std::unique_ptr<SubscriberSeat> seat_;
     std::vector<std::unique_ptr<Source>> sources_;
+    std::map<std::string, std::uint64_t> gone_;  // before it came: where their sequence stood
     engine::Waiter waiter_;
     std::size_t turn_ = 0;  // of the sources, so that none starves
     std::uint64_t received_ = 0;

@@ -95,7 +95,13 @@ public:
     [[nodiscard]] std::string tombstone_path(std::string_view publisher) const;
     /// Names with a ring here, sorted.
     [[nodiscard]] std::vector<std::string> publishers() const;
+    /// Names whose ring was removed, sorted.
+    [[nodiscard]] std::vector<std::string> departed() const;
     [[nodiscard]] std::vector<SubscriberInfo> subscribers() const;
+
+    /// Of publishers that start: one at a time counts the others and takes its place. Throws
+    /// bus_unavailable when somebody has it for seconds.
+    [[nodiscard]] FileLock take_turn() const;
 
     // --- Waiting ---
 
@@ -127,9 +133,30 @@ private:
 
     Folder folder_;
     std::string name_;
+    /// False: it was removed meanwhile, or is being removed.
+    bool open();
+    bool make();
+
     std::string path_;
+    FileLock use_;  // shared by all who have it open: nobody removes it under them
     MappedFile file_;
     TopicHeader* header_ = nullptr;
+};
+
+/// A topic that nobody has open, and nobody can open as long as this is there.
+class TopicTaken {
+public:
+    TopicTaken(const Folder& folder, std::string name);
+    /// False: there is none, or somebody has it open.
+    [[nodiscard]] bool held() const noexcept { return lock_.held(); }
+    /// Removes its control segment, unless there are rings.
+    bool remove() const;
+
+private:
+    std::string folder_;
+    std::string name_;
+    std::string path_;
+    FileLock lock_;
 };
 
 /// A subscriber's line in the table; free for others when it is dropped or its process dies. All

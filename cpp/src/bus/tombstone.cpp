@@ -1,0 +1,40 @@
+#include "klineagg/bus/tombstone.hpp"
+
+#include <cstdio>
+#include <fstream>
+
+#include "klineagg/error.hpp"
+
+namespace klineagg::bus {
+
+Tombstone Tombstone::of(const RingHeader& header) noexcept {
+    return {header.tail.load(std::memory_order_acquire),
+            header.generation.load(std::memory_order_relaxed), header.origin_created,
+            header.origin_sequence};
+}
+
+Tombstone Tombstone::read(const std::string& path) {
+    Tombstone last;
+    std::ifstream file(path);
+    if (!(file >> last.sequence >> last.generation)) return {};
+    // Earlier versions wrote no more than these.
+    if (!(file >> last.origin_created >> last.origin_sequence))
+        last.origin_created = 0;
+    return last;
+}
+
+void Tombstone::write(const std::string& path) const {
+    const std::string draft = path + ".new";
+    const auto fail = [&] {
+        throw Error(ErrorCode::bus_unavailable, "cannot write " + path, {{"path", path}});
+    };
+    {
+        std::ofstream file(draft, std::ios::trunc);
+        file << sequence << ' ' << generation << ' ' << origin_created << ' ' << origin_sequence
+             << '\n';
+        if (!file.flush()) fail();
+    }
+    if (std::rename(draft.c_str(), path.c_str()) != 0) fail();
+}
+
+}  // namespace klineagg::bus

@@ -1,0 +1,79 @@
+"""What publishers and topics leave behind, and who removes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus.records import CHECKED, checked
+from klineagg.bus import Bus
+from klineagg.cli import main
+from klineagg.errors import BusError, OptionError
+
+
+def files(bus: Bus) -> list[str]:
+    return sorted(path.name for path in Path(bus.path).iterdir())
+
+
+def come_and_go(bus: Bus, topic: str, count: int) -> None:
+    with bus.publisher(topic, "feed", record=CHECKED, ring_bytes=1 << 14) as publisher:
+        publisher.publish(checked(publisher.next_sequence, count))
+
+
+def test_all_topics_are_cleaned_and_sequences_go_on(bus: Bus) -> None:
+    come_and_go(bus, "one", 4)
+    come_and_go(bus, "two", 7)
+    assert bus.clean(older_than=60.0) == 0
+    assert bus.clean(older_than=0.0) == 4  # two rings, two control segments
+    assert files(bus) == ["one@feed.last", "two@feed.last"]
+    assert bus.topics() == []
+    come_and_go(bus, "one", 1)
+    with bus.publisher("two", "feed", record=CHECKED) as publisher:
+        assert publisher.next_sequence == 8
+
+
+def test_a_start_cleans_other_topics_too(bus: Bus) -> None:
+    come_and_go(bus, "one", 4)
+    with bus.publisher("two", record=CHECKED, orphan_after=0.0):
+        assert files(bus) == ["one@feed.last", "two.topic", "two@publisher.ring"]
+
+
+def test_what_a_subscriber_never_saw_is_lost_to_it(bus: Bus) -> None:
+    subscriber = bus.subscriber("one", record=CHECKED)
+    come_and_go(bus, "one", 4)
+    assert bus.clean(older_than=0.0) == 1  # the subscriber has the topic open
+    assert bus.clean(older_than=0.0, forget=0.0) == 0
+    come_and_go(bus, "one", 3)
+    assert len(subscriber.receive()) == 3
+    assert subscriber.lost == 4
+
+
+def test_forgotten_sequences_begin_anew_and_old_positions_are_told(bus: Bus) -> None:
+    come_and_go(bus, "one", 4)
+    bus.clean(older_than=0.0)
+    assert bus.clean(forget=3600.0) == 0
+    assert bus.clean(forget=0.0) == 1
+    assert files(bus) == []
+    with bus.publisher("one", "feed", record=CHECKED) as publisher:
+        assert publisher.next_sequence == 1
+        with pytest.raises(BusError) as caught:
+            bus.subscriber("one", record=CHECKED, positions={"feed": 5})
+        assert caught.value.name == "resume_ahead"
+    with pytest.raises(OptionError):
+        bus.clean(forget=-1.0)
+
+
+def test_the_command_cleans_everything(bus: Bus, capsys: Any) -> None:
+    come_and_go(bus, "one", 4)
+    waiting = bus.subscriber("two", record=CHECKED)
+    options = ["--path", bus.path, "--json"]
+    assert main(["bus", "clean", "--older-than", "0", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == {"one": 1, "two": 0}
+    assert files(bus) == ["one@feed.last", "two.topic"]
+    assert main(["bus", "clean", "--forget", "0", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["others"] == 1
+    assert files(bus) == ["two.topic"]
+    waiting.close()
