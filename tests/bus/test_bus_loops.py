@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -144,3 +145,73 @@ def test_close_wakes_who_waits_in_another_thread(bus: Bus, tmp_path: Path, kind:
         thread.join(60)
         assert not thread.is_alive(), name
         assert said == [None if name == "next_batch" else "bus_closed"]
+
+
+@KINDS
+@pytest.mark.parametrize("records", [False, True], ids=["batches", "records"])
+def test_async_for_has_each_record_once_and_lets_others_run(
+    bus: Bus, tmp_path: Path, kind: str, records: bool
+) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path / "wal")
+    subscriber = subscriber_of(bus, tmp_path / "wal", kind)
+    numbers: list[int] = []
+    turns = 0
+
+    async def read() -> None:
+        if records:
+            async for record in subscriber:
+                numbers.append(int(record["number"]))
+                if numbers[-1] == 300:
+                    return
+        else:
+            async for batch in subscriber.batches_async():
+                numbers.extend(batch["number"].tolist())
+                if numbers[-1] == 300:
+                    subscriber.stop()
+
+    async def main() -> None:
+        nonlocal turns
+        reading = asyncio.create_task(read())
+        for first in (1, 101, 201):  # it waits for each of them
+            while len(numbers) < first - 1:
+                turns += 1
+                await asyncio.sleep(0)
+            publisher.publish(checked(first, 100))
+        await asyncio.wait_for(reading, 120)
+
+    asyncio.run(main())
+    assert numbers == list(range(1, 301))
+    assert turns > 0
+    subscriber.close()
+    publisher.close()
+
+
+@KINDS
+def test_a_cancelled_async_for_loses_nothing(bus: Bus, tmp_path: Path, kind: str) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path / "wal")
+    subscriber = subscriber_of(bus, tmp_path / "wal", kind)
+    numbers: list[int] = []
+
+    async def read() -> None:
+        async for batch in subscriber.batches_async():
+            numbers.extend(batch["number"].tolist())
+
+    async def main() -> None:
+        for first in range(1, 200, 10):
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(0)  # it waits
+            publisher.publish(checked(first, 10))
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+        reading = asyncio.create_task(read())
+        while len(numbers) < 200:
+            await asyncio.sleep(0.001)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+    assert numbers == list(range(1, 201))
+    subscriber.close()
+    publisher.close()

@@ -45,6 +45,7 @@ _LAZY = {
     "ReliableSubscriber": "reliable_subscriber",
     "ResumableSubscriber": "resumable",
     "Checkpoint": "resumable",
+    "HistoricalSubscriber": "historical",
     "History": "resumable",
     "SequenceTracker": "tracker",
     "Health": "health",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from klineagg.bus.delayed import DelayedSubscriber
     from klineagg.bus.feed import EngineFeed, trade_columns
     from klineagg.bus.health import Health, Monitor, PublisherHealth
+    from klineagg.bus.historical import HistoricalSubscriber
     from klineagg.bus.iceoryx import Iceoryx2Bridge
     from klineagg.bus.logged import LoggedPublisher, LogHistory
     from klineagg.bus.publisher import Loan, Publisher
@@ -91,6 +93,7 @@ __all__ = [
     "DelayedSubscriber",
     "EngineFeed",
     "Health",
+    "HistoricalSubscriber",
     "History",
     "Iceoryx2Bridge",
     "Loan",

@@ -81,6 +81,10 @@ class Receiver(Closing, ABC):
     def _next_batch(self, timeout: float | None) -> Records | None:
         """The next batch, not empty; None when there is none within ``timeout`` seconds."""
 
+    def _ready_batch(self) -> Records | None:
+        """The next batch if that does not make anybody wait."""
+        return self._next_batch(0.0)
+
     def stop(self) -> None:
         """Ends all loops over this subscriber, from any thread, after their current batch."""
         self._stopped = True
@@ -160,7 +164,7 @@ class Receiver(Closing, ABC):
     async def next_batch(self, timeout: float | None = None) -> Records | None:
         """The next batch; None when there is none within ``timeout`` seconds (None: no limit)."""
         self._check_open()
-        ready = self._next_batch(0.0)
+        ready = self._ready_batch()
         if ready is not None:
             return ready
         if self._thread is None:

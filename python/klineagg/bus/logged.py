@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from klineagg import _core, errors
 from klineagg._options import time_ns
@@ -12,6 +12,9 @@ from klineagg.bus._checks import check_publisher, nanoseconds
 from klineagg.bus._waiting import Records
 from klineagg.bus.publisher import Publisher
 from klineagg.bus.records import RecordType
+
+if TYPE_CHECKING:
+    from klineagg.bus.historical import HistoricalSubscriber
 
 __all__ = ["LogHistory", "LoggedPublisher", "check_first"]
 
@@ -147,3 +150,31 @@ class LogHistory:
         first = None if start_time is None else time_ns(start_time, "start_time")
         last = None if end_time is None else time_ns(end_time, "end_time")
         yield from self._read(publisher, start, end, first, last)
+
+    def subscriber(
+        self,
+        *publishers: str,
+        start: int = 1,
+        end: int | None = None,
+        start_time: Any = None,
+        end_time: Any = None,
+    ) -> HistoricalSubscriber:
+        """The records of several publishers as one stream, in the order of publish times.
+
+        Args:
+            publishers: whose; none: of all that have a log.
+            start: as of :meth:`replay`, likewise those that follow.
+            end: likewise.
+            start_time: likewise.
+            end_time: likewise.
+
+        Returns:
+            What loops, :meth:`~HistoricalSubscriber.run` and ``async for`` take; they end where
+            the logs end. Each publisher's records stay in the order of their sequence.
+        """
+        from klineagg.bus.historical import HistoricalSubscriber, merged
+
+        limits = {"start": start, "end": end, "start_time": start_time, "end_time": end_time}
+        names = publishers or self.publishers()
+        sources = {name: self.replay(name, **limits) for name in names}
+        return HistoricalSubscriber(self.topic, merged(sources))
