@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
-from math import isnan
+from typing import TYPE_CHECKING
 
 from klineagg._engine_flagged import CorrectionCounts
 from klineagg._engine_journal import EngineWalStats
 from klineagg._engine_stats import EngineMemory, EngineStats, Latency, ProducerStats
+from klineagg._metrics_text import Labels, MetricsText, Sample
+
+if TYPE_CHECKING:
+    from klineagg.bus.feed import EngineFeed
 
 __all__ = ["metrics_text"]
 
-Labels = Mapping[str, object]
-Sample = tuple[str, Labels, float]
-
 _STATES = ("created", "running", "draining", "stopped", "failed", "forked")
-
-
-class _Text:
-    """Families of samples, one after the other, each with its type, unit and help."""
-
-    def __init__(self, labels: Labels) -> None:
-        self._labels = labels
-        self._lines: list[str] = []
-
-    def family(
-        self, name: str, kind: str, text: str, samples: Iterable[Sample], unit: str = ""
-    ) -> None:
-        """``samples``: what follows the name, labels, value."""
-        name = f"klineagg_{name}"
-        self._lines.append(f"# TYPE {name} {kind}")
-        if unit:
-            self._lines.append(f"# UNIT {name} {unit}")
-        self._lines.append(f"# HELP {name} {text}")
-        for suffix, labels, value in samples:
-            self._lines.append(f"{name}{suffix}{self._told(labels)} {_number(value)}")
-
-    def end(self) -> str:
-        return "\n".join([*self._lines, "# EOF", ""])
-
-    def _told(self, labels: Labels) -> str:
-        pairs = {**self._labels, **labels}.items()
-        told = ",".join(f'{name}="{_escaped(str(value))}"' for name, value in pairs)
-        return f"{{{told}}}" if told else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "NaN" if isnan(value) else repr(value)
 
 
 def _summary(latency: Latency, labels: Labels) -> Iterable[Sample]:
@@ -69,7 +32,7 @@ def _summary(latency: Latency, labels: Labels) -> Iterable[Sample]:
     yield "_count", labels, latency.count
 
 
-def _rows(text: _Text, producers: Iterable[ProducerStats]) -> None:
+def _rows(text: MetricsText, producers: Iterable[ProducerStats]) -> None:
     stats = [({"producer": each.name, "source": each.source}, each) for each in producers]
     text.family(
         "rows_offered", "counter", "Rows passed in.",
@@ -95,7 +58,7 @@ def _rows(text: _Text, producers: Iterable[ProducerStats]) -> None:
     )  # fmt: skip
 
 
-def _lanes(text: _Text, producers: Iterable[ProducerStats]) -> None:
+def _lanes(text: MetricsText, producers: Iterable[ProducerStats]) -> None:
     lanes = [
         ({"producer": each.name, "worker": lane.worker}, lane)
         for each in producers
@@ -119,7 +82,7 @@ def _lanes(text: _Text, producers: Iterable[ProducerStats]) -> None:
     )  # fmt: skip
 
 
-def _wal(text: _Text, wal: EngineWalStats) -> None:
+def _wal(text: MetricsText, wal: EngineWalStats) -> None:
     text.family(
         "wal_halted", "gauge", "1 while nothing is accepted.",
         [("", {"cause": wal.cause}, int(wal.halted))],
@@ -146,7 +109,7 @@ def _wal(text: _Text, wal: EngineWalStats) -> None:
     )  # fmt: skip
 
 
-def _corrections(text: _Text, counts: CorrectionCounts) -> None:
+def _corrections(text: MetricsText, counts: CorrectionCounts) -> None:
     done: list[Sample] = [
         ("_total", {"outcome": name}, getattr(counts, name))
         for name in ("cancelled", "corrected", "unchanged")
@@ -162,10 +125,14 @@ def _corrections(text: _Text, counts: CorrectionCounts) -> None:
 
 
 def metrics_text(
-    stats: EngineStats, memory: EngineMemory, corrections: CorrectionCounts, labels: Labels
+    stats: EngineStats,
+    memory: EngineMemory,
+    corrections: CorrectionCounts,
+    labels: Labels,
+    feed: EngineFeed | None = None,
 ) -> str:
     """Counters, gauges and latencies in the OpenMetrics text format; ``labels`` go on every one."""
-    text = _Text(labels)
+    text = MetricsText(labels)
     states: list[Sample] = [
         ("", {"klineagg_state": name}, int(name == stats.state)) for name in _STATES
     ]
@@ -205,5 +172,9 @@ def metrics_text(
     if stats.wal is not None:
         _wal(text, stats.wal)
     _corrections(text, corrections)
+    if feed is not None:
+        from klineagg.bus.metrics import add_feed
+
+        add_feed(text, feed)
     text.family("symbols", "gauge", "Symbols known.", [("", {}, memory.symbol_count)])
     return text.end()

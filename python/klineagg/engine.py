@@ -169,7 +169,7 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         shared_snapshots: bool = False,
         bus: EngineFeed | None = None,
     ) -> None:
-        self._clock = as_clock(clock)
+        self._clock, self._feed = as_clock(clock), bus
         self._intervals = parse_intervals(intervals)
         options = core_options(
             clock=self._clock, workers=workers, cores=cores, wait=wait, policy=policy,
@@ -402,7 +402,7 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
         Raises:
             EngineError: ``forked``.
         """
-        return metrics_text(self.stats(), self.memory(), self.corrections, labels)
+        return metrics_text(self.stats(), self.memory(), self.corrections, labels, self._feed)
 
     def __repr__(self) -> str:
         names = ",".join(self.intervals)

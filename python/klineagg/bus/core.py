@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
@@ -73,6 +73,19 @@ class Bus(Cleaning):
             return {"publishers": [], "subscribers": []}
         control = _core.BusTopic(self._path, self._group, topic)
         return {"publishers": control.publishers(), "subscribers": control.subscribers()}
+
+    def metrics_text(self, topics: Iterable[str] | None = None, **labels: str) -> str:
+        """What :meth:`inspect` says, in the OpenMetrics text format, which Prometheus reads.
+
+        Any process may serve it, whether or not it takes part.
+
+        Args:
+            topics: which; None: all.
+            labels: put on every sample, for example ``instance="feed-1"``.
+        """
+        from klineagg.bus.metrics import metrics_text
+
+        return metrics_text(self, topics, labels)
 
     def record_type(self, topic: str, record: RecordType | None = None) -> RecordType:
         """What a topic's records are: as given, registered, built in, or sent by a publisher.

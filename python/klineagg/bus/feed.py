@@ -76,6 +76,8 @@ class EngineFeed:
         if not (trades or bars or open_bars):
             raise invalid("bars", bars, "a topic, when neither trades nor open bars have one")
         self.bus, self.name = bus, name
+        #: Topics that it publishes in.
+        self.topics = tuple(dict.fromkeys(filter(None, (trades, bars, open_bars))))
         self._core = _core.BusEngineFeed(
             bus.path, bus._group, name, trades or "", bars or "", open_bars or "", interval_ns,
             publishers, ring_bytes or 0, "" if wal is None else os.fspath(wal), sync,
