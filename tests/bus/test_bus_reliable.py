@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -254,6 +255,23 @@ def test_a_closed_publisher_fails_what_is_pending(bus: Bus) -> None:
         future.result(0)
     with pytest.raises(BusError, match="closed"):
         publisher.send(checked(2, 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_publisher_can_be_shown_in_a_forked_child(bus: Bus) -> None:
+    with bus.reliable_publisher("ticks", "desk", record=CHECKED) as publisher:
+        reads, writes = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writes, repr(publisher).encode())
+            finally:
+                os._exit(0)
+        os.close(writes)
+        with open(reads, encoding="utf-8") as pipe:
+            assert pipe.read() == "<ReliablePublisher 'desk' of 'ticks', forked>"
+        os.waitpid(child, 0)
+        assert "0 pending" in repr(publisher)
 
 
 def test_the_tracker_tells_what_a_sequence_means() -> None:

@@ -226,7 +226,12 @@ class ReliablePublisher(Closing):
                 return False
 
     def __repr__(self) -> str:
-        counts = f"{self.delivered:,} delivered, {self.failed:,} failed, {self.pending:,} pending"
+        try:
+            counts = (
+                f"{self.delivered:,} delivered, {self.failed:,} failed, {self.pending:,} pending"
+            )
+        except errors.EngineError:  # in a forked child, where it is not to be asked
+            return f"<ReliablePublisher {self.name!r} of {self.topic!r}, forked>"
         state = "" if self._thread.is_alive() else ", closed"
         return f"<ReliablePublisher {self.name!r} of {self.topic!r}, {counts}{state}>"
 
