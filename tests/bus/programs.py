@@ -39,6 +39,7 @@ subscriber = Bus(path).subscriber("ticks", name, record=CHECKED)
 print("ready", flush=True)
 wrong = 0
 last = {}
+first = subscriber.positions
 end = time.monotonic() + seconds
 while time.monotonic() < end and subscriber.received + subscriber.lost < count:
     batch = subscriber.receive(timeout=0.1)
@@ -52,6 +53,8 @@ while time.monotonic() < end and subscriber.received + subscriber.lost < count:
         last[publisher] = int(mine[-1])
 for source in subscriber.publishers():
     wrong += int(source["received"] + source["lost"] == 0)
+passed = sum(next_ - first.get(name, 1) for name, next_ in subscriber.positions.items())
+wrong += int(subscriber.received + subscriber.lost != passed)
 print(wrong, subscriber.received, subscriber.lost, flush=True)
 """
 

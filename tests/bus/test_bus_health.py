@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -95,6 +99,71 @@ def test_top_shows_publishers_and_subscribers(bus: Bus, capsys: pytest.CaptureFi
     publisher.close()
     assert main(["bus", "clean", "--older-than", "0", "--json", "--path", bus.path]) == 0
     assert json.loads(capsys.readouterr().out)["removed"] == {"ticks": 1}
+
+
+def test_a_death_is_seen_within_two_seconds(bus: Bus) -> None:
+    process = programs.start(programs.PUBLISH, bus.path, "feed", 1)
+    programs.first_line(process)
+    subscriber = bus.subscriber("ticks", record=CHECKED)
+    monitor = bus.monitor()
+    wait_for(bus, Health.HEALTHY, 0.8)
+    process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    while monitor.check()[0].health is not Health.FAILED:
+        assert time.monotonic() - killed < 2
+        time.sleep(0.001)
+    while subscriber.publishers()[0]["alive"]:
+        assert time.monotonic() - killed < 2
+    programs.kill(process)
+
+
+LIVE_TOP = [sys.executable, "-m", "klineagg", "bus", "top", "--interval", "0.05"]
+
+
+def test_top_goes_on_showing_what_changes(bus: Bus) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED)
+    publisher.publish(checked(1, 7_341))
+    process = subprocess.Popen(
+        [*LIVE_TOP, "--path", bus.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    for number in (b"7,341", b"8,452"):
+        while number not in (line := process.stdout.readline()):
+            assert line, "it has ended"
+        publisher.publish(checked(publisher.next_sequence, 8_452 - 7_341))
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+    publisher.close()
+
+
+def test_top_stands_still_in_a_terminal(bus: Bus) -> None:
+    pty = pytest.importorskip("pty")
+    publisher = bus.publisher("ticks", "feed", record=CHECKED)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*LIVE_TOP, "--path", bus.path], stdout=theirs, stderr=subprocess.PIPE
+    )
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"\x1b[H") < 3:  # each table begins where the last one did
+        shown += os.read(ours, 4096)
+    tables = shown.split(b"\x1b[H")
+    assert tables[0] == b""
+    for table in tables[1:-1]:
+        assert b"feed" in table
+        assert b"\x1b[32m" in table  # Healthy, in green
+        assert table.rstrip().endswith(b"\x1b[J")
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            os.read(ours, 4096)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+    os.close(ours)
+    publisher.close()
 
 
 def test_damaged_segments_are_shown_and_hide_nobody(
