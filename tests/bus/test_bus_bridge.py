@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -386,6 +387,33 @@ def test_the_command_carries_on_after_kill(bus: Bus, far: Bus, tmp_path: Path) -
     out, told = server.communicate(timeout=120)
     assert server.returncode == 0, told
     assert np.concatenate(got)["sequence"].tolist() == list(range(1, 3_001))
+    publisher.close()
+
+
+def test_connect_says_at_once_what_it_does(bus: Bus, far: Bus) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]  # nobody listens there
+        process = subprocess.Popen(
+            [sys.executable, "-m", "klineagg", "bus", "bridge", "connect", f"127.0.0.1:{port}",
+             "--topic", "ticks", "--path", far.path, "--core", str(min(os.sched_getaffinity(0)))],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stderr is not None
+        assert f"connects to 127.0.0.1:{port}" in process.stderr.readline()
+        assert "not connected, tries again" in process.stderr.readline()
+        assert os.sched_getaffinity(process.pid) == {min(os.sched_getaffinity(0))}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "klineagg", "bus", "bridge", "serve", "--port", str(port),
+         "--topic", "ticks", "--path", bus.path], stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "connected" not in (line := process.stderr.readline()) or "not connected" in line:
+        assert line, "it has ended"
+    for each in (process, server):
+        each.terminate()
+        each.communicate(timeout=120)
+        assert each.returncode == 0
     publisher.close()
 
 

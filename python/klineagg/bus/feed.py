@@ -30,7 +30,8 @@ class EngineFeed:
     Its workers write into the rings themselves, a block at a time. A symbol has one publisher in
     each topic, by its name, so its records stay in their order, also while it moves from one worker
     to another. Closed bars come as they close, amended ones again with a higher revision. Open bars
-    come in their last state, at most once in each interval. The publishers end with the engine.
+    come in their last state, at most once in each interval. The publishers end with the engine,
+    whose ``cores`` say where its workers, and so they, write.
 
     Args:
         bus: where to.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from klineagg import errors
+from klineagg import _core, errors
 from klineagg._options import choice, invalid, is_integer
 from klineagg.bus._closing import Closing
 from klineagg.bus._iceoryx_records import ctypes_type, records_of
@@ -63,8 +63,10 @@ class Iceoryx2Bridge(Closing):
         slice_max: records of a slice at most, 1 or more.
         subscribers_max: of the service, when it is made here, 1 or more.
         start: as of :meth:`klineagg.bus.Bus.subscriber`.
+        core: the thread of :meth:`start` stays on this core.
 
     Raises:
+        EngineError: ``core_unavailable``.
         OptionError: an argument that cannot be meant.
         MissingExtraError: iceoryx2 is not installed.
         RecordTypeError: the service carries another type.
@@ -82,12 +84,16 @@ class Iceoryx2Bridge(Closing):
         slice_max: int = _SLICE_MAX,
         subscribers_max: int = 64,
         start: Literal["latest", "oldest"] = "latest",
+        core: int | None = None,
     ) -> None:
         choice(direction, "direction", ("out", "in"))
         for option, count in (("slice_max", slice_max), ("subscribers_max", subscribers_max)):
             # For some others iceoryx2 ends the process, or counts bytes in too few bits.
             if not is_integer(count) or not 1 <= count <= _COUNT_LIMIT:
                 raise invalid(option, count, f"an integer in 1 ... {_COUNT_LIMIT:,}")
+        if core is not None:
+            _core.check_core(core)
+        self._core_number = core
         self._iox = _iceoryx2()
         name = f"klineagg/{topic}" if service is None else service
         try:
@@ -211,6 +217,8 @@ class Iceoryx2Bridge(Closing):
 
     def _run(self) -> None:
         try:
+            if self._core_number is not None:
+                _core.pin_thread(self._core_number)
             while not self._stop.is_set():
                 self.pump(timeout=0.1)
         except Exception as error:

@@ -102,6 +102,7 @@ class ResumableSubscriber(Processing):
         self._uncheckpointed = 0
         # The live ring first: what is published from now on is in it, or later in the history.
         self._live = bus.subscriber(topic, name, **{"start": "oldest", **options})
+        self._core_number = self._live._core_number
         self.record = self._live.record
         self._parts = self._catch_up()
         #: Records that came from the history.

@@ -8,14 +8,14 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from klineagg import errors
+from klineagg import _core, errors
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import OK, Output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from klineagg.bus.bridge import Security
+    from klineagg.bus.bridge import BridgeClient, Security
 
 __all__ = ["PATH_HELP", "add_actions"]
 
@@ -30,6 +30,7 @@ Without it, and without TLS, a bridge only listens to its own machine: take an S
 PATH_HELP: Final = "folder of the bus (default: the user's own one in shared memory)"
 _PORT: Final = 7411
 _LOOK_S: Final = 5.0
+_GLANCE_S: Final = 0.1
 
 
 def add_actions(actions: Any) -> None:
@@ -66,6 +67,7 @@ def add_actions(actions: Any) -> None:
             help="topic to carry; repeatable",
         )
         side.add_argument("--path", metavar="FOLDER", help=PATH_HELP)
+        side.add_argument("--core", type=int, metavar="N", help="stay on this core")
         side.add_argument("--cert", type=Path, metavar="FILE", help="TLS: own certificate (PEM)")
         side.add_argument("--key", type=Path, metavar="FILE", help="TLS: its key")
         side.add_argument("--ca", type=Path, metavar="FILE", help="TLS: whom to trust")
@@ -105,7 +107,7 @@ def _run_serve(arguments: argparse.Namespace, output: Output) -> int:
         finally:
             await server.close()
 
-    return _run(main, output, lambda: server.stats)
+    return _run(main, output, lambda: server.stats, arguments.core)
 
 
 def _run_connect(arguments: argparse.Namespace, output: Output) -> int:
@@ -126,13 +128,33 @@ def _run_connect(arguments: argparse.Namespace, output: Output) -> int:
     )
 
     async def main() -> None:
-        reports = asyncio.ensure_future(_report(output, lambda: client.stats))
+        output.note(f"connects to {arguments.address}")
+        reports = [
+            asyncio.ensure_future(_report(output, lambda: client.stats)),
+            asyncio.ensure_future(_tell_connection(output, client)),
+        ]
         try:
             await client.run()
         finally:
-            reports.cancel()
+            for each in reports:
+                each.cancel()
 
-    return _run(main, output, lambda: client.stats)
+    return _run(main, output, lambda: client.stats, arguments.core)
+
+
+async def _tell_connection(output: Output, client: BridgeClient) -> None:
+    """Whether it is connected, and why not: whenever that has changed."""
+    told = ""
+    while True:
+        await asyncio.sleep(_GLANCE_S)
+        now = told
+        if client.connected:
+            now = "connected"
+        elif client.trouble:
+            now = f"not connected, tries again: {client.trouble}"
+        if now != told:
+            output.note(now)
+            told = now
 
 
 async def _report(output: Output, stats: Callable[[], Mapping[str, float]]) -> None:
@@ -148,6 +170,7 @@ def _run(
     main: Callable[[], Awaitable[None]],
     output: Output,
     stats: Callable[[], Mapping[str, float]],
+    core: int | None,
 ) -> int:
     """Until SIGTERM or Ctrl-C, which both end it orderly."""
 
@@ -162,6 +185,8 @@ def _run(
             if not task.cancelled():
                 raise
 
+    if core is not None:
+        _core.pin_thread(core)
     asyncio.run(until_told())
     values = dict(stats())
     output.result(values, ", ".join(f"{name} {value:,.9g}" for name, value in values.items()))

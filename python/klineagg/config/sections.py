@@ -144,6 +144,9 @@ class SourceConfig:
     wal: str | None = option(
         "none", optional(text), 'bus: folder of its publishers\' logs, for what was missed; "none"'
     )
+    core: int | None = option(
+        "none", optional(integer(0, 4095)), "bus: the thread that receives stays on it"
+    )
     poll_ms: int = option(
         200, integer(1, 60_000), "directory: how often it is looked at", live=True
     )

@@ -116,6 +116,8 @@ def _source(config: Config) -> Iterator[tuple[str, Check]]:
     if of.kind == "bus":
         yield "source.topic", lambda: _core.bus_check_topic(of.topic)
         yield "source.topic", lambda: check_circle(config)
+        if of.core is not None:
+            yield "source.core", lambda: _core.check_core(int(of.core or 0))
     if of.preset is not None:
         yield "source.preset", lambda: find(str(of.preset))
     for role in of.columns:

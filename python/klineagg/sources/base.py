@@ -133,8 +133,9 @@ def make(config: Config, position: dict[str, Any] | None = None) -> Source:
         wal = None if config.source.wal is None else config.at(config.source.wal)
         bus = Bus(config.at(config.bus.folder) if config.bus.folder else None)
         return TopicSource(
-            bus, config.source.topic, wal=wal, name=config.bus.name, position=position
-        )
+            bus, config.source.topic, wal=wal, name=config.bus.name, position=position,
+            core=config.source.core,
+        )  # fmt: skip
     wanted = wanted_of(config)
     if config.source.kind == "stdin":
         from klineagg.sources.stdin import StdinSource

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from klineagg import errors
+from klineagg import _core, errors
 from klineagg.bus.feed import trade_columns
 from klineagg.bus.records import builtin_type
 from klineagg.sources.base import Batch, Source
@@ -38,6 +38,7 @@ class TopicSource(Source):
         topic: the topic.
         wal: the folder of the publishers' logs; None: they have none.
         name: of the subscriber.
+        core: the thread that receives stays on this core.
         position: of an earlier run; None: with what is in the logs, or what comes from now on.
 
     Raises:
@@ -52,13 +53,14 @@ class TopicSource(Source):
         *,
         wal: Path | None = None,
         name: str = "engine",
+        core: int | None = None,
         position: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if position is not None and (position.get("kind"), position.get("topic")) != ("bus", topic):
             text = f"the position in the lake is not one of the topic {topic}"
             raise errors.make("source_failed", text)
-        self._topic = topic
+        self._topic, self._core = topic, core
         self._done: dict[str, int] = dict((position or {}).get("positions", {}))
         self._rows = 0
         self._lost = 0
@@ -89,6 +91,8 @@ class TopicSource(Source):
 
     def batches(self) -> Iterator[Batch | None]:
         """Trades as they come; ends when it is told to stop."""
+        if self._core is not None:
+            _core.pin_thread(self._core)
         while not self._stopping:
             try:
                 events = self._from.receive(timeout=_WAIT_S)

@@ -151,6 +151,8 @@ class BridgeClient:
         self._totals = _Totals()
         self._inlets = [_Inlet(bus, topic, self._totals) for topic in topics]
         self.connected = False
+        #: Why the last connection ended, or did not come about; empty: nothing has failed yet.
+        self.trouble = ""
 
     @property
     def stats(self) -> Mapping[str, int]:
@@ -175,9 +177,11 @@ class BridgeClient:
                     if error.name != "bridge_damaged":
                         raise
                     self._totals.damaged += 1
+                    self.trouble = error.message
                     _log.warning("%s", error.message)
                 except (OSError, EOFError) as error:
-                    _log.info("no connection: %s", str(error) or type(error).__name__)
+                    self.trouble = str(error) or type(error).__name__
+                    _log.info("no connection: %s", self.trouble)
                 finally:
                     self.connected = False
                 pause = _PAUSE_MIN_S if self._totals.connections > before else pause
