@@ -11,6 +11,8 @@ LIVE_ARGS ?= --write
 WAL_ARGS ?= --write
 BUS_ARGS ?=
 BUS_TESTS ?= [bus-endurance]
+BENCH_BUS := build/bench/bench_bus
+BENCH_PEER := build/iceoryx2
 # What scripts/bootstrap has to find or bring before anything else.
 TIER ?= build
 
@@ -30,7 +32,7 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cmake sc
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all kills commits endurance endurance-cpp endurance-python bench lint tidy \
+.PHONY: help demo test test-all kills commits endurance endurance-cpp endurance-python bench build-bench-bus lint tidy \
 	format clean distclean bootstrap package test-cpp test-python test-asan test-asan-python test-tsan fuzz FORCE
 
 help: ## this list
@@ -73,11 +75,20 @@ endurance-python: package $(STAMPS)/group-test ## those of Python alone; PYTEST_
 	@KLINEAGG_TEST_LIMIT_S=7200 $(RUN) $(CURDIR)/$(PY) -m pytest -v -s -m slow \
 		-o faulthandler_timeout=7200 tests/bus $(PYTEST_ARGS)
 
-bench: package $(STAMPS)/group-bench ## speed beside the peers, of the live engine, its log and lake, and of the bus
+bench: package $(STAMPS)/group-bench build-bench-bus ## speed beside the peers, of the live engine, its log and lake, and of the bus
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks $(BENCH_ARGS)
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.live $(LIVE_ARGS)
 	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.wal $(WAL_ARGS)
-	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.bus $(BUS_ARGS)
+	@$(RUN) $(CURDIR)/$(PY) -m benchmarks.bus --program $(BENCH_BUS) --peer $(BENCH_PEER)/release/bench_iceoryx2 $(BUS_ARGS)
+
+build-bench-bus: bootstrap $(STAMPS)/group-build # the native programs of the bus's benchmark
+	@echo "== building bench_bus"
+	@$(CONFIGURE) -S . -B build/bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DKLINEAGG_BENCH=ON
+	@$(BUILD) build/bench --target bench_bus
+	@if command -v cargo >/dev/null; then echo "== building native iceoryx2's"; \
+		cargo build --quiet --release --manifest-path cpp/bench/iceoryx2/Cargo.toml --target-dir $(BENCH_PEER) || \
+		echo "native iceoryx2 is left out: cargo cannot build it here"; \
+		else echo "native iceoryx2 is left out: there is no cargo"; fi
 
 lint: TIER = test
 lint: package $(STAMPS)/group-lint $(STAMPS)/group-test ## ruff, mypy, and g++ with warnings as errors
