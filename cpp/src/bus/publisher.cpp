@@ -49,7 +49,8 @@ Publisher::Publisher(const Folder& folder, const std::string& topic, const std::
     check_name(name_);
     if (options.core) engine::pin_current_thread(*options.core);
     clean_folder(folder, options.orphan_after);
-    // Two that count at the same time would both find room for the last one.
+    // Two that count at the same time would both find room for the last one. And who has read the
+    // note of a removed ring would begin there although another one came and went meanwhile.
     const FileLock turn = topic_.take_turn();
     check_topic_records(options);
     acquire(options);
