@@ -150,8 +150,7 @@ void Journal::commit(const std::string& consumer, Sequence position,
         write_file(path_of(consumer), placed);
         committed_[file_name(consumer)] = position;
         // What the log began with is behind everybody who commits.
-        if (!consumer.empty() && committed_.erase(file_name("")) != 0)
-            log_->files()->remove(path_of(""));
+        if (!consumer.empty()) remove_file("");
     } catch (const Error&) {
         // Nothing is lost by that: the log keeps what the older file needs.
         failures_.fetch_add(1);
@@ -161,9 +160,16 @@ void Journal::commit(const std::string& consumer, Sequence position,
 
 void Journal::forget(const std::string& consumer) {
     const std::lock_guard lock(files_);
-    if (committed_.erase(file_name(consumer)) == 0) return;
+    if (remove_file(consumer)) set_least();
+}
+
+bool Journal::remove_file(const std::string& consumer) {
+    const auto at = committed_.find(file_name(consumer));
+    if (at == committed_.end()) return false;
+    // First the file: as long as it is there an engine begins with it, and needs the log behind it.
     log_->files()->remove(path_of(consumer));
-    set_least();
+    committed_.erase(at);
+    return true;
 }
 
 void Journal::hold_back(Sequence position) {

@@ -143,6 +143,8 @@ private:
     wal::Appended append_tick(const ClockRecord& record, TimeNs now) noexcept;
     [[nodiscard]] bool has_room() const noexcept;
     void write_file(const std::string& path, const std::vector<std::byte>& placed);
+    /// False when there is none. Throws wal_io, and then it counts still.
+    bool remove_file(const std::string& consumer);
     void set_least();
     [[nodiscard]] std::string path_of(const std::string& consumer) const;
     void read_committed();
