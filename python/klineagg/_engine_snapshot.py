@@ -53,7 +53,8 @@ class Snapshot:
             snapshot); with a lateness also the gaps before them, GAP without CLOSED.
         watermark: how far the clock had closed all bars; None when it was never raised. A run of
             gap bars that still grows reaches up to here.
-        checkpoint: the state of the engine at this moment, when it was asked for, else None.
+        checkpoint: the state of the engine at this moment, when it was asked for, else None; also
+            None while the engine's log has halted and is not on the disk up to here.
         position: of the last record of the engine's log that is in it; None without a log.
         rows_lost: closed bars that the engine had to give up before this snapshot, because the
             consumer left too many unacknowledged.

@@ -27,6 +27,8 @@ class States(Reaching):
 
         Raises:
             EngineError: ``worker_failed``, ``forked``.
+            WalHaltedError: the log has halted and is not on the disk up to here: after a power cut
+                no engine could go on with both.
         """
         return self._core.checkpoint()
 

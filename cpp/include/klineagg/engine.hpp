@@ -227,8 +227,9 @@ private:
     void check_journal() const;
     void check_halted(const engine::Command& command) const;
     [[nodiscard]] std::uint64_t position_of(const engine::Command& command) const noexcept;
-    [[nodiscard]] std::vector<std::byte> placed(std::vector<std::byte> checkpoint,
-                                                std::uint64_t position) const;
+    /// Nothing when the log has halted and is not on the disk up to there.
+    [[nodiscard]] std::optional<std::vector<std::byte>> placed(std::vector<std::byte> checkpoint,
+                                                               std::uint64_t position) const;
     [[nodiscard]] bool is_journaled() const noexcept {
         return core_->journal && !core_->journal->is_replaying();
     }

@@ -138,7 +138,10 @@ std::vector<std::byte> Engine::checkpoint() {
     highest_watermark_ = std::max(highest_watermark_, freeze.watermark);
     // Of a log that has halted the clock stands where it stood.
     const TimeNs watermark = core_->journal ? workers_.front()->clock_watermark() : freeze.watermark;
-    return placed(collect_states(known, watermark), position_of(freeze));
+    auto checkpoint = placed(collect_states(known, watermark), position_of(freeze));
+    if (checkpoint) return std::move(*checkpoint);
+    core_->journal->check();  // it has halted
+    throw Error(ErrorCode::wal_closed, "the engine's log was closed before it was on the disk");
 }
 
 }  // namespace klineagg

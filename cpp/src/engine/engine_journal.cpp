@@ -55,13 +55,17 @@ std::uint64_t Engine::position_of(const Command& command) const noexcept {
     return command.has_halted.load() ? std::min(position, core_->journal->bound()) : position;
 }
 
-std::vector<std::byte> Engine::placed(std::vector<std::byte> checkpoint,
-                                      std::uint64_t position) const {
+std::optional<std::vector<std::byte>> Engine::placed(std::vector<std::byte> checkpoint,
+                                                     std::uint64_t position) const {
     if (!core_->journal) return checkpoint;
     wal::Log& log = core_->journal->log();
-    // Whoever keeps it must not be ahead of the log after a power cut.
-    if (log.sync_mode() != wal::SyncMode::none && log.state() == wal::LogState::running)
-        (void)log.wait_durable(position, engine::NO_DEADLINE);
+    // Whoever keeps it must not be ahead of the log after a power cut: no engine could begin then.
+    if (log.sync_mode() != wal::SyncMode::none) {
+        if (log.state() == wal::LogState::running)
+            (void)log.wait_durable(position, engine::NO_DEADLINE);
+        else if (log.durable() < position)
+            return {};
+    }
     if (core_->options.observer) core_->options.observer->settle();
     return engine::put_placed({log.id(), position, checkpoint});
 }

@@ -148,9 +148,13 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         state->closed = frozen(builder.build(core_->now().outputs.size(), memory));
         snapshotter_->finish_reading(consumer);  // the table is a copy
         state->open = collect_open(memory);
-        if (with_checkpoint)
-            state->checkpoint = std::make_shared<const std::vector<std::byte>>(
-                placed(collect_states(known, freeze.watermarks.front()), state->position));
+        if (with_checkpoint) {
+            auto checkpoint =
+                placed(collect_states(known, freeze.watermarks.front()), state->position);
+            if (checkpoint)
+                state->checkpoint =
+                    std::make_shared<const std::vector<std::byte>>(std::move(*checkpoint));
+        }
         state->core = core_;
         state->snapshotter = snapshotter_;
         state->consumer = consumer;

@@ -29,9 +29,9 @@ EngineOptions options_of(int workers) {
     return options;
 }
 
-/// Pushes everything, with a look at the clock now and then; what fails ends it. Returns the rows
-/// that were accepted for certain.
-std::size_t feed(Logged& live, const Table& table, std::size_t from = 0) {
+/// Pushes everything, with a look at the clock now and then, and a checkpoint if somebody `commits`;
+/// what fails ends it. Returns the rows that were accepted for certain.
+std::size_t feed(Logged& live, const Table& table, bool commits, std::size_t from = 0) {
     std::size_t accepted = from;
     try {
         while (from < table.size()) {
@@ -41,6 +41,7 @@ std::size_t feed(Logged& live, const Table& table, std::size_t from = 0) {
             if (!live.engine->flush()) break;
             accepted = to;
             if (to % 400 == 0) (void)live.engine->advance(table.time[to - 1]);
+            if (commits && to % 200 == 0) live.take(true).ack();
         }
     } catch (const Error& error) {
         const ErrorCode code = error.code();
@@ -51,7 +52,7 @@ std::size_t feed(Logged& live, const Table& table, std::size_t from = 0) {
 
 std::uint64_t calls_of_a_run(const Table& table, wal::SyncMode sync) {
     Logged live(INTERVALS, options_of(2), std::make_shared<FaultyFiles>(), log_options(sync));
-    (void)feed(live, table);
+    (void)feed(live, table, true);
     return live.files->calls();
 }
 
@@ -60,6 +61,38 @@ std::uint64_t calls_of_a_run(const Table& table, wal::SyncMode sync) {
 namespace {
 
 using Fault = FaultyFiles::Fault;
+
+/// A call of the log failed, and it halts; or one for a checkpoint, and it counts.
+bool has_told(const Logged& live) {
+    const auto stats = live.engine->journal_stats();
+    // As long as something is to be synced, that may fail too.
+    const bool rests = stats->log.durable == stats->log.written;
+    return stats->halted || (stats->checkpoint_failures != 0 && rests);
+}
+
+/// Nothing is accepted, with a reason; reads go on, and what they give outlives a power cut.
+void check_halted(Logged& live, const Table& table, std::size_t accepted) {
+    CHECK(live.engine->journal_stats()->cause == "wal_io");
+    CHECK_THROWS_AS(live.engine->flush(), Error);
+    CHECK_THROWS_AS(live.producer->push(table.view(0, 1)), Error);
+    (void)live.view();
+    CHECK(static_cast<std::size_t>(live.engine->counts().applied) >= accepted);
+    {
+        // Reading disturbs nobody: the rows come again.
+        Snapshot snapshot = live.engine->take("lake");
+        CHECK(snapshot.position() == live.engine->accepted_position());
+    }
+    // A consumer may commit meanwhile. It must not be ahead of what is left of the log.
+    const auto files = live.files->clone();
+    const Snapshot snapshot = live.engine->take("lake", {}, true);
+    const auto stats = live.engine->journal_stats();
+    CHECK((snapshot.checkpoint() != nullptr) == (stats->log.durable >= snapshot.position()));
+    files->power_cut(Cut::lose_all, 0);
+    EngineOptions options = options_of(1);
+    options.journal.checkpoint = snapshot.checkpoint();
+    const Logged after(INTERVALS, options, files, log_options(live.log->sync_mode()));
+    CHECK(after.engine->counts().applied <= live.engine->counts().applied);
+}
 
 /// So many of the calls fail, each in a run of its own, once or from then on; 0: every one.
 void fail_calls(std::uint64_t parts, Fault fault, bool forever) {
@@ -73,35 +106,29 @@ void fail_calls(std::uint64_t parts, Fault fault, bool forever) {
             Logged live(INTERVALS, options_of(2), std::make_shared<FaultyFiles>(),
                         log_options(sync));
             live.files->fail_at(call, fault, forever);
-            std::size_t accepted = feed(live, table);
+            std::size_t accepted = feed(live, table, true);
             if (live.files->failed() == 0) continue;
             // The last sync of "interval" may fail behind everything that was accepted.
-            for (int i = 0; i < 240'000 && !live.engine->journal_stats()->halted; ++i)
+            for (int i = 0; i < 240'000 && !has_told(live); ++i)
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            const auto stats = live.engine->journal_stats();
-            REQUIRE(stats->halted);
-            CHECK(stats->cause == "wal_io");
-            CHECK_THROWS_AS(live.engine->flush(), Error);
-            CHECK_THROWS_AS(live.producer->push(table.view(0, 1)), Error);
-            (void)live.view();
-            const auto applied = static_cast<std::size_t>(live.engine->counts().applied);
-            CHECK(applied >= accepted);
-            {
-                // Reading disturbs nobody: the rows come again.
-                Snapshot snapshot = live.engine->take("lake");
-                CHECK(snapshot.position() == live.engine->accepted_position());
-            }
+            REQUIRE(has_told(live));
+            if (live.engine->journal_stats()->halted) check_halted(live, table, accepted);
             live.files->heal();
             live.engine->resume();
             REQUIRE(live.engine->flush());
+            CHECK_FALSE(live.engine->journal_stats()->halted);
             accepted = static_cast<std::size_t>(live.engine->counts().applied);
             if (table.size() > accepted) {
-                CHECK(feed(live, table, accepted) == table.size());
+                CHECK(feed(live, table, true, accepted) == table.size());
             }
+            const auto failures = live.engine->journal_stats()->checkpoint_failures;
+            live.take(true).ack();
+            CHECK(live.engine->journal_stats()->checkpoint_failures == failures);
             const auto state = live.state();
             Logged after(INTERVALS, options_of(1), live.files->clone(), log_options(sync));
             CHECK(differs(state, after.state()) == "");
             CHECK(after.engine->counts().applied == static_cast<std::int64_t>(table.size()));
+            CHECK(after.engine->recovery().checkpoint == live.engine->journal_stats()->committed);
         }
     }
 }
@@ -126,7 +153,7 @@ void cut_log(std::uint64_t step) {
     auto files = std::make_shared<FaultyFiles>();
     {
         Logged live(INTERVALS, options_of(2), files);
-        CHECK(feed(live, table) == table.size());
+        CHECK(feed(live, table, false) == table.size());
     }
     const auto segments = wal::list_segments(*files, "log");
     REQUIRE(segments.size() == 1);
@@ -164,7 +191,7 @@ void flip_log(std::size_t step) {
     std::vector<std::byte> whole;
     {
         Logged live(INTERVALS, options_of(2), files);
-        CHECK(feed(live, table) == table.size());
+        CHECK(feed(live, table, false) == table.size());
         whole = live.state();
     }
     const auto segments = wal::list_segments(*files, "log");
