@@ -178,6 +178,89 @@ TEST_CASE("10,000 power cuts", "[.slow][wal]") {
     cut_power(10'000);
 }
 
+namespace {
+
+/// A log as a writer leaves it that is killed in the middle of a record, between segments' names.
+std::shared_ptr<FaultyFiles> torn_log(Sequence whole, Sequence durable) {
+    const auto files = std::make_shared<FaultyFiles>();
+    LogOptions options = small_options();
+    options.interval_ns = NS_PER_HOUR;  // nothing is synced but what is asked for
+    Log log(files, DIRECTORY, options);
+    append_records(log, durable);
+    REQUIRE(log.wait_durable(durable, deadline_after(120 * NS_PER_SECOND)));
+    append_records(log, whole + 1 - durable);
+    REQUIRE(log.wait_written(whole + 1, deadline_after(120 * NS_PER_SECOND)));
+    auto torn = files->clone();
+    const SegmentEntry last = list_segments(*torn, DIRECTORY).back();
+    SegmentScanner scanner(torn->open(last.path, OpenMode::read), last.path, last.first);
+    FrameView frame;
+    while (scanner.next(frame) == ScanResult::frame && frame.header.sequence != whole + 1) {
+    }
+    REQUIRE(frame.header.sequence == whole + 1);
+    // The rest of the record was never written: what the segment had taken of the disk is zero.
+    torn->open(last.path, OpenMode::write)->write(frame.offset + 60, std::vector<std::byte>(200));
+    torn->open(last.path + std::string(TEMPORARY_SUFFIX), OpenMode::create)->write(0, as_bytes("x"));
+    return torn;
+}
+
+void check_whole(const std::shared_ptr<FaultyFiles>& files, Sequence last) {
+    {
+        Log log(files, DIRECTORY, small_options());
+        CHECK(log.written() == last);
+        append_records(log, 20);
+    }
+    check_records(read_all(files), last + 20);
+}
+
+/// Opens `torn` again and again, each time with another call that fails. Returns how many did not
+/// open.
+int fail_openings(const FaultyFiles& torn, FaultyFiles::Fault fault, bool forever, Sequence last,
+                  Sequence durable) {
+    int refused = 0;
+    for (std::uint64_t call = 0;; ++call) {
+        INFO("call " << call << ", fault " << static_cast<int>(fault)
+                     << (forever ? ", forever" : ", once"));
+        const auto files = torn.clone();
+        files->fail_at(call, fault, forever);
+        try {
+            Log log(files, DIRECTORY, small_options());
+            CHECK(log.written() == last);
+        } catch (const Error& error) {
+            CHECK(error.code() == ErrorCode::wal_io);
+            ++refused;
+        }
+        const bool failed = files->failed() != 0;
+        files->heal();
+        files->kill();
+        for (std::uint64_t seed = 0; seed < 4; ++seed) {
+            const auto after_cut = files->clone();
+            after_cut->power_cut(seed == 0 ? Cut::lose_all : Cut::any, seed);
+            check_recovered(after_cut, durable, last + 1);  // it had been whole once
+        }
+        check_whole(files, last);
+        if (!failed) return refused;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("An opening of a torn log that fails at any call costs nothing", "[wal]") {
+    constexpr Sequence WHOLE = 230;  // of three segments
+    constexpr Sequence DURABLE = 200;
+    const auto torn = torn_log(WHOLE, DURABLE);
+    const auto undisturbed = torn->clone();
+    {
+        Log log(undisturbed, DIRECTORY, small_options());
+        CHECK(log.repaired_bytes() > 0);
+    }
+    check_whole(undisturbed, WHOLE);
+    using Fault = FaultyFiles::Fault;
+    for (const Fault fault : {Fault::io_error, Fault::no_space, Fault::short_write}) {
+        for (const bool forever : {false, true})
+            CHECK(fail_openings(*torn, fault, forever, WHOLE, DURABLE) > 10);
+    }
+}
+
 TEST_CASE("Cut at any byte of its last records a log opens without these only", "[wal]") {
     const Closed closed = closed_log(30, 1U << 16U);
     const std::size_t size = closed.files->bytes_of(closed.path).size();
@@ -286,6 +369,64 @@ TEST_CASE("Damage inside stops opening and reading with the range named; salvage
     const Content all = read_all(closed.files, salvage);
     CHECK(all.records.size() == 104);
     CHECK(all.damages.size() == 1);
+}
+
+namespace {
+
+/// As a klineagg of another version would have written the segment's header.
+void set_version(FaultyFiles& files, const std::string& path, std::uint32_t version) {
+    std::vector<std::byte>& bytes = files.bytes_of(path);
+    auto header = read_segment_block(Bytes(bytes).first(SEGMENT_HEADER_BYTES), path).header;
+    REQUIRE(header.has_value());
+    header->version = version;
+    const std::vector<std::byte> block = segment_block(*header);
+    std::copy(block.begin(), block.end(), bytes.begin());
+}
+
+void check_refused(const Error& error, const std::string& path, std::uint32_t version) {
+    CHECK(error.code() == ErrorCode::wal_format);
+    const Error::Fields wanted{{"path", path}, {"version", std::to_string(version)}};
+    CHECK(error.fields() == wanted);
+}
+
+}  // namespace
+
+TEST_CASE("A segment of another version is refused, never repaired or gone past", "[wal]") {
+    const auto written = std::make_shared<FaultyFiles>();
+    {
+        Log log(written, DIRECTORY, small_options());
+        append_records(log, 500);
+    }
+    const auto segments = list_segments(*written, DIRECTORY);
+    REQUIRE(segments.size() > 3);
+    for (const std::uint32_t version : {FORMAT_VERSION - 1, FORMAT_VERSION + 1}) {
+        for (const std::string& path : {segments[1].path, segments.back().path}) {
+            INFO("version " << version << " of " << path);
+            const auto files = written->clone();
+            set_version(*files, path, version);
+            const std::vector<std::byte> before = files->bytes_of(path);
+            for (const bool salvage : {false, true}) {
+                ReadOptions reading;
+                reading.salvage = salvage;
+                try {
+                    (void)read_all(files, reading);
+                    FAIL("read");
+                } catch (const Error& error) {
+                    check_refused(error, path, version);
+                }
+                LogOptions options = small_options();
+                options.salvage = salvage;
+                try {
+                    const Log log(files, DIRECTORY, options);
+                    FAIL("opened");
+                } catch (const Error& error) {
+                    check_refused(error, path, version);
+                }
+            }
+            CHECK(files->bytes_of(path) == before);
+            CHECK(list_segments(*files, DIRECTORY).size() == segments.size());
+        }
+    }
 }
 
 TEST_CASE("A missing segment is damage, and so is a foreign one", "[wal]") {
