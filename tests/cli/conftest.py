@@ -14,3 +14,10 @@ from unit import dumps
 def dump(tmp_path: Path) -> Path:
     """A day of trades of BTCUSDT as Binance publishes them."""
     return dumps.write(tmp_path / f"{NAME}.csv", dumps.binance(dumps.make_trades(1500)))
+
+
+@pytest.fixture
+def all_of_run() -> None:
+    """Skips where what `klineagg run` needs is missing: a check of its file needs it too."""
+    for needed in ("duckdb", "huey"):
+        pytest.importorskip(needed)

@@ -50,13 +50,12 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("all_of_run")
 @pytest.mark.parametrize(("text", "key", "line", "told", "cause"), WRONG)
 def test_check_finds_what_a_run_would_refuse(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, key: str, line: int,
     told: str, cause: str | None,
 ) -> None:  # fmt: skip
-    for needed in ("duckdb", "huey"):
-        pytest.importorskip(needed)
     file = tmp_path / "run.toml"
     file.write_text(text + "\n")
     error = json_of(capsys, 2, "config", "check", file)["error"]
@@ -70,11 +69,10 @@ def test_check_finds_what_a_run_would_refuse(
     assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
 
 
+@pytest.mark.usefixtures("all_of_run")
 def test_check_names_every_fault_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for needed in ("duckdb", "huey"):
-        pytest.importorskip(needed)
     file = tmp_path / "run.toml"
     (tmp_path / "broken_tasks.py").write_text("1 / 0\n")
     file.write_text(
@@ -93,11 +91,10 @@ def test_check_names_every_fault_at_once(
     assert "ZeroDivisionError" in err and "mend the module" in err
 
 
+@pytest.mark.usefixtures("all_of_run")
 def test_check_tells_of_input_that_is_not_there_yet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for needed in ("duckdb", "huey"):
-        pytest.importorskip(needed)
     file = tmp_path / "run.toml"
     assert run("config", "init", file) == 0
     assert run("config", "check", file) == 0
