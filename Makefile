@@ -52,9 +52,9 @@ test-all: bootstrap test-cpp test-asan test-tsan test-asan-python fuzz tidy pack
 	@HYPOTHESIS_PROFILE=long KLINEAGG_TEST_LIMIT_S=7200 $(RUN) $(CURDIR)/$(PY) -m pytest -m "" \
 		-o faulthandler_timeout=7200 $(PYTEST_ARGS)
 
-kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of engines, workers and writers of the lake
+kills: package $(STAMPS)/group-test ## KILLS (1000) kill -9 of runs, workers and the lake's writers; half as many of engines and logs
 	@KLINEAGG_KILLS=$(KILLS) KLINEAGG_TEST_LIMIT_S=86400 $(RUN) $(CURDIR)/$(PY) -m pytest -m slow -k "kill and many" \
-		-o faulthandler_timeout=86400 tests/runtime tests/lake $(PYTEST_ARGS)
+		-o faulthandler_timeout=86400 tests/runtime tests/lake tests/engine tests/wal $(PYTEST_ARGS)
 
 commits: package $(STAMPS)/group-test ## COMMITS (10,000) one-second commits at full speed, beside maintenance and a reader
 	@KLINEAGG_COMMITS=$(COMMITS) KLINEAGG_TEST_LIMIT_S=86400 $(RUN) $(CURDIR)/$(PY) -m pytest -s -m slow -k many_commits \

@@ -16,9 +16,9 @@ import pytest
 import klineagg
 from engine.wal_child import INTERVALS, ROWS, trades
 from klineagg import Engine, SimulatedClock, Wal, errors
+from runtime.runs import kills
 
 CHILD = Path(__file__).with_name("wal_child.py")
-KILLS = int(os.environ.get("KLINEAGG_KILLS", "1000"))
 Rows = dict[tuple[str, str, int], tuple[Any, ...]]
 
 
@@ -112,7 +112,7 @@ class Child:
         return offered, accepted, done
 
 
-def kill_until_done(path: Path, chance: random.Random, kills: int) -> int:
+def kill_until_done(path: Path, chance: random.Random, most: int) -> int:
     """Kills a writer of all trades that often at most; judges after each. Returns the kills."""
     rows = trades()
     names = np.array(klineagg.symbol_names(rows["symbol"]))
@@ -123,7 +123,7 @@ def kill_until_done(path: Path, chance: random.Random, kills: int) -> int:
         child = Child(
             path, chance.choice(("none", "interval")), chance.randint(1, 3), chance.getrandbits(32)
         )
-        last = done_kills >= kills
+        last = done_kills >= most
         told = child.end(240.0 if last else chance.uniform(0.001, 0.25))
         offered, accepted, done = max(offered, told[0]), max(accepted, told[1]), told[2]
         done_kills += not done
@@ -148,15 +148,15 @@ def kill_until_done(path: Path, chance: random.Random, kills: int) -> int:
 def test_a_killed_engine_loses_nothing_that_was_accepted_and_doubles_nothing(
     tmp_path: Path,
 ) -> None:
-    assert kill_until_done(tmp_path, random.Random(7), kills=4) <= 4
+    assert kill_until_done(tmp_path, random.Random(7), most=4) <= 4
 
 
 @pytest.mark.slow
 def test_many_kills(tmp_path: Path) -> None:
-    chance, kills, run = random.Random(time.time_ns()), 0, 0
-    while kills < KILLS:
+    chance, done, run = random.Random(time.time_ns()), 0, 0
+    while (left := kills(0.2) - done) > 0:
         run += 1
-        kills += kill_until_done(tmp_path / str(run), chance, min(40, KILLS - kills))
+        done += kill_until_done(tmp_path / str(run), chance, min(40, left))
 
 
 def test_an_engine_goes_on_with_other_workers_intervals_and_rules(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from klineagg import Wal, errors
 from klineagg.wal import WalDamage, inspect
+from runtime.runs import kills
 from wal.harness import (
     SMALL,
     WRITER,
@@ -133,4 +134,4 @@ def test_a_killed_writer_loses_nothing_that_was_accepted(tmp_path: Path, fsync: 
 @pytest.mark.slow
 @pytest.mark.parametrize("fsync", ["none", "interval", "always"])
 def test_many_killed_writers(tmp_path: Path, fsync: str) -> None:
-    kill_writers(tmp_path, 60, fsync, seed=2)
+    kill_writers(tmp_path, kills(0.1), fsync, seed=2)
