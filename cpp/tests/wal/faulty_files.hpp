@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -66,6 +67,14 @@ public:
         const std::lock_guard guard(mutex_);
         return syncs_;
     }
+
+    /// A disk that takes its time: syncs begin, and end when they are let go on.
+    void hold_syncs(bool hold) {
+        holds_syncs_.store(hold);
+        holds_syncs_.notify_all();
+    }
+    /// Syncs that began and are held.
+    [[nodiscard]] int held_syncs() const { return held_syncs_.load(); }
 
     /// The machine stops and starts again. Files that are open go on with nobody's bytes.
     void power_cut(Cut cut, std::uint64_t seed) {
@@ -203,6 +212,9 @@ private:
             node_->now.resize(static_cast<std::size_t>(bytes));
         }
         void sync() override {
+            ++files_->held_syncs_;
+            files_->holds_syncs_.wait(true);
+            --files_->held_syncs_;
             const std::lock_guard guard(files_->mutex_);
             ++files_->syncs_;
             if (files_->step() != Fault::none) {
@@ -297,6 +309,8 @@ private:
         if (fault != Fault::none) fail(call, path, fault == Fault::io_error ? EIO : ENOSPC);
     }
 
+    std::atomic<bool> holds_syncs_{false};
+    std::atomic<int> held_syncs_{0};
     mutable std::mutex mutex_;
     Names names_;
     Names synced_names_;

@@ -1,5 +1,6 @@
 #include "klineagg/wal/log.hpp"
 
+#include <atomic>
 #include <functional>
 #include <thread>
 
@@ -86,6 +87,38 @@ TEST_CASE("Several threads append, and each keeps its order", "[wal]") {
         REQUIRE(text == std::to_string(thread) + " " + std::to_string(next[thread]));
         ++next[thread];
     }
+}
+
+TEST_CASE("What several threads append during one sync shares the next one", "[wal]") {
+    constexpr int THREADS = 8;
+    constexpr Sequence EACH = 5;
+    constexpr Sequence ALL = THREADS * EACH + 1;
+    const auto files = std::make_shared<FaultyFiles>();
+    Log log(files, DIRECTORY, small_options(SyncMode::always));
+    const std::uint64_t before = files->syncs();
+    files->hold_syncs(true);
+    append_records(log, 1);
+    while (files->held_syncs() == 0) std::this_thread::yield();
+    std::vector<std::thread> threads;
+    std::atomic<int> told{0};
+    for (int thread = 0; thread < THREADS; ++thread) {
+        threads.emplace_back([&] {
+            Sequence last = 0;
+            for (Sequence i = 0; i < EACH; ++i)
+                last = log.append_wait(Topic::application, as_bytes("x"), 1,
+                                       deadline_after(120 * NS_PER_SECOND))
+                           .last;
+            if (log.wait_durable(last, deadline_after(120 * NS_PER_SECOND))) ++told;
+        });
+    }
+    while (log.next_sequence() <= ALL) std::this_thread::yield();
+    CHECK(log.durable() == 0);
+    CHECK(told == 0);
+    files->hold_syncs(false);
+    for (std::thread& thread : threads) thread.join();
+    CHECK(told == THREADS);
+    CHECK(log.durable() == ALL);
+    CHECK(files->syncs() - before == 2);  // of the first record, and of all others
 }
 
 TEST_CASE("Names are in every segment that needs them", "[wal]") {
