@@ -40,7 +40,10 @@ void Engine::begin_from(const std::vector<std::byte>& bytes, bool is_new) {
         throw Error(ErrorCode::recovery_mismatch,
                     "the checkpoint is ahead of the log, which ends with record " +
                         std::to_string(log.next_sequence() - 1),
-                    {{"position", std::to_string(place->position)}});
+                    {{"position", std::to_string(place->position)},
+                     {"hint", "a power cut may have taken the end of a log that is never synced "
+                              "(fsync \"none\"): move the log's folder away, and begin with the "
+                              "checkpoint, as `klineagg run` does with the lake's"}});
     if (fits) recovery_.checkpoint = recovery_.position = place->position;
     recovery_.symbols = restore(bytes);
     // What a new log begins with has to be there after a crash too.
