@@ -88,7 +88,9 @@ CASES = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace injects the failures")
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="no strace here (Debian package: strace)"
+)
 @pytest.mark.parametrize(("call", "when"), CASES)
 def test_a_disk_that_fails_costs_nothing_that_was_acknowledged(
     tmp_path: Path, call: str, when: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from klineagg._bars_extras import require
 from klineagg._options import is_integer
 from klineagg.bars import Bars
 from klineagg.lake.duck import is_contention, literal
+from klineagg.lake.durable import Syncing, rollback
 from klineagg.lake.files import Files, Listing
 from klineagg.lake.patience import Patience
 from klineagg.lake.resolve import change_of
@@ -64,6 +64,7 @@ def commit_once(
     epoch, number = (int(part) for part in snapshot.id)
     cursor.execute("BEGIN")
     try:
+        syncing = Syncing(cursor, files)
         listing = files.newest(cursor)
         known, commits = files.fences(cursor, listing)
         fence = known.get(consumer)
@@ -95,6 +96,7 @@ def commit_once(
             f"CALL ducklake_set_commit_message({literal(alias)}, 'klineagg', ?, extra_info => ?)",
             [f"{consumer} {epoch}.{number}", json.dumps(facts)],
         )
+        syncing.sync()
         cursor.execute("COMMIT")
     except BaseException:
         rollback(cursor)
@@ -123,13 +125,6 @@ def _newest(cursor: Any, files: Files) -> Listing:
                 text = "the snapshot is committed, but its catalog stayed busy behind that"
                 raise errors.make("lake_busy", text) from None
         patience.nap()
-
-
-def rollback(cursor: Any) -> None:
-    """Ends a transaction that may have ended by itself."""
-    duckdb = require("duckdb", "lake", "a lake")
-    with suppress(duckdb.Error):
-        cursor.execute("ROLLBACK")
 
 
 def _units(cursor: Any, units: dict[str, str], parts: Iterable[Bars]) -> dict[str, str]:

@@ -7,6 +7,7 @@ each file, as of one snapshot; a single look at the catalog says whether it is s
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -51,10 +52,12 @@ class Files:
 
     Attributes:
         root: where the files are, when it is not where the catalog says.
+        synced_folders: those above partitions whose names have been synced once.
     """
 
     def __init__(self, kind: str, alias: str) -> None:
         self.root: str | None = None
+        self.synced_folders: set[str] = set()
         self._kind, self._alias = kind, alias
         self._meta = f"__ducklake_metadata_{alias}"
         self._guard = threading.Lock()
@@ -77,6 +80,15 @@ class Files:
                     self._listing = listing
             assert self._listing is not None
             return self._listing
+
+    def folder(self, cursor: Any) -> str | None:
+        """Where all data files are; None when that is not on a disk of this machine."""
+        with self._guard:
+            if not self._tables:
+                self._places(cursor)
+            folder = self._tables["closed"][1]
+        # A schema's folder lies between.
+        return None if "://" in folder else os.path.dirname(os.path.dirname(folder.rstrip("/")))
 
     def forget(self) -> None:
         """Asks the catalog again next time."""

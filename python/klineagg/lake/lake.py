@@ -136,7 +136,8 @@ class Lake:
         if plan.retention:
             check_intervals(plan.retention, self.intervals())
         kind = self._session.catalog.kind
-        return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, plan))
+        files = self._session.files
+        return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, files, plan))
 
     def fill(self, intervals: Any) -> int:
         """Makes the bars that intervals lack before their first whole one of finer bars.

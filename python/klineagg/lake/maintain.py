@@ -10,6 +10,8 @@ from typing import Any, Final
 from klineagg import _core, errors
 from klineagg._options import duration_ns, invalid
 from klineagg.lake.duck import literal
+from klineagg.lake.durable import transaction
+from klineagg.lake.files import Files
 from klineagg.lake.history import expendable
 
 __all__ = ["Maintenance", "Plan", "check_intervals", "file_counts", "maintain"]
@@ -109,17 +111,21 @@ class Maintenance:
     seconds: float
 
 
-def maintain(cursor: Any, alias: str, kind: str, plan: Plan) -> Maintenance:
+def maintain(cursor: Any, alias: str, kind: str, files: Files, plan: Plan) -> Maintenance:
     """Does a round; under the writer's lock. Each step is a transaction: any may be the last."""
     began = time.perf_counter()
     lake = literal(alias)
-    expired = sum(_forget(cursor, name, age, plan.now_us) for name, age in plan.retention.items())
-    merged = sum(
-        _merge(cursor, alias, table, limit, enough)
-        for table in ("closed", "open_log")
-        for limit, enough in _TIERS
-    )
-    rewritten = _rewrite(cursor, alias)
+    expired = merged = 0
+    for name, age in plan.retention.items():
+        with transaction(cursor, files):
+            expired += _forget(cursor, name, age, plan.now_us)
+    for table in ("closed", "open_log"):
+        for limit, enough in _TIERS:
+            if _has_many(cursor, alias, table, limit, enough):
+                with transaction(cursor, files):
+                    merged += _merge(cursor, alias, table, limit)
+    with transaction(cursor, files):
+        rewritten = _rewrite(cursor, alias)
     gone = _expire(cursor, alias, plan)
     unread = _time(plan.now_us - plan.longest_read_us)
     if kind == "sqlite":
@@ -179,7 +185,8 @@ def _forget(cursor: Any, interval: str, age_us: int, now_us: int) -> int:
     return int(rows[0][0])
 
 
-def _merge(cursor: Any, alias: str, table: str, limit: int, enough: int) -> int:
+def _has_many(cursor: Any, alias: str, table: str, limit: int, enough: int) -> bool:
+    """Whether a partition has enough small files that are worth being merged."""
     metadata = f'"__ducklake_metadata_{alias}"'
     query = (
         f"SELECT count(*) FROM {metadata}.ducklake_data_file f "
@@ -188,8 +195,10 @@ def _merge(cursor: Any, alias: str, table: str, limit: int, enough: int) -> int:
         "AND f.file_size_bytes < ? GROUP BY f.partition_id, regexp_extract(f.path, '^.*/') "
         "HAVING count(*) >= ?"
     )
-    if not cursor.execute(query, [table, limit, enough]).fetchall():
-        return 0
+    return bool(cursor.execute(query, [table, limit, enough]).fetchall())
+
+
+def _merge(cursor: Any, alias: str, table: str, limit: int) -> int:
     return _files_of(
         cursor,
         f"ducklake_merge_adjacent_files({literal(alias)}, {literal(table)}, "
