@@ -226,9 +226,7 @@ TEST_CASE("what is acknowledged is there after a crash at any moment, once, and 
     }
 }
 
-TEST_CASE("a power cut takes nothing that is accepted with \"always\", nor what is durable with "
-          "\"interval\"",
-          "[engine][journal]") {
+TEST_CASE("a power cut takes nothing that the engine's log said is durable", "[engine][journal]") {
     for (const SyncMode sync : {SyncMode::interval, SyncMode::always}) {
         INFO("mode " << static_cast<int>(sync));
         PowerCuts(sync).run();
