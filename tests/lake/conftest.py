@@ -11,6 +11,7 @@ import pytest
 
 from klineagg.lake import Lake
 from lake import servers
+from lake.servers import fresh_base, postgres_url  # noqa: F401  fixtures
 
 
 @pytest.fixture
@@ -22,37 +23,10 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server for all tests that want one."""
-    with servers.postgres() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
 def s3_variables() -> Iterator[dict[str, str]]:
     """An object store for all tests that want one."""
     with servers.s3() as variables:
         yield variables
-
-
-@pytest.fixture
-def fresh_base(postgres_url: str) -> str:
-    """The URL of an empty database."""
-    import duckdb
-
-    from klineagg.lake.catalog import Catalog, make_secrets
-    from klineagg.lake.duck import connect
-
-    base = f"lake_{uuid.uuid4().hex[:12]}"
-    connection = connect(["postgres_scanner"])
-    make_secrets(connection, Catalog.of(postgres_url, None))
-    connection.execute("ATTACH '' AS server (TYPE postgres, SECRET klineagg_catalog)")
-    connection.execute(
-        f"CALL postgres_execute('server', 'CREATE DATABASE {base}', use_transaction=false)"
-    )
-    connection.close()
-    assert duckdb
-    return postgres_url.rpartition("/")[0] + "/" + base
 
 
 @pytest.fixture(params=["sqlite", "postgres", pytest.param("postgres+s3", marks=pytest.mark.slow)])

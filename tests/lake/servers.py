@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,33 @@ def postgres() -> Iterator[str]:
             os.kill(pid, signal.SIGINT)
             server.wait(timeout=240)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for all tests that want one."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_base(postgres_url: str) -> str:
+    """The URL of an empty database."""
+    import duckdb
+
+    from klineagg.lake.catalog import Catalog, make_secrets
+    from klineagg.lake.duck import connect
+
+    base = f"lake_{uuid.uuid4().hex[:12]}"
+    connection = connect(["postgres_scanner"])
+    make_secrets(connection, Catalog.of(postgres_url, None))
+    connection.execute("ATTACH '' AS server (TYPE postgres, SECRET klineagg_catalog)")
+    connection.execute(
+        f"CALL postgres_execute('server', 'CREATE DATABASE {base}', use_transaction=false)"
+    )
+    connection.close()
+    assert duckdb
+    return postgres_url.rpartition("/")[0] + "/" + base
 
 
 def _wait_for(file: Path, server: subprocess.Popen[bytes]) -> None:
