@@ -42,8 +42,8 @@ class Syncing:
         Raises:
             LakeError: ``lake_commit``: what is written may not be on the disk.
         """
-        if self._folder is None:
-            return 0
+        if self._folder is None or not os.path.exists(self._folder):
+            return 0  # nothing was written
         try:
             return self._sync_below(self._folder)
         except OSError as error:
