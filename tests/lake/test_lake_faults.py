@@ -76,14 +76,14 @@ def test_a_full_disk_fails_a_commit_and_costs_nothing(small_disk: Path, left: in
         assert content(lake) == model.rows()
 
 
-# How many calls there are before the writer has ended: some failures come after that.
+# Each call of a whole commit and of what follows, the last one behind the first commit.
+LAST = {"fsync,fdatasync": 11, "write,pwrite64": 30}
 CASES = [
-    ("fsync,fdatasync", "3"),
-    ("write,pwrite64", "3"),
+    *((call, "3") for call in LAST),
     *(
         pytest.param(call, when, marks=pytest.mark.slow)
-        for call, last in (("fsync,fdatasync", 12), ("write,pwrite64", 30))
-        for when in ("2+", "9+", *map(str, (*range(1, 3), *range(4, last, 2))))
+        for call, last in LAST.items()
+        for when in ("2+", "9+", *map(str, (1, 2, *range(4, last + 1))))
     ),
 ]
 
@@ -113,6 +113,8 @@ def test_a_disk_that_fails_costs_nothing_that_was_acknowledged(
     told = done.stdout.split()
     acknowledged = {int(text) for text in told if text.isdecimal()} | {1}
     assert "(INJECTED)" in (tmp_path / "trace").read_text(), "the failure came to pass"
+    if when == str(LAST[call]):
+        assert 2 in acknowledged, "so each call of the first commit has failed once"
     with Lake(place) as lake:
         fence = lake.fence()
         assert fence is not None and fence.number >= max(acknowledged)
