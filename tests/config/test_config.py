@@ -40,6 +40,8 @@ def test_what_is_set_comes_back_from_its_own_text() -> None:
         columns = { time = "ts", "price" = "a \\"quoted\\" name" }
         [persist]
         persistence_interval_ms = 50
+        [tasks]
+        retention = { "1s" = "7d" }
         """
     )
     assert config.engine.amend_horizon is None
@@ -47,7 +49,7 @@ def test_what_is_set_comes_back_from_its_own_text() -> None:
     assert loads(text_of(config)) == config
     assert set(Config().changes(config)) == {
         "engine.intervals", "engine.amend_horizon", "source.kind", "source.format",
-        "source.columns", "persist.persistence_interval_ms",
+        "source.columns", "persist.persistence_interval_ms", "tasks.retention",
     }  # fmt: skip
 
 
@@ -77,6 +79,12 @@ def test_what_is_set_comes_back_from_its_own_text() -> None:
         ("[engine]\nworkers = 1\nworkers = 2", 3, "not TOML"),
         ("[engine]\nworkers = ", 2, "not TOML"),
         ('[logging]\nlevel = "loud"', 2, '"warning"'),
+        ('[tasks]\nretention = "1s=7d"', 2, "a table of intervals"),
+        ('[tasks]\nretention = { "7x" = "7d" }', 2, "7x"),
+        ('[tasks]\nretention = { "1m" = "7d", "60s" = "7d" }', 2, "60s"),
+        ('[tasks]\nretention = { "1s" = "0s" }', 2, "of '1s' it has to be longer"),
+        ('[tasks]\nretention = { "1s" = 7 }', 2, "a length of time"),
+        ('[tasks.retention]\n"1s" = "7 parsecs"', 1, "a length of time"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_line_and_reason(

@@ -83,7 +83,8 @@ def with_id(number: Any) -> Any:
 
 def test_retention_of_an_interval_that_is_yet_to_come_is_fine(lake: Lake) -> None:
     lake.commit(delivery(1, [{"at": 0}]))
-    assert lake.maintain(retention={"1s": "7d", "1m": "7d"}).bars_expired == 1
+    coming = {"1s": "7d", "1m": "7d", "1d@America/New_York": "7d"}
+    assert lake.maintain(retention=coming).bars_expired == 1
 
 
 def test_errors_of_queries_hint_at_what_helps(lake: Lake, tmp_path: Path) -> None:

@@ -183,3 +183,41 @@ def test_maintenance_fills_an_interval_that_is_new_to_the_configuration(tmp_path
                       strict=True))  # fmt: skip
     assert all(known[at] == n for at, n in zip(opens[1:], whole.trade_count.tolist()[1:],
                                                 strict=True))  # fmt: skip
+
+
+def test_retention_of_the_configuration_drops_old_bars_and_none_come_back(tmp_path: Path) -> None:
+    (path,) = write_trades(tmp_path / "trades", 30_000, files=1)
+    path.rename(tmp_path / "trades/2018-01-01.csv")
+    options = {
+        "engine__intervals": '["1s", "1m", "5m"]',
+        "tasks__daily_files": '["trades/{date}.csv"]',
+    }
+    config = load(write_config(tmp_path, **options))
+    with open_lake(config) as lake:
+        assert daily_update(config, lake, DAY).added
+        counts = {name: len(lake.bars("XBTUSD", name)) for name in lake.intervals()}
+        assert set(counts) == {"1s", "1m", "5m"}
+        kept = '{ "1s" = "7d", "5m" = "30d" }'
+        config = load(write_config(tmp_path, **options, tasks__retention=kept))
+        upkeep = Upkeep()
+        upkeep(config, lake)
+        left = {name: len(lake.bars("XBTUSD", name)) for name in lake.intervals()}
+        assert left == {"1s": 0, "1m": counts["1m"], "5m": 0}
+        # Neither the files of the day nor the finer bars that are there bring back what is old.
+        again = daily_update(config, lake, DAY)
+        assert (again.added, again.different) == (0, 0) and again.checked > 0
+        Upkeep()(config, lake)
+        assert lake.fill(["1m", "5m"], retention={"5m": "30d"}) == 0
+        assert lake.fill(["1m", "5m"]) > 0
+
+
+def test_a_daily_update_without_anything_to_verify_with_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry, "_backfills", {})
+    config = load(write_config(tmp_path, engine__intervals='["1m"]'))
+    with open_lake(config) as lake:
+        found = daily_update(config, lake, DAY)
+    assert (found.sources, found.checked) == (0, 0)
+    assert "the bars of 2018-01-01 are not verified" in caplog.text
+    assert "daily_files" in caplog.text

@@ -23,6 +23,7 @@ __all__ = [
     "option",
     "optional",
     "positive_duration",
+    "retention",
     "text",
     "texts",
 ]
@@ -164,3 +165,18 @@ def mapping(value: Any) -> dict[str, str]:
     good = isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values())
     _wanted(good, 'a table of texts, such as { price = "px", time = "ts" }')
     return dict(value)
+
+
+def retention(value: Any) -> dict[str, str]:
+    """An inline table of intervals and how long their bars are kept, ``{ "1s" = "7d" }``."""
+    good = isinstance(value, Mapping)
+    _wanted(good, 'a table of intervals and times, such as { "1s" = "7d" }')
+    if value:
+        interval_names(list(value))
+    out = {}
+    for name, age in value.items():
+        try:
+            out[str(name)] = positive_duration(age)
+        except ValueError as error:  # noqa: PERF203 - a few
+            raise ValueError(f"of {name!r} {error}") from error
+    return out

@@ -20,6 +20,7 @@ from klineagg.config.options import (
     option,
     optional,
     positive_duration,
+    retention,
     text,
     texts,
 )
@@ -249,6 +250,12 @@ class TasksConfig:
     )
     maintenance_minutes: int = option(
         1, integer(0, 1_440), "merge small files of the lake this often; 0: never", live=True
+    )
+    retention: dict[str, str] = option(
+        {},
+        retention,
+        'maintenance drops older bars of an interval: { "1s" = "7d" }; others stay for ever',
+        live=True,
     )
     modules: tuple[str, ...] = option([], texts, "Python modules with tasks of your own")
 

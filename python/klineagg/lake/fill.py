@@ -40,7 +40,9 @@ class _Head(NamedTuple):
     end: int
 
 
-def fill(lake: Lake, intervals: IntervalLike | list[Any]) -> int:
+def fill(
+    lake: Lake, intervals: IntervalLike | list[Any], since_ns: Mapping[str, int] | None = None
+) -> int:
     """Writes the bars that intervals lack before their first whole one, made of finer bars.
 
     A bar that is there and PARTIAL becomes whole, as a revision. Sums are those of the rounded
@@ -49,6 +51,7 @@ def fill(lake: Lake, intervals: IntervalLike | list[Any]) -> int:
     Args:
         lake: it has finer bars of some.
         intervals: those to fill; others of the lake are only read.
+        since_ns: by interval, from which time on bars are made; None: from the first on.
 
     Returns:
         How many rows it wrote.
@@ -65,7 +68,8 @@ def fill(lake: Lake, intervals: IntervalLike | list[Any]) -> int:
         finer = [each for each in wanted if each is not interval and _refines(each, interval)]
         symbols = {symbol for each in finer for symbol in known.get(str(each.name), {})}
         for symbol in sorted(symbols):
-            done += _fill_one(lake, interval, finer, symbol, known)
+            since = (since_ns or {}).get(str(interval.name))
+            done += _fill_one(lake, interval, finer, symbol, known, since)
     return done
 
 
@@ -92,12 +96,15 @@ def _fill_one(
     finer: list[Interval],
     symbol: str,
     known: Mapping[str, Mapping[str, _Head]],
+    since_ns: int | None,
 ) -> int:
     heads = [(head, each) for each in finer if (head := known.get(str(each.name), {}).get(symbol))]
     # The one that goes back furthest, and of these the coarsest.
     head, source = min(reversed(heads), key=lambda pair: pair[0].whole or pair[0].first)
     own = known.get(str(interval.name), {}).get(symbol)
     begin = head.first if head.whole is None else head.whole
+    if since_ns is not None:
+        begin = max(begin, since_ns)
     end = head.end if own is None or own.whole is None else min(own.whole, head.end)
     if begin >= end:
         return 0

@@ -18,7 +18,7 @@ from klineagg._bars_time import to_ns
 from klineagg._options import invalid
 from klineagg.lake.catalog import Catalog
 from klineagg.lake.commit import check_snapshot, commit_once
-from klineagg.lake.maintain import Maintenance, Plan, check_intervals, maintain
+from klineagg.lake.maintain import Maintenance, Plan, check_intervals, maintain, oldest_ns
 from klineagg.lake.query import QueryResult, copy_catalog, open_guarded, run_query
 from klineagg.lake.read import names_of, read_bars, snapshot_of
 from klineagg.lake.session import ALIAS, Session
@@ -139,16 +139,17 @@ class Lake:
         files = self._session.files
         return self._session.writing(lambda cursor: maintain(cursor, ALIAS, kind, files, plan))
 
-    def fill(self, intervals: Any) -> int:
+    def fill(self, intervals: Any, *, retention: Mapping[str, Any] | None = None) -> int:
         """Makes the bars that intervals lack before their first whole one of finer bars.
 
         For an interval that came later. A bar that is there and ``PARTIAL`` becomes whole, as a
         revision. Sums are those of the finer bars' rounded volumes: in the last bit they may differ
         from those of the trades. One that is filled already costs a look at the bounds of the lake.
-        What retention took of an interval comes back as long as there are finer bars of it.
 
         Args:
             intervals: of which some refine others, ``"1m,5m,1h"``: those that lack bars are filled.
+            retention: as of :meth:`maintain`; what is older is not made. Without it, what
+                maintenance took of an interval comes back as long as there are finer bars of it.
 
         Returns:
             How many rows it wrote.
@@ -156,10 +157,11 @@ class Lake:
         Raises:
             LakeBusyError: ``lake_busy``.
             LakeError: ``lake_read_only``, ``lake_commit``.
+            OptionError: ``invalid_option``.
         """
         from klineagg.lake.fill import fill
 
-        return fill(self, intervals)
+        return fill(self, intervals, oldest_ns(retention))
 
     # -- state -----------------------------------------------------------------------------------
 

@@ -7,14 +7,14 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from klineagg import _core, errors
+from klineagg import errors
 from klineagg._options import duration_ns, invalid
 from klineagg.lake.duck import literal
 from klineagg.lake.durable import transaction
 from klineagg.lake.files import Files
 from klineagg.lake.history import expendable
 
-__all__ = ["Maintenance", "Plan", "check_intervals", "file_counts", "maintain"]
+__all__ = ["Maintenance", "Plan", "check_intervals", "file_counts", "maintain", "oldest_ns"]
 
 _MIB: Final = 1 << 20
 # Files of up to as many bytes are merged when there are enough of them in a partition: like this a
@@ -54,19 +54,31 @@ class Plan:
         if history not in ("thin", "all"):
             text = f"history={history!r} is neither 'thin' nor 'all'"
             raise errors.make("invalid_option", text, option="history")
-        if retention is not None and not isinstance(retention, Mapping):
-            raise invalid("retention", retention, "a mapping such as {'1s': '7d'}")
-        kept = {
-            name: duration_ns(age, f"retention[{name!r}]") // 1_000
-            for name, age in (retention or {}).items()
-        }
         return cls(
-            kept,
+            {name: age // 1_000 for name, age in _ages_ns(retention).items()},
             history,
             duration_ns(longest_read, "longest_read") // 1_000,
             duration_ns(orphan_age, "orphan_age") // 1_000,
             time.time_ns() // 1_000,
         )
+
+
+def oldest_ns(retention: Mapping[str, Any] | None) -> dict[str, int]:
+    """For each interval when its oldest bar that is kept may end, nanoseconds since the epoch.
+
+    Raises:
+        OptionError: ``invalid_option``.
+    """
+    now = time.time_ns()
+    return {name: now - age for name, age in _ages_ns(retention).items()}
+
+
+def _ages_ns(retention: Mapping[str, Any] | None) -> dict[str, int]:
+    if retention is not None and not isinstance(retention, Mapping):
+        raise invalid("retention", retention, "a mapping such as {'1s': '7d'}")
+    return {
+        name: duration_ns(age, f"retention[{name!r}]") for name, age in (retention or {}).items()
+    }
 
 
 def check_intervals(names: Iterable[str], known: Container[str]) -> None:
@@ -77,13 +89,18 @@ def check_intervals(names: Iterable[str], known: Container[str]) -> None:
     Raises:
         OptionError: ``invalid_option``.
     """
+    from klineagg.intervals import parse_intervals
+
+    wanted = "an interval of the lake, nor the name of one"
     for name in names:
-        if name not in known:
-            try:
-                _core.Interval.parse(name)
-            except (errors.IntervalError, TypeError):
-                wanted = "an interval of the lake, nor the name of one"
-                raise invalid("retention", name, wanted) from None
+        if name in known:
+            continue
+        if not isinstance(name, str):
+            raise invalid("retention", name, wanted)
+        try:
+            parse_intervals([name])
+        except errors.IntervalError:
+            raise invalid("retention", name, wanted) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg.bars import Bars
+from klineagg.lake.maintain import oldest_ns
 from klineagg.lake.own import commit_bars
 from klineagg.sources.files import files_of
 from klineagg.tasks import backfills
@@ -26,6 +27,7 @@ __all__ = ["DailyReport", "Upkeep", "daily_update", "day_of", "fill", "maintain"
 
 _log: Final = logging.getLogger("klineagg.daily")
 _CONSUMER: Final = "daily"
+_NOTHING_TO_ASK: Final = "[tasks] daily_files names no file of that day, and no module a backfill"
 _COMPARED: Final = ("open", "high", "low", "close", "volume", "trade_count")
 
 
@@ -39,6 +41,7 @@ class DailyReport:
         added: of these, bars that the lake did not have.
         different: bars that differ; they are told, and left as they are.
         failed: files and backfills that could not be read.
+        sources: files and backfills that were asked; 0: nothing was verified.
     """
 
     date: str
@@ -46,6 +49,7 @@ class DailyReport:
     added: int
     different: int
     failed: int = 0
+    sources: int = 0
 
 
 def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> DailyReport:
@@ -59,8 +63,9 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
     at = day or datetime.now(timezone.utc) - timedelta(days=1)
     at = at.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=timezone.utc)
     date = at.strftime("%Y-%m-%d")
-    checked = added = different = failed = 0
+    checked = added = different = failed = asked = 0
     for name, give in _sources(config, at, date):
+        asked += 1
         try:
             trades = give()
             if trades is None:
@@ -77,9 +82,11 @@ def daily_update(config: Config, lake: Lake, day: datetime | None = None) -> Dai
             commit_bars(lake, missing, _CONSUMER)
         if wrong:
             _log.error("%d bars of %s differ from %s", wrong, date, name)
+    if not asked:
+        _log.warning("the bars of %s are not verified: %s", date, _NOTHING_TO_ASK)
     fill(config, lake)
-    maintain(lake)
-    report = DailyReport(date, checked, added, different, failed)
+    maintain(config, lake)
+    report = DailyReport(date, checked, added, different, failed, asked)
     _log.info("the daily update of %s: %s", date, _said(report))
     return report
 
@@ -89,9 +96,9 @@ def day_of(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
 
 
-def maintain(lake: Lake) -> None:
-    """Merges small files and removes what nobody needs."""
-    _log.info("maintenance: %s", _said(lake.maintain()))
+def maintain(config: Config, lake: Lake) -> None:
+    """Merges small files, and removes what nobody needs and what retention does not keep."""
+    _log.info("maintenance: %s", _said(lake.maintain(retention=config.tasks.retention)))
 
 
 def _said(report: Any) -> str:
@@ -120,7 +127,7 @@ class Upkeep:
         if config.engine.intervals != self._filled:
             fill(config, lake)
             self._filled = config.engine.intervals
-        maintain(lake)
+        maintain(config, lake)
 
 
 def fill(config: Config, lake: Lake) -> None:
@@ -129,7 +136,8 @@ def fill(config: Config, lake: Lake) -> None:
     Raises:
         LakeError: the lake cannot be read or written.
     """
-    if rows := lake.fill(list(config.engine.intervals)):
+    intervals, retention = list(config.engine.intervals), config.tasks.retention
+    if rows := lake.fill(intervals, retention=retention):
         _log.info("%d bars of intervals that came later are made of finer ones", rows)
 
 
@@ -172,6 +180,11 @@ def _bars_of(config: Config, trades: Any, date: str) -> Bars:
         on_bad="count", include_open=False, progress=False,
     )  # fmt: skip
     inside = (bars.open_time >= begin) & (bars.close_time <= begin + 1) & (bars.trade_count > 0)
+    # What maintenance would drop at once is not missing.
+    for name, oldest in oldest_ns(config.tasks.retention).items():
+        if name in bars.intervals:
+            old = bars.close_time <= np.datetime64(oldest, "ns")
+            inside &= ~(old & (bars.interval == bars.intervals.index(name)))
     return bars[inside]
 
 
