@@ -97,6 +97,7 @@ WHEN = {
     "wal_format": "a segment was written by another version, or is none",
     "wal_timeout": "no room, no write or no sync within the timeout",
     "wal_range": "records are asked for that the log does not have any more",
+    "wal_no_times": "records are asked for by time or at a speed, and those of the log have none",
     "lake_catalog": "the catalog or the files of a lake cannot be opened or read",
     "lake_version": "the schema of a lake is newer than this klineagg, or has no way to it",
     "lake_busy": "another writer held the lake for longer than the timeout",

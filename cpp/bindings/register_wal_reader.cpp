@@ -158,7 +158,13 @@ std::unique_ptr<WalReader> make(const std::string& path, std::uint64_t from, std
     return std::make_unique<WalReader>(path, options);
 }
 
-/// (topic, first, last, time, bytes or array, event or None), or None at the end.
+bool has_no_clock(const wal::FrameHeader& header) noexcept {
+    return (header.flags & engine::JOURNAL_FRAME) != 0 &&
+           (header.flags & engine::JOURNAL_NO_CLOCK) != 0;
+}
+
+/// (topic, first, last, time, whether that is the system's in the place of an engine's clock,
+/// bytes or array, event or None), or None at the end.
 py::object next(WalReader& self, const py::dtype& dtype, std::size_t rows_max) {
     Found found;
     bool more = false;
@@ -183,7 +189,7 @@ py::object next(WalReader& self, const py::dtype& dtype, std::size_t rows_max) {
         event = wal_event_of(found.header, found.payload);
     }
     return py::make_tuple(std::string(wal::topic_name(found.header.topic)), found.first, found.last,
-                          found.header.time, data, event);
+                          found.header.time, has_no_clock(found.header), data, event);
 }
 
 py::list segments(const std::string& path) {
@@ -230,6 +236,8 @@ void register_wal_reader(py::module_& module) {
         .def("damages", [](const WalReader& self) { return wal_damages(self.reader().damages()); })
         .def_property_readonly("torn_bytes",
                                [](const WalReader& self) { return self.reader().torn_bytes(); })
+        .def_property_readonly("has_untimed",
+                               [](const WalReader& self) { return self.reader().has_untimed(); })
         .def_property_readonly("is_sealed",
                                [](const WalReader& self) { return self.reader().is_sealed(); })
         .def_property_readonly("position",

@@ -49,8 +49,8 @@ class WalRecord:
     Attributes:
         topic: one of :data:`TOPICS`.
         first, last: sequence numbers; the same unless ``trades`` has several rows.
-        time: when the (first) record was appended, UTC; NaT: by an engine whose clock had not been
-            set (``SimulatedClock()``, ``clock = "trades"``).
+        time: when the (first) record was appended, UTC; by a simulated clock of its engine once
+            that is set. NaT: by an earlier version, before the engine's clock was set.
         data: the bytes that were appended; None for trades.
         trades: rows of :data:`TRADE_DTYPE`, shape ``(last - first + 1,)``, which
             :func:`klineagg.aggregate` takes; None for other topics.

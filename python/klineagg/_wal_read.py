@@ -51,11 +51,11 @@ def replay(
         from_seq: the first sequence number; None: the oldest that there is.
         to_seq: the last one, included; None: all.
         topics: only these, one or several of :data:`klineagg.wal.TOPICS`; None: all.
-        start: the earliest time of appending (datetime64, datetime, ISO text or ns, UTC). Records
-            of an engine whose clock had not been set have none, and come without a start only.
+        start: the earliest time of appending (datetime64, datetime, ISO text or ns, UTC). Of an
+            engine with a simulated clock it is that clock's time, once it is set.
         end: where the time of appending ends, not included.
         speed: how many times as fast as it was appended: 1 takes as long as it took then. None:
-            as fast as it can be read.
+            as fast as it can be read. Where a simulated clock is set there is no pause.
         salvage: go on behind damage instead of raising.
         damages: a list that gets what ``salvage`` went past.
 
@@ -66,7 +66,9 @@ def replay(
     Raises:
         WalDamagedError: ``wal_damaged``, at the place; ``fields`` has the range that is lost.
         WalError: ``wal_range`` when ``from_seq`` is older than the log, ``wal_io``,
-            ``wal_format``, ``wal_record`` for a topic that there is not.
+            ``wal_format``, ``wal_record`` for a topic that there is not, ``wal_no_times`` when
+            ``start``, ``end`` or ``speed`` is given for a log whose records have no time (earlier
+            versions wrote none where an engine's clock had not been set).
         OptionError: ``invalid_option``.
     """
     if speed is not None and not (is_number(speed) and speed > 0):
@@ -118,7 +120,7 @@ def inspect(path: str | os.PathLike[str]) -> WalContent:
     began = ended = np.datetime64("NaT", "ns")
     reader = _open(where, None, None, None, None, None, True)
     while (found := reader.next(TRADE_DTYPE, 1)) is not None:
-        topic, one, last, ns, data, said = found
+        topic, one, last, ns, _, data, said = found
         if topic != "trade" and (event := event_of(said, topic, data)) is not None:
             events[event.kind] = events.get(event.kind, 0) + 1
         records[topic] = records.get(topic, 0) + last - one + 1
@@ -195,7 +197,7 @@ def check_topic(name: Any, among: Sequence[str] = TOPICS) -> str:
 
 
 def _appended(ns: int) -> np.datetime64:
-    """The log has 0 where the clock of an engine had not been set."""
+    """Earlier versions wrote 0 where the clock of an engine had not been set."""
     return np.datetime64(ns, "ns") if ns else np.datetime64("NaT", "ns")
 
 
@@ -205,13 +207,45 @@ def _check_directory(path: str) -> None:
         raise errors.make("wal_io", text, hint="give the directory of the log", path=path)
 
 
+class _Pace:
+    """Waits between records as long as it took to append them, or a part of that.
+
+    Args:
+        speed: how many times as fast.
+    """
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._begin = time.monotonic()
+        self._origin: int | None = None
+        self._is_system: bool | None = None
+
+    def wait(self, topic: str, ns: int, is_system: bool) -> None:
+        """Until a record is due; ``is_system``: its time is not that of a simulated clock."""
+        if not ns:
+            if self._origin is None and topic == "trade":
+                raise _no_times()
+            return
+        if self._origin is None or is_system is not self._is_system:
+            # From one clock to the other there is no distance.
+            self._begin, self._origin, self._is_system = time.monotonic(), ns, is_system
+        left = self._begin + (ns - self._origin) / 1e9 / self._speed - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+
+def _no_times() -> errors.KlineaggError:
+    text = "the records asked for have no time: an earlier version wrote none for such an engine"
+    return errors.make("wal_no_times", text)
+
+
 def _records(
     reader: _core.WalReader, speed: float | None, damages: list[WalDamage] | None
 ) -> Iterator[WalRecord]:
-    begin = time.monotonic()
-    origin: int | None = None
+    pace = None if speed is None else _Pace(speed)
     rows = _BATCH_ROWS if speed is None else 1
     told = 0
+    is_empty = True
     while True:
         found = reader.next(TRADE_DTYPE, rows)
         if damages is not None:
@@ -219,13 +253,13 @@ def _records(
             damages += [WalDamage(*one) for one in lost[told:]]
             told = len(lost)
         if found is None:
+            if is_empty and reader.has_untimed:
+                raise _no_times()
             return
-        topic, first, last, ns, data, said = found
-        if speed is not None and ns:
-            origin = ns if origin is None else origin
-            left = begin + (ns - origin) / 1e9 / speed - time.monotonic()
-            if left > 0:
-                time.sleep(left)
+        is_empty = False
+        topic, first, last, ns, is_system, data, said = found
+        if pace is not None:
+            pace.wait(topic, ns, is_system)
         when = _appended(ns)
         if topic == "trade":
             yield WalRecord(topic, first, last, when, trades=data)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import klineagg
-from klineagg import Wal, errors
+from klineagg import Wal, _wal_read, errors
 from klineagg.data import load_bitmex
 from klineagg.wal import TOPICS, inspect, replay
 from wal.harness import (
@@ -164,17 +164,61 @@ def test_a_replay_gives_what_was_asked_for(tmp_path: Path) -> None:
         replay(tmp_path / "elsewhere")
 
 
-def test_speed_keeps_the_distances(tmp_path: Path) -> None:
+class FakeTime:
+    """A clock that only waiting moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_speed_keeps_the_distances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float
+) -> None:
     with Wal(tmp_path) as wal:
-        wal.append("command", b"first")
-        time.sleep(0.2)
-        wal.append("command", b"second")
-    first, second = read(tmp_path)
-    apart = (second.time - first.time) / np.timedelta64(1, "s")
-    begin = time.monotonic()
-    assert len(read(tmp_path, speed=2.0)) == 2
-    # It never comes early; how late depends on the machine.
-    assert time.monotonic() - begin >= apart / 2
+        for text in (b"first", b"second", b"third"):
+            wal.append("command", text)
+            time.sleep(0.02)
+    times = [one.time for one in read(tmp_path)]
+    fake = FakeTime()
+    monkeypatch.setattr(_wal_read, "time", fake)
+    came = [(fake.now, one.data) for one in replay(tmp_path, speed=speed)]
+    assert [data for _, data in came] == [b"first", b"second", b"third"]
+    for (at, _), when in zip(came, times, strict=True):
+        apart = (when - times[0]) / np.timedelta64(1, "s")
+        assert at - 100.0 == pytest.approx(apart / speed, abs=1e-6)
+    assert came[-1][0] >= 100.0 + 0.04 / speed
+
+
+class Untimed:
+    """A reader of a log of an earlier version, whose engine had no clock."""
+
+    has_untimed = True
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def next(self, _dtype: object, _rows: int) -> tuple[object, ...] | None:
+        self.left -= 1
+        return None if self.left < 0 else ("trade", 1, 1, 0, False, np.empty(1), None)
+
+    def damages(self) -> list[object]:
+        return []
+
+
+def test_a_log_without_times_says_so_when_it_is_asked_by_time() -> None:
+    for speed, left in ((None, 0), (1.0, 1)):
+        with pytest.raises(errors.WalError, match="have no time") as caught:
+            list(_wal_read._records(Untimed(left), speed, None))  # type: ignore[arg-type]
+        assert caught.value.name == "wal_no_times" and "numbers" in caught.value.hint
+    (one,) = _wal_read._records(Untimed(1), None, None)  # type: ignore[arg-type]
+    assert np.isnat(one.time)
 
 
 def test_a_reader_follows_several_threads(tmp_path: Path) -> None:
@@ -312,7 +356,7 @@ def test_a_halted_log_says_how_many_rows_it_took(tmp_path: Path) -> None:
 def test_a_forked_child_is_told(tmp_path: Path) -> None:
     code = """
 import os, sys
-from klineagg import Wal, errors
+from klineagg import Wal, _wal_read, errors
 wal = Wal(sys.argv[1])
 wal.append("command", b"parent")
 child = os.fork()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,27 +90,51 @@ def test_replay_into_bars(log: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("wal", "replay", log, "-i", "1m", "--topic", "trade") == 2
 
 
-def test_a_log_whose_engine_had_no_clock_has_no_times(
+def test_a_log_whose_engine_had_no_clock_is_read_by_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    log = tmp_path / "log"
     clock = SimulatedClock()
     with (
-        Engine(["1m"], clock=clock, max_ahead=None, wal=tmp_path / "log") as engine,
+        Engine(["1m"], clock=clock, max_ahead=None, wal=log) as engine,
         engine.producer() as producer,
     ):
         producer.push(load_bitmex()[:100])
         engine.flush()
-    found = json_of(capsys, 0, "wal", "inspect", tmp_path / "log")
-    assert found["records"]["trade"] == 100 and (found["start"], found["end"]) == (None, None)
-    assert run("wal", "inspect", tmp_path / "log") == 0
-    assert "without times" in capsys.readouterr().out
-    assert run("wal", "replay", tmp_path / "log", "--topic", "trade", "--json") == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(rows) == 100 and {row["time"] for row in rows} == {None}
-    assert run("wal", "replay", tmp_path / "log", "--topic", "trade", "--speed", 1) == 0
-    assert capsys.readouterr().out.splitlines()[0].split()[1:3] == ["-", "trade"]
-    records = list(replay(tmp_path / "log", topics="trade"))
-    assert np.isnat(records[0].time) and records[0].trades is not None
+        between = np.datetime64(time.time_ns(), "ns")
+        producer.push(load_bitmex()[100:300])
+        engine.flush()
+    found = json_of(capsys, 0, "wal", "inspect", log)
+    assert found["records"]["trade"] == 300
+    assert np.datetime64(found["start"]) < between < np.datetime64(found["end"])
+
+    def trades_of(*more: object) -> int:
+        assert run("wal", "replay", log, "--topic", "trade", "--json", *more) == 0
+        return len(capsys.readouterr().out.splitlines())
+
+    assert trades_of("--start", between) == 200
+    assert trades_of("--end", between) == 100
+    assert trades_of("--start", found["start"], "--end", between) == 100
+    assert trades_of("--speed", 1000) == 300
+    assert trades_of("--start", "2100-01-01") == 0  # there is none
+    bars = json_of(capsys, 0, "wal", "replay", log, "-i", "1m", "--start", between)
+    assert bars["report"]["accepted"] == 200
+
+
+def test_the_time_of_a_simulated_clock_stays_the_time_of_its_records(tmp_path: Path) -> None:
+    rows = load_bitmex()[:200]
+    at = rows["time"][0]
+    with (
+        Engine(["1m"], clock=SimulatedClock(), max_ahead=None, wal=tmp_path) as engine,
+        engine.producer() as producer,
+    ):
+        engine.advance(at)
+        producer.push(rows)
+        engine.flush()
+    (record,) = replay(tmp_path, topics="trade")
+    assert record.time == at
+    # It began before its clock was set: from one clock to the other nobody waits.
+    assert [one.topic for one in replay(tmp_path, speed=1.0)][-1] == "trade"
 
 
 @pytest.mark.parametrize("action", ["inspect", "verify", "replay"])

@@ -72,6 +72,7 @@ namespace klineagg {
     X(708, wal_format, WalError, "read it with the version of klineagg that wrote it")             \
     X(709, wal_timeout, WalTimeoutError, "the disk is too slow for what comes in, or stuck")       \
     X(710, wal_range, WalError, "ask for records that the log still has")                          \
+    X(711, wal_no_times, WalError, "ask for records by their numbers, without times and speed")    \
     X(721, lake_catalog, LakeError, "check the catalog, the data path and the rights to both")     \
     X(722, lake_version, LakeError, "use the version of klineagg that wrote the lake, or newer")   \
     X(723, lake_busy, LakeBusyError, "another writer holds the lake; wait, or raise timeout=")     \

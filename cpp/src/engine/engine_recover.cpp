@@ -53,7 +53,7 @@ public:
         wal::Reader::Frame frame;
         for (std::uint32_t frames = 0; reader_.next(frame); ++frames) {
             if ((frame.view.header.flags & engine::JOURNAL_FRAME) == 0) continue;
-            time_ = frame.view.header.time;
+            time_ = engine::clock_time(frame.view.header);
             mark_damage(time_);
             position_ = frame.view.header.sequence;
             for (const auto& worker : engine_->workers_) worker->replay_at(position_);
@@ -63,7 +63,7 @@ public:
                 if (error.code() == ErrorCode::checkpoint_format) fail(error.what());
                 throw;
             }
-            last_time_ = frame.view.header.time;
+            last_time_ = engine::clock_time(frame.view.header);
             if (frames % KEEP_FRAMES == 0) (void)engine_->keep();
         }
         if (has_lost_ && newest_ != TIME_NONE) mark_all(newest_, newest_);
@@ -132,7 +132,7 @@ private:
             mark_all(std::min(before, first), std::max(before, first));
         }
         newest_ = std::max(newest_, last);
-        const TimeNs time = frame.view.header.time;
+        const TimeNs time = engine::clock_time(frame.view.header);
         if (parts_.size() == 1) {
             engine_->workers_[0]->replay(std::span(records_).subspan(frame.skip), time);
             return;

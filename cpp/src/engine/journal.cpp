@@ -50,8 +50,7 @@ wal::Appended Journal::append_tick(const ClockRecord& record, TimeNs now) noexce
     // Shown before it has its number: who appends something behind it sees that, and waits until
     // it is in the list.
     ticking_.store(true, std::memory_order_seq_cst);
-    const wal::Appended done = log_->append(wal::Topic::clock, bytes, 1, JOURNAL_SCHEMA,
-                                            JOURNAL_FRAME, now);
+    const wal::Appended done = append(wal::Topic::clock, bytes, 1, JOURNAL_SCHEMA, now);
     if (done.status == wal::AppendStatus::ok) {
         const std::uint64_t made = ticks_made_.load(std::memory_order_relaxed);
         highest_ = std::max(highest_, record.watermark);

@@ -92,13 +92,21 @@ Reader::Step Reader::take(const FrameView& view, Frame& frame) {
     const auto topic = static_cast<unsigned>(view.header.topic);
     if (options_.topics != 0 && (topic >= 32 || (options_.topics >> topic & 1U) == 0))
         return Step::again;
-    if (view.header.time < options_.start || view.header.time >= options_.end) return Step::again;
+    if (!is_in_time(view.header.time)) return Step::again;
     frame.view = view;
     frame.skip = static_cast<std::uint32_t>(first - view.header.sequence);
     // Without overflow: `to` may be the largest number.
     const Sequence last = std::min(options_.to, view.next() - 1);
     frame.count = static_cast<std::uint32_t>(last - first + 1);
     return Step::frame;
+}
+
+bool Reader::is_in_time(TimeNs time) noexcept {
+    constexpr ReadOptions ANY;
+    const bool is_any = options_.start == ANY.start && options_.end == ANY.end;
+    if (is_any) return true;
+    if (time == 0) has_untimed_ = true;
+    return time != 0 && time >= options_.start && time < options_.end;
 }
 
 bool Reader::looks_again(int most) noexcept {

@@ -273,6 +273,32 @@ TEST_CASE("A reader gives what was asked for", "[wal]") {
     CHECK(some.records.begin()->first == 401);
 }
 
+TEST_CASE("Frames without a time are in no range of times, and that is known", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    {
+        Log log(files, DIRECTORY, small_options());
+        for (const TimeNs time : {TimeNs{0}, TimeNs{500}})
+            REQUIRE(log.append(Topic::application, as_bytes("x"), 1, 0, 0, time).status ==
+                    AppendStatus::ok);
+    }
+    const auto count = [&](TimeNs start, TimeNs end, bool untimed) {
+        ReadOptions options;
+        options.start = start;
+        options.end = end;
+        Reader reader(files, DIRECTORY, options);
+        Reader::Frame frame;
+        int frames = 0;
+        while (reader.next(frame)) ++frames;
+        CHECK(reader.has_untimed() == untimed);
+        return frames;
+    };
+    const ReadOptions any;
+    CHECK(count(any.start, any.end, false) == 2);
+    CHECK(count(any.start, 501, true) == 1);
+    CHECK(count(0, any.end, true) == 1);
+    CHECK(count(501, any.end, true) == 0);
+}
+
 TEST_CASE("Retention removes what is committed, and no more", "[wal]") {
     const auto files = std::make_shared<FaultyFiles>();
     LogOptions options = small_options();

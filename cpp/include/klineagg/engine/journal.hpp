@@ -68,11 +68,11 @@ public:
     // --- Workers: no lock, no allocation, no system call, but for one tick a second ---
 
     wal::Appended append_trades(Bytes block, std::size_t rows, TimeNs time) noexcept {
-        return log_->append(wal::Topic::trade, block, static_cast<std::uint32_t>(rows),
-                            TRADE_SCHEMA, JOURNAL_FRAME, time);
+        return append(wal::Topic::trade, block, static_cast<std::uint32_t>(rows), TRADE_SCHEMA,
+                      time);
     }
     wal::Appended append(Bytes record, TimeNs time) noexcept {
-        return log_->append(wal::Topic::command, record, 1, JOURNAL_SCHEMA, JOURNAL_FRAME, time);
+        return append(wal::Topic::command, record, 1, JOURNAL_SCHEMA, time);
     }
     /// Up to here the log has everything; stands still from a halt to resume().
     [[nodiscard]] Sequence bound() noexcept;
@@ -140,6 +140,15 @@ private:
     static constexpr std::uint64_t TICKS = 64;
     static constexpr std::uint16_t TRADE_SCHEMA = 1;
 
+    /// With the system's time in the place of a clock that had not been set: frames are found by
+    /// time, and replayed at the distances in which they came.
+    wal::Appended append(wal::Topic topic, Bytes payload, std::uint32_t count, std::uint16_t schema,
+                         TimeNs time) noexcept {
+        const bool has_clock = time != 0 && time != TIME_MIN;
+        const auto flags = static_cast<std::uint8_t>(
+            has_clock ? JOURNAL_FRAME : JOURNAL_FRAME | JOURNAL_NO_CLOCK);
+        return log_->append(topic, payload, count, schema, flags, has_clock ? time : TIME_NONE);
+    }
     wal::Appended append_tick(const ClockRecord& record, TimeNs now) noexcept;
     [[nodiscard]] bool has_room() const noexcept;
     void write_file(const std::string& path, const std::vector<std::byte>& placed);

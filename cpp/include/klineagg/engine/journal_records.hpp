@@ -11,12 +11,20 @@
 #include "klineagg/engine/checkpoint_slot.hpp"
 #include "klineagg/engine/correction.hpp"
 #include "klineagg/time.hpp"
+#include "klineagg/wal/format.hpp"
 
 namespace klineagg::engine {
 
 /// The flag of every frame that is the engine's own: others may write into the same log.
 inline constexpr std::uint8_t JOURNAL_FRAME = 1;
+/// The frame's time is the system's: the engine's clock had not been set. To the engine it has none.
+inline constexpr std::uint8_t JOURNAL_NO_CLOCK = 2;
 inline constexpr std::uint16_t JOURNAL_SCHEMA = 1;
+
+/// By the engine's clock; 0 while that had not been set.
+[[nodiscard]] inline TimeNs clock_time(const wal::FrameHeader& header) noexcept {
+    return (header.flags & JOURNAL_NO_CLOCK) != 0 ? 0 : header.time;
+}
 
 /// The clock's watermark is raised; a cut of all workers may lie here.
 struct ClockRecord {

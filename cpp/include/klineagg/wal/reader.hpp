@@ -18,8 +18,8 @@ struct ReadOptions {
     Sequence from = 0;                                   // 0: the oldest that there is
     Sequence to = std::numeric_limits<Sequence>::max();  // with it
     std::uint32_t topics = 0;                            // bits by number, 1 << topic; 0: all
-    TimeNs start = std::numeric_limits<TimeNs>::min();   // of the frame's own time, when appended
-    TimeNs end = std::numeric_limits<TimeNs>::max();     // without it
+    TimeNs start = std::numeric_limits<TimeNs>::min();   // of the frame's own time, when appended;
+    TimeNs end = std::numeric_limits<TimeNs>::max();     // without it; both leave out frames of none
     bool salvage = false;                                // goes on past damage; see Reader::damages
     bool follow = false;    // another one writes: the end is where it is now
     bool is_quiet = false;  // nobody writes: what looks damaged is not looked at again
@@ -49,6 +49,8 @@ public:
     /// Bytes behind the last frame that are none: a writer was killed, or is at work.
     [[nodiscard]] std::uint64_t torn_bytes() const noexcept { return torn_bytes_; }
     [[nodiscard]] bool is_sealed() const noexcept { return sealed_; }
+    /// Whether `start` or `end` left out a frame because it has no time: old versions wrote these.
+    [[nodiscard]] bool has_untimed() const noexcept { return has_untimed_; }
     /// The number behind the last record that was seen, asked for or not.
     [[nodiscard]] Sequence position() const noexcept { return position_; }
     /// Of the log; all zero while there is no segment.
@@ -60,6 +62,8 @@ private:
     bool open(const SegmentEntry& segment);
     Step step(Frame& frame);
     Step take(const FrameView& view, Frame& frame);
+    /// Whether a frame of that time was asked for.
+    [[nodiscard]] bool is_in_time(TimeNs time) noexcept;
     Step at_end(ScanResult result);
     Step at_damage(Damage damage);
     void report(const Damage& damage);
@@ -78,6 +82,7 @@ private:
     std::uint64_t names_version_ = 0;
     std::vector<Damage> damages_;
     std::uint64_t torn_bytes_ = 0;
+    bool has_untimed_ = false;
     int looks_again_ = 0;
     bool sealed_ = false;
     bool done_ = false;
