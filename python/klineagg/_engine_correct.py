@@ -163,6 +163,8 @@ class Corrections(Reaching):
                 if not logged.is_whole and not logged.reaches(symbol_id, begin_ns):
                     text = "the log does not have the trades of the whole range any more"
                     raise errors.make("correction_log_gone", text, symbol=str(symbol))
+                if (lost := logged.lost(begin_ns, end_ns)) is not None:
+                    raise lost.error()
                 rows = logged.between(symbol_id, begin_ns, end_ns).rows
             times = rows["time"].view(np.int64)
             rows = rows[(times >= begin_ns) & (times < end_ns)]
@@ -187,7 +189,9 @@ class Corrections(Reaching):
             raise errors.make("correction_needs_log", "the engine has no log to rebuild bars from")
         logged: LoggedTrades | None = self.__dict__.get("_logged_trades")
         if logged is None:
-            logged = self.__dict__["_logged_trades"] = LoggedTrades(self._wal)
+            logged = self.__dict__["_logged_trades"] = LoggedTrades(
+                self._wal, salvage=self._wal._salvages
+            )
         return logged
 
     def _over(self, times: list[int]) -> tuple[int, int]:
@@ -221,6 +225,8 @@ class Corrections(Reaching):
         if time_ns is None:
             name = symbol_names([symbol_id])[0]
             text = f"the log does not have trade {trade_id} of {name} (any more)"
+            if (lost := logged.any_lost()) is not None:
+                text += f"; its records {lost.damage.first} ... {lost.damage.last} are damaged"
             raise errors.make("correction_unknown_trade", text, trade_id=trade_id)
         times = [time_ns] if instead is None else [time_ns, instead.get("time", time_ns)]
         before = logged.between(symbol_id, *self._over(times))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klineagg import _core
+from klineagg import _core, errors
 from klineagg._wal_content import TRADE_DTYPE
 from klineagg._wal_events import CORRECTION_MARK
 from klineagg._wal_read import replay
 from klineagg.symbols import symbol_names
 
 if TYPE_CHECKING:
+    from klineagg._wal_content import WalDamage, WalRecord
     from klineagg.wal import Wal
 
-__all__ = ["LoggedTrades", "Trades", "changed"]
+__all__ = ["LoggedTrades", "Lost", "Trades", "changed"]
 
 # Bounds of a block are kept for so many groups of symbols: 8 KiB for each 262,144 trades.
 _GROUPS: Final = 256
@@ -67,6 +68,27 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Records that cannot be read, and when their trades may have been.
+
+    Attributes:
+        damage: where they lay.
+        begin_ns: time of the newest trade before them.
+        end_ns: time of the first trade behind them; None: there is none yet.
+    """
+
+    damage: WalDamage
+    begin_ns: int
+    end_ns: int | None
+
+    def error(self) -> errors.KlineaggError:
+        """For who needs all trades of the range."""
+        first, last = self.damage.first, self.damage.last
+        text = f"records {first} ... {last} of the log are damaged: they may have been trades of it"
+        return errors.make("correction_log_gone", text, first=first, last=last)
+
+
+@dataclass(frozen=True, slots=True)
 class Trades:
     """Trades of one symbol within some time, in the order in which they came.
 
@@ -90,10 +112,14 @@ class LoggedTrades:
 
     Args:
         wal: the log.
+        salvage: goes past damage, and remembers where trades may be missing: see :meth:`lost`.
     """
 
-    def __init__(self, wal: Wal) -> None:
+    def __init__(self, wal: Wal, *, salvage: bool = False) -> None:
         self._wal = wal
+        self._salvage = salvage
+        self._lost: list[Lost] = []
+        self._newest = _INT64.min  # of all trades so far
         self._next = 1
         self._blocks: list[_Block] = []
         self._changes: dict[str, list[dict[str, Any]]] = {}
@@ -106,14 +132,22 @@ class LoggedTrades:
         segments = _core.wal_segments(self._wal.path)
         self._oldest = int(segments[0]["first"]) if segments else self._next
         self._blocks = [block for block in self._blocks if block.last >= self._oldest]
+        self._lost = [lost for lost in self._lost if lost.damage.last >= self._oldest]
         begin = max(self._next, self._oldest)
-        for record in replay(self._wal.path, begin, topics=("trade", "application")):
+        damages: list[WalDamage] = []
+        for record in replay(
+            self._wal.path, begin, topics=("trade", "application"), salvage=self._salvage,
+            damages=damages,
+        ):  # fmt: skip
             if record.trades is not None:
+                self._close_lost(damages, record)
                 self._add(record.first, record.last, record.trades)
             elif record.data is not None and record.data.startswith(CORRECTION_MARK):
                 change = json.loads(record.data[len(CORRECTION_MARK) :])
                 self._changes.setdefault(change["symbol"], []).append(change)
             self._next = record.last + 1
+        # What was lost behind the last trade: how far it goes is not known yet.
+        self._lost += [Lost(one, int(self._newest), None) for one in damages if one.records]
 
     def append(self, change: dict[str, Any]) -> None:
         """Writes down what was done to a trade: ``symbol``, ``source``, ``id``, ``instead``."""
@@ -174,7 +208,31 @@ class LoggedTrades:
                     return True
         return False
 
+    def lost(self, begin_ns: int, end_ns: int) -> Lost | None:
+        """Damage that may have taken trades of a range of time; None: there is none."""
+        for each in self._lost:
+            if each.begin_ns < end_ns and (each.end_ns is None or each.end_ns >= begin_ns):
+                return each
+        return None
+
+    def any_lost(self) -> Lost | None:
+        """Damage that may have taken any trade; None: there is none."""
+        return next(iter(self._lost), None)
+
+    def _close_lost(self, damages: list[WalDamage], record: WalRecord) -> None:
+        """Of damage that lies before this record, the trades were up to the time of its first."""
+        assert record.trades is not None
+        first_ns = int(record.trades["time"].view(np.int64).min())
+        before = [one for one in damages if one.records and one.last < record.first]
+        damages[:] = [one for one in damages if one.last >= record.first]
+        open_ended = [Lost(one, int(self._newest), None) for one in before]
+        self._lost = [
+            lost if lost.end_ns is not None else replace(lost, end_ns=max(first_ns, lost.begin_ns))
+            for lost in self._lost + open_ended
+        ]
+
     def _add(self, first: int, last: int, rows: NDArray[np.void]) -> None:
+        self._newest = max(self._newest, int(rows["time"].view(np.int64).max()))
         if not self._blocks or self._blocks[-1].count >= _BLOCK_ROWS:
             self._blocks.append(_Block(first, last))
         self._blocks[-1].add(last, rows)
@@ -194,7 +252,7 @@ class LoggedTrades:
 
     def _read(self, block: _Block) -> Iterator[tuple[int, NDArray[np.void]]]:
         begin = max(block.first, self._oldest)
-        for record in replay(self._wal.path, begin, block.last, "trade"):
+        for record in replay(self._wal.path, begin, block.last, "trade", salvage=self._salvage):
             if record.trades is not None:
                 yield record.first, record.trades
 

@@ -89,7 +89,7 @@ class Wal:
         OptionError: ``invalid_option``.
     """
 
-    __slots__ = ("__weakref__", "_core", "_finalizer", "_path", "_timeout_ns")
+    __slots__ = ("__weakref__", "_core", "_finalizer", "_path", "_salvages", "_timeout_ns")
 
     read = staticmethod(replay)
     read_trades = staticmethod(trades)
@@ -111,6 +111,7 @@ class Wal:
     ) -> None:
         self._path = os.fspath(path)
         self._timeout_ns = _timeout(timeout)
+        self._salvages = check_bool(salvage, "salvage")
         choice(fsync, "fsync", ("none", "interval", "always"))
         self._core = _core.Wal(
             self._path,
@@ -121,7 +122,7 @@ class Wal:
             size_max=0 if size_max is None else _size(size_max, "size_max"),
             age_max_ns=0 if age_max is None else duration_ns(age_max, "age_max"),
             keep_uncommitted=check_bool(keep_uncommitted, "keep_uncommitted"),
-            salvage=check_bool(salvage, "salvage"),
+            salvage=self._salvages,
         )
         # Also at the end of the interpreter, which destroys nothing for certain.
         self._finalizer = weakref.finalize(self, _close_quietly, self._core)

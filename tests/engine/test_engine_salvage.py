@@ -12,6 +12,7 @@ import pytest
 import klineagg
 from klineagg import Engine, SimulatedClock, Wal, errors
 from klineagg.bars import BarFlag
+from klineagg.runtime.correcting import logged_trades
 
 START = np.datetime64("2024-01-01T00:00", "ns")
 END = START + np.timedelta64(2, "h")
@@ -35,7 +36,7 @@ def trades() -> np.ndarray[Any, Any]:
 
 
 def engine_on(wal: Wal | Path) -> Engine:
-    return Engine("1m,5m,1h", wal=wal, clock=SimulatedClock(), max_ahead=None)
+    return Engine("1m,5m,1h", wal=wal, clock=SimulatedClock(), max_ahead=None, amend_horizon="3h")
 
 
 def oldest(path: Path) -> int:
@@ -146,3 +147,64 @@ def test_damage_of_an_older_file_marks_symbols_that_come_behind_it_too(tmp_path:
         assert found["AAA", "1m"] > 0 and found["BBB", "1h"] == 1
         # Its first hour began before the damage: nobody knows whether it had trades there.
         assert found["CCC", "1h"] == 1
+
+
+def whole_bars(rows: Any, interval: str) -> dict[int, tuple[float, int]]:
+    bars = klineagg.aggregate(rows, interval, coverage=(None, END), progress=False)["AAA", interval]
+    return dict(zip(bars.open_time.tolist(), zip(bars.close.tolist(), bars.trade_count.tolist(),
+                                                 strict=True), strict=True))  # fmt: skip
+
+
+def test_trades_beside_damage_are_cancelled_and_bars_repaired(tmp_path: Path) -> None:
+    plain = trades()
+    rows = np.zeros(ROWS, [*plain.dtype.descr, ("trade_id", "i8")])
+    for name in plain.dtype.names or ():
+        rows[name] = plain[name]
+    rows["trade_id"] = np.arange(ROWS)
+    write(tmp_path, rows)
+    files = sorted(tmp_path.glob("*.kwal"))
+    damage(files[len(files) // 2])
+    (lost,) = klineagg.wal.inspect(tmp_path).damages
+    before, behind = (
+        int(np.flatnonzero((rows["symbol"] == "AAA") & (np.arange(ROWS) // STEP == batch))[0])
+        for batch in (2, ROWS // STEP - 2)
+    )
+    # Numbers of records are those of the trades, and of a few others before them.
+    assert before < lost.first - 2 * STEP and behind > lost.last + 2 * STEP
+    with Wal(tmp_path, salvage=True, **SMALL) as wal, engine_on(wal) as engine:
+        for trade in (before, behind):
+            done = engine.cancel("AAA", trade)
+            assert (done.replaced, done.unexplained) == (3, 0)
+        minute = np.timedelta64(1, "m")
+        for trade in (before, behind):
+            start = rows["time"][trade].astype("M8[m]").astype("M8[ns]")
+            done = engine.repair("AAA", start, start + minute)
+            assert (done.replaced, done.same, done.unexplained) == (0, 1, 0)
+        gap = START + (rows["time"][lost.first] - START)
+        with pytest.raises(errors.EngineError, match=f"records {lost.first} ... {lost.last}") as no:
+            engine.repair("AAA", gap - minute, gap + minute)
+        assert no.value.name == "correction_log_gone" and "from a file" in no.value.hint
+        gone = next(k for k in range(lost.first, lost.last - 20) if rows["symbol"][k] == "AAA")
+        with pytest.raises(errors.EngineError, match="are damaged") as no:
+            engine.cancel("AAA", gone)
+        assert no.value.name == "correction_unknown_trade"
+        engine.advance(END)
+        with engine.take("lake") as snapshot:
+            whole = snapshot.closed.resolve().expand_gaps()
+    assert (whole["AAA", "1h"].flags & np.uint16(BarFlag.INCOMPLETE) != 0).any()
+    bars = whole["AAA", "1m"]
+    wanted = whole_bars(np.delete(rows, [before, behind]), "1m")
+    known = bars.flags & np.uint16(BarFlag.INCOMPLETE) == 0
+    found = dict(zip(bars.open_time[known].tolist(), bars.trade_count[known].tolist(), strict=True))
+    assert 100 < len(found) < 120
+    assert found == {opens: count for opens, (_, count) in wanted.items() if opens in found}
+    minutes = [int(rows["time"][k].astype("M8[m]").astype("M8[ns]").astype(int))
+               for k in (before, behind)]  # fmt: skip
+    assert all(minute in found for minute in minutes)
+    # Offline, for the lake: the same ranges.
+    at = rows["time"][before].astype("M8[m]").astype("M8[ns]")
+    (minute_of,) = logged_trades(tmp_path, "AAA", at, at + minute)
+    assert len(minute_of) == wanted[minutes[0]][1]
+    with pytest.raises(errors.EngineError) as no:
+        list(logged_trades(tmp_path, "AAA", gap - minute, gap + minute))
+    assert no.value.name == "correction_log_gone"

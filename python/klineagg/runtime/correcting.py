@@ -83,15 +83,19 @@ def logged_trades(path: str | os.PathLike[str], symbol: str, start: Any, end: An
     the trades alone would have it again.
 
     Raises:
-        WalError, WalDamagedError: as :func:`klineagg.wal.replay`.
+        WalError: as :func:`klineagg.wal.replay`.
+        EngineError: ``correction_log_gone`` for damage that may have taken trades of the range.
     """
     from klineagg._bars_time import to_ns
     from klineagg._engine_logged import LoggedTrades
     from klineagg.symbols import intern
 
-    logged = LoggedTrades(cast("Wal", _ToRead(os.fspath(path))))
+    # Past damage: of a range that it does not concern all trades are there.
+    logged = LoggedTrades(cast("Wal", _ToRead(os.fspath(path))), salvage=True)
     logged.update()
     begin_ns, end_ns = to_ns(start, "start"), to_ns(end, "end")
+    if (lost := logged.lost(begin_ns, end_ns)) is not None:
+        raise lost.error()
     rows = logged.between(int(intern([symbol])[0]), begin_ns, end_ns).rows
     times = rows["time"].astype("int64")  # a correction may have brought some out of the range
     yield rows[(times >= begin_ns) & (times < end_ns)]
