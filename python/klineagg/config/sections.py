@@ -84,7 +84,10 @@ class EngineConfig:
         "amend", choice("amend", "drop"), "trades behind that: amend their closed bars, or drop"
     )
     amend_horizon: str | None = option(
-        "1h", optional(duration), 'how old a bar may be amended; "none": any, and memory grows'
+        "1h",
+        optional(duration),
+        'how old a bar may be amended; "none": any, and memory grows',
+        live=True,
     )
     gaps: str = option(
         "runs",

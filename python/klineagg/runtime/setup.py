@@ -45,7 +45,7 @@ CONSUMER: Final = "lake"
 # A full lane waits for the lake; only somebody who stops it ends that.
 _YEAR_NS: Final = 365 * 86_400 * 10**9
 _log: Final = logging.getLogger("klineagg.run")
-_LIVE: Final = ("policy", "lateness", "gaps", "close_delay", "lease")
+_LIVE: Final = ("policy", "lateness", "amend_horizon", "gaps", "close_delay")
 
 
 def open_wal(config: Config, *, salvage: bool = False) -> Wal | None:
@@ -212,7 +212,6 @@ def changes_of_engine(config: Config, changed: dict[str, Any]) -> dict[str, Any]
     """What ``Engine.reconfigure`` is to be told of a change; empty when it is not concerned."""
     of = config.engine
     told = {name: getattr(of, name) for name in _LIVE if f"engine.{name}" in changed}
-    told.pop("lease", None)
     if "engine.intervals" in changed:
         told["intervals"] = of.intervals
     return told
