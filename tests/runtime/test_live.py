@@ -21,7 +21,8 @@ for needed in ("duckdb", "huey", "pyarrow"):
     pytest.importorskip(needed)
 
 # Its value as TOML has it, and where the running engine shows that it has it.
-Shown = Callable[[App], Any]
+Shown = Callable[[Any], Any]
+MIDNIGHT = datetime(2024, 1, 31)
 
 
 def told(**change: Any) -> Shown:
@@ -53,7 +54,6 @@ LIVE: dict[str, tuple[str, Shown]] = {
         lambda app: logging.getLogger("klineagg").level == logging.WARNING,
     ),
 }
-MIDNIGHT = datetime(2024, 1, 31)
 
 
 def is_daily(app: Any, hour: int, minute: int) -> bool:
