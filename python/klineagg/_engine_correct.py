@@ -16,7 +16,7 @@ from klineagg._core_tables import core_columns
 from klineagg._engine_instead import valid_values
 from klineagg._engine_logged import LoggedTrades, changed
 from klineagg._engine_reach import Reaching
-from klineagg._options import time_ns
+from klineagg._options import invalid, is_integer, time_ns
 from klineagg._wal_content import TRADE_DTYPE
 from klineagg.columns import Normaliser
 from klineagg.symbols import intern, symbol_names
@@ -72,12 +72,25 @@ def rows_of(trades: Any, symbol: int) -> NDArray[np.void]:
 def known_revisions(
     rows: Iterable[tuple[str, str, int, int, int]], names: list[str]
 ) -> list[tuple[int, int, int, int, int]]:
-    """The same for the core, with numbers for names; those of other intervals are left out."""
-    return [
-        (int(intern([symbol])[0]), names.index(interval), open_ns, close_ns, revision)
-        for symbol, interval, open_ns, close_ns, revision in rows
-        if interval in names
-    ]
+    """The same for the core, with numbers for names; those of other intervals are left out.
+
+    Raises:
+        OptionError: ``invalid_option``.
+    """
+    wanted = "rows of (symbol, interval, open and close in ns, revision)"
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+        raise invalid("revisions", rows, wanted)
+    out = []
+    for row in rows:
+        good = isinstance(row, (tuple, list)) and len(row) == 5
+        good = good and all(isinstance(name, str) for name in row[:2])
+        if not (good and all(is_integer(number) for number in row[2:])):
+            raise invalid("revisions", row, wanted)
+        symbol, interval, *numbers = row
+        if interval in names:
+            begin, end, revision = map(int, numbers)
+            out.append((int(intern([symbol])[0]), names.index(interval), begin, end, revision))
+    return out
 
 
 class Corrections(Reaching):

@@ -73,6 +73,8 @@ def replay(
     """
     if speed is not None and not (is_number(speed) and speed > 0):
         raise invalid("speed", speed, "a number above 0")
+    if damages is not None and not isinstance(damages, list):
+        raise invalid("damages", damages, "a list")
     reader = _open(path, from_seq, to_seq, topics, start, end, salvage)
     return _records(reader, speed, damages)
 

@@ -45,6 +45,9 @@ WRONG = [
     ),
     ('[bus]\nbars = "my bars"', "bus.bars", 2, "1 to 47 letters", "bus_name"),
     ('[bus]\nbars = "b"\nname = "a-name-too-long-for-it"', "bus.name", 3, "1 to 16", "bus_name"),
+    ('[lake]\ndata_path = "gs://bucket/bars"', "lake.data_path", 2, "s3://bucket/prefix", None),
+    ('[bus]\ntrades = "bars"', "bus.trades", 2, "one of bars, not of trades", "invalid_option"),
+    ('[bus]\nbars = "trade_events"', "bus.bars", 2, "one of trades, not of", "invalid_option"),
     ('[bus]\ntrades = "x"\nbars = "x"', "bus.trades", 2, "cannot share", "invalid_option"),
     (f'[runtime]\nfolder = "{"x" * 120}"', "runtime.folder", 2, "too long", "config_invalid"),
 ]  # fmt: skip

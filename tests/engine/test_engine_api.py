@@ -490,3 +490,13 @@ def test_a_view_disturbs_nobody(engine: Engine) -> None:
     assert len(engine.take("lake").open) == 1
     with pytest.raises(errors.ResultError):
         engine.bars("NOBODY")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [5, "rows", [5], [("A", "1m", 0, 1)], [("A", "1m", 0, 1, 2.5)], [(1, "1m", 0, 1, 2)]],
+)
+def test_revisions_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(errors.OptionError, match="rows of \\(symbol, interval") as caught:
+        Engine("1m", revisions=wrong)
+    assert caught.value.name == "invalid_option" and caught.value.fields["option"] == "revisions"

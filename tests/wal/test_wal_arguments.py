@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from klineagg import Engine, SimulatedClock, Wal, errors
+from klineagg.wal import replay
 
 WRONG: list[tuple[str, Callable[[Wal], Any]]] = [
     ("topic=5 is not one of 'account'", lambda wal: wal.append(5, b"x")),  # type: ignore[arg-type]
     ("data='x' is not bytes", lambda wal: wal.append("command", "x")),  # type: ignore[arg-type]
     ("data=5 is not bytes", lambda wal: wal.append("command", 5)),  # type: ignore[arg-type]
     ("durable='no' is not True", lambda wal: wal.flush(durable="no")),  # type: ignore[arg-type]
+    ("damages=5 is not a list", lambda wal: replay(wal.path, damages=5)),  # type: ignore[arg-type]
     ("speed='x' is not a number above 0", lambda wal: wal.replay(speed="x")),  # type: ignore[arg-type]
     ("speed=nan is not a number above 0", lambda wal: wal.replay(speed=float("nan"))),
     ("speed=True is not a number above 0", lambda wal: wal.replay(speed=True)),

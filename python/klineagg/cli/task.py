@@ -72,7 +72,9 @@ def run_run(arguments: argparse.Namespace, output: Output) -> int:
         if arguments.task not in queue.names():
             text = f"there is no task {arguments.task}"
             hint = f"there are {', '.join(queue.names())}"
-            raise errors.make("task_invalid", text, hint=hint, task=arguments.task)
+            raise errors.make(
+                "invalid_option", text, hint=hint, option="task", value=arguments.task
+            )
         given = [_value(text) for text in arguments.arguments]
         if arguments.task == "klineagg.daily":
             _check_days(arguments.arguments)

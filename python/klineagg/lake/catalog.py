@@ -108,6 +108,10 @@ def _data_path(text: str) -> str:
         raise errors.make("invalid_option", message, hint=hint, option="data_path")
     if "://" not in text:
         text = os.path.realpath(text)
+    elif not text.startswith("s3://"):
+        hint = "give a folder, or s3://bucket/prefix; other stores have gateways that speak S3"
+        message = f"data_path={without_secrets(text)!r} is no place for files"
+        raise errors.make("invalid_option", message, hint=hint, option="data_path")
     return text if text.endswith("/") else text + "/"
 
 

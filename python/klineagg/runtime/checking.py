@@ -34,6 +34,8 @@ _KEYS: Final = {
     "interval": "wal.interval",
     "age_max": "wal.age_max",
 }
+# Whoever reads topics of these names takes their records for that; another kind is refused there.
+_TOPICS: Final = {"trade_events": "trades", "bars": "bars", "open_bars": "open_bars"}
 _ENGINE: Final = {each.name for each in fields(EngineConfig)}
 
 
@@ -135,6 +137,10 @@ def _bus(config: Config) -> Iterator[tuple[str, Check]]:
     if of.trades and of.trades in (of.bars, of.open_bars):
         text = f"trades and bars cannot share the topic {of.trades}"
         yield "bus.trades", lambda: _fail(text)
+    for key, topic in named.items():
+        if (kind := _TOPICS.get(topic, key)) != key and {kind, key} != {"bars", "open_bars"}:
+            text = f"the topic {topic} is by its name one of {kind.replace('_', ' ')}, not of {key}"
+            yield f"bus.{key}", lambda text=text: _fail(text)  # type: ignore[misc]
     if named:
         last = of.name if of.publishers == 1 else f"{of.name}-{of.publishers - 1}"
         yield "bus.name", lambda: _core.bus_check_name(last)
