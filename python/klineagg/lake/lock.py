@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ _KEY: Final = 0x6B6C696E65616767
 # A writer that stopped in the middle (SIGSTOP, a machine that is suspended) must not hold up its
 # successor for ever. What it still tries to commit then fails at the fence.
 _STALLED_MS: Final = 60_000
+# A process that was stopped while it waited must not keep the others from a lock that is free.
+_TURN_S: Final = 5.0
 
 
 class WriterLock:
@@ -27,6 +30,10 @@ class WriterLock:
 
     Files take the lock of the operating system on a file beside the catalog, which a killed process
     cannot leave behind; PostgreSQL has advisory locks that end with their transaction.
+
+    Who comes back at once does not pass by who waits: without turns, one that commits without a
+    pause leaves the lock free for less time than others sleep between two looks at it, and
+    maintenance never gets it. Of those that wait, one has the next turn; the others wait for that.
 
     Args:
         catalog: which.
@@ -66,19 +73,23 @@ class WriterLock:
     def _file(self, path: Path, patience: Patience) -> Iterator[None]:
         import fcntl
 
-        file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
+        def taken(file: int) -> bool:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        with _opened(f"{path}.lock") as lock:
+            with _opened(f"{path}.turn") as turn:
+                until = time.monotonic() + min(_TURN_S, self._timeout_s / 2)
+                while not taken(turn) and time.monotonic() < until:
+                    patience.nap()
+                while not taken(lock):
                     if patience.is_over:
-                        raise self._busy() from None
-                patience.pause()
+                        raise self._busy()
+                    patience.nap()
             yield
-        finally:
-            os.close(file)
 
     @contextmanager
     def _postgres(self, cursor: Any, patience: Patience) -> Iterator[None]:
@@ -103,6 +114,16 @@ class WriterLock:
     def _busy(self) -> errors.KlineaggError:
         text = f"another writer held {self._catalog.label} for {self._timeout_s:g} s"
         return errors.make("lake_busy", text, timeout_s=self._timeout_s)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """A file for locks, which go when it is closed."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def _rollback(cursor: Any) -> None:
