@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from math import isnan
 from typing import TYPE_CHECKING
 
 from klineagg._engine_flagged import CorrectionCounts
@@ -89,6 +90,7 @@ def _wal(text: MetricsText, wal: EngineWalStats) -> None:
     )  # fmt: skip
     for name, what in (
         ("accepted", "Number of the last record that counts."),
+        ("written", "Number of the last record that a crash of the process leaves."),
         ("durable", "Number of the last record that a power cut leaves."),
         ("committed", "Number of the last record that the log may drop."),
     ):
@@ -97,12 +99,14 @@ def _wal(text: MetricsText, wal: EngineWalStats) -> None:
         "wal_disk_bytes", "gauge", "What its files take.", [("", {}, wal.segment_bytes)],
         unit="bytes",
     )  # fmt: skip
+    values = {**asdict(wal), "full_ring_events": wal.would_block}
     for name, what in (
         ("halts", "How often the log has halted."),
         ("syncs", "Calls that put the log on the disk."),
+        ("full_ring_events", "How often a worker found the log's ring full."),
         ("checkpoint_failures", "Files of checkpoints that could not be written."),
     ):
-        text.family(f"wal_{name}", "counter", what, [("_total", {}, getattr(wal, name))])
+        text.family(f"wal_{name}", "counter", what, [("_total", {}, values[name])])
     text.family(
         "wal_written_bytes", "counter", "Written to the log.", [("_total", {}, wal.bytes)],
         unit="bytes",

@@ -269,7 +269,10 @@ def test_at_its_limit_the_log_halts_acceptance_and_reading_goes_on(tmp_path: Pat
     assert told.value.name == "wal_full"
     stats = engine.stats().wal
     assert stats is not None and stats.halted and stats.cause == "wal_full"
-    assert "klineagg_wal_halted" in engine.metrics_text()
+    told_of = engine.metrics_text()
+    assert 'klineagg_wal_halted{cause="wal_full"} 1' in told_of
+    assert f"klineagg_wal_written_position {stats.written}\n" in told_of
+    assert f"klineagg_wal_full_ring_events_total {stats.would_block}\n" in told_of
     for refused in (engine.flush, lambda: engine.advance(2**60), lambda: engine.note(b"")):
         with pytest.raises(errors.WalHaltedError):
             refused()

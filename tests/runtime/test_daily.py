@@ -21,7 +21,7 @@ import pytest
 import klineagg
 from klineagg import Bars, Lake, tasks
 from klineagg.config import load
-from klineagg.errors import TaskError
+from klineagg.errors import LakeError, TaskError
 from klineagg.runtime.daily import Upkeep, daily_update
 from klineagg.runtime.setup import open_lake
 from klineagg.tasks import registry
@@ -201,6 +201,9 @@ def test_retention_of_the_configuration_drops_old_bars_and_none_come_back(tmp_pa
         config = load(write_config(tmp_path, **options, tasks__retention=kept))
         upkeep = Upkeep()
         upkeep(config, lake)
+        told = upkeep.describe()
+        assert (told["rounds"], told["failures"]) == (1, 0)
+        assert told["bars_expired"] == told["last"]["bars_expired"] > 0
         left = {name: len(lake.bars("XBTUSD", name)) for name in lake.intervals()}
         assert left == {"1s": 0, "1m": counts["1m"], "5m": 0}
         # Neither the files of the day nor the finer bars that are there bring back what is old.
@@ -216,8 +219,12 @@ def test_a_daily_update_without_anything_to_verify_with_says_so(
 ) -> None:
     monkeypatch.setattr(registry, "_backfills", {})
     config = load(write_config(tmp_path, engine__intervals='["1m"]'))
+    upkeep = Upkeep()
     with open_lake(config) as lake:
         found = daily_update(config, lake, DAY)
+    with pytest.raises(LakeError):
+        upkeep(config, lake)  # it is closed
+    assert (upkeep.describe()["failures"], upkeep.describe()["last"]) == (1, None)
     assert (found.sources, found.checked) == (0, 0)
     assert "the bars of 2018-01-01 are not verified" in caplog.text
     assert "daily_files" in caplog.text

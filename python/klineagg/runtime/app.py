@@ -321,6 +321,7 @@ class App:
             "source_ended": self._ended.is_set(),
             "stored_by": self.config.persist.by,
             "persist": self.persister.describe(),
+            "maintenance": self.upkeep.describe(),
             "persistence_interval_ms": self.config.persist.persistence_interval_ms,
             "lake": None if fence is None else list(fence.id),
             "consumers": self.lender.borrowers(),

@@ -14,7 +14,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg.bars import Bars
-from klineagg.lake.maintain import oldest_ns
+from klineagg.lake.maintain import Maintenance, oldest_ns
 from klineagg.lake.own import commit_bars
 from klineagg.sources.files import files_of
 from klineagg.tasks import backfills
@@ -96,9 +96,11 @@ def day_of(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
 
 
-def maintain(config: Config, lake: Lake) -> None:
+def maintain(config: Config, lake: Lake) -> Maintenance:
     """Merges small files, and removes what nobody needs and what retention does not keep."""
-    _log.info("maintenance: %s", _said(lake.maintain(retention=config.tasks.retention)))
+    done = lake.maintain(retention=config.tasks.retention)
+    _log.info("maintenance: %s", _said(done))
+    return done
 
 
 def _said(report: Any) -> str:
@@ -117,6 +119,8 @@ class Upkeep:
 
     def __init__(self) -> None:
         self._filled: tuple[str, ...] = ()
+        self._rounds = self._failures = self._expired = 0
+        self._last: Maintenance | None = None
 
     def __call__(self, config: Config, lake: Lake) -> None:
         """A round.
@@ -124,10 +128,25 @@ class Upkeep:
         Raises:
             LakeError: the lake cannot be read or written.
         """
-        if config.engine.intervals != self._filled:
-            fill(config, lake)
-            self._filled = config.engine.intervals
-        maintain(config, lake)
+        try:
+            if config.engine.intervals != self._filled:
+                fill(config, lake)
+                self._filled = config.engine.intervals
+            self._last = maintain(config, lake)
+        except Exception:
+            self._failures += 1
+            raise
+        self._rounds += 1
+        self._expired += self._last.bars_expired
+
+    def describe(self) -> dict[str, Any]:
+        """Counts, for the status."""
+        return {
+            "rounds": self._rounds,
+            "failures": self._failures,
+            "bars_expired": self._expired,
+            "last": None if self._last is None else asdict(self._last),
+        }
 
 
 def fill(config: Config, lake: Lake) -> None:
