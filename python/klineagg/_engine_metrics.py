@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, fields
-from math import isnan
 from typing import TYPE_CHECKING
 
 from klineagg._engine_flagged import CorrectionCounts
