@@ -14,6 +14,7 @@ int main() {
     EngineOptions options;
     options.clock = clock;
     options.wait = engine::WaitKind::park;
+    options.max_ahead_ns = 2 * NS_PER_MINUTE;  // trades come before the clock is advanced to them
     Engine engine(RollupPlan({Interval::parse("1s"), Interval::parse("1m")}), options);
     engine.start();
 
