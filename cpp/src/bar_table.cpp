@@ -4,7 +4,6 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <type_traits>
 
 namespace klineagg {
@@ -24,41 +23,6 @@ std::size_t column_distance(std::size_t rows) {
     return (bytes + (wanted + PAGE - bytes % PAGE) % PAGE) / 8;
 }
 
-constexpr std::size_t ROWS_PER_LINE = CACHE_LINE / 8;
-
-/// Writes one value after the other to where they belong.
-struct PlainStore {
-    std::size_t count;  // at most ROWS_PER_LINE
-
-    template <class ValueOf>
-    void operator()(unsigned char* place, ValueOf&& value_of) const {
-        for (std::size_t i = 0; i < count; ++i) {
-            // Columns of int64 and of float64 share one block: bytes, not types, are copied.
-            const auto value = value_of(i);
-            static_assert(sizeof value == 8);
-            std::memcpy(place + 8 * i, &value, 8);
-        }
-    }
-};
-
-/// Writes a whole cache line past the caches: nobody reads rows soon, and a line that is written
-/// whole need not be read first.
-struct LineStore {
-    template <class ValueOf>
-    void operator()(unsigned char* place, ValueOf&& value_of) const {
-#ifdef __SSE2__
-        for (std::size_t i = 0; i < ROWS_PER_LINE; i += 2) {
-            const auto first = std::bit_cast<std::int64_t>(value_of(i));
-            const auto second = std::bit_cast<std::int64_t>(value_of(i + 1));
-            _mm_stream_si128(reinterpret_cast<__m128i*>(place + 8 * i),
-                             _mm_set_epi64x(second, first));
-        }
-#else
-        PlainStore{ROWS_PER_LINE}(place, value_of);
-#endif
-    }
-};
-
 /// As std::fill, past the caches where it fills whole lines.
 template <class Value>
 void stream_fill(Value* to, Value* const end, Value value) noexcept {
@@ -73,94 +37,7 @@ void stream_fill(Value* to, Value* const end, Value value) noexcept {
     std::fill(to, end, value);
 }
 
-/// The rows of bars whose prices are all there and inside [low, high], with pair sums only.
-template <class Store>
-void write_plain(unsigned char* place, std::size_t distance, const PartialBar* bars, Store store) {
-    const auto write = [&](auto&& value_of) {
-        store(place, [&](std::size_t i) { return value_of(bars[i]); });
-        place += distance;
-    };
-    write([](const PartialBar& bar) { return bar.open_time; });
-    write([](const PartialBar& bar) { return bar.close_time; });
-    write([](const PartialBar& bar) { return bar.open; });
-    write([](const PartialBar& bar) { return bar.high; });
-    write([](const PartialBar& bar) { return bar.low; });
-    write([](const PartialBar& bar) { return bar.close; });
-    write([](const PartialBar& bar) { return bar.sums.hi[VOLUME] + bar.sums.lo[VOLUME]; });
-    write([](const PartialBar& bar) {
-        return bar.sums.hi[QUOTE_VOLUME] + bar.sums.lo[QUOTE_VOLUME];
-    });
-    write([](const PartialBar& bar) { return bar.trade_count; });
-    write([](const PartialBar& bar) {
-        return bar.sums.hi[TAKER_BUY_VOLUME] + bar.sums.lo[TAKER_BUY_VOLUME];
-    });
-    write([](const PartialBar& bar) {
-        return bar.sums.hi[TAKER_BUY_QUOTE] + bar.sums.lo[TAKER_BUY_QUOTE];
-    });
-    write([](const PartialBar& bar) { return bar.first.id; });
-    write([](const PartialBar& bar) { return bar.last_id; });
-    write([](const PartialBar& bar) { return bar.first.time; });
-    write([](const PartialBar& bar) { return bar.last_time; });
-}
-
-bool is_plain(const PartialBar& bar) {
-    return bar.sum_form == SumForm::pair && bar.low <= bar.open && bar.open <= bar.high &&
-           bar.low <= bar.close && bar.close <= bar.high;  // false for a NaN
-}
-
-/// The bar as it is read: rounded, as pair sums that are their own rounding.
-PartialBar rounded(const PartialBar& bar, double close_before) {
-    PartialBar row = bar;
-    const Ohlc prices = round_prices(bar, close_before);
-    row.open = prices.open;
-    row.high = prices.high;
-    row.low = prices.low;
-    row.close = prices.close;
-    round_sums(bar, row.sums.hi);
-    for (double& low : row.sums.lo) low = 0.0;
-    return row;
-}
-
 }  // namespace
-
-void write_rows(const BarColumns& to, std::int64_t row, const PartialBar* bars, std::size_t count,
-                double close_before) noexcept {
-    const std::size_t distance = 8 * to.stride;
-    const PartialBar* const end = bars + count;
-    while (bars != end) {
-        auto* const place = reinterpret_cast<unsigned char*>(to.open_time + row);
-        const auto in_line = reinterpret_cast<std::uintptr_t>(place) % CACHE_LINE / 8;
-        const std::size_t rows =
-            std::min(ROWS_PER_LINE - in_line, static_cast<std::size_t>(end - bars));
-        bool plain = true;
-        for (std::size_t i = 0; i < rows; ++i) plain &= is_plain(bars[i]);
-        if (!plain) [[unlikely]] {
-            for (std::size_t i = 0; i < rows; ++i) {
-                const PartialBar one = rounded(bars[i], close_before);
-                write_plain(place + 8 * i, distance, &one, PlainStore{1});
-                close_before = one.close;
-            }
-        } else if (rows == ROWS_PER_LINE) {
-            write_plain(place, distance, bars, LineStore{});
-        } else {
-            write_plain(place, distance, bars, PlainStore{rows});
-        }
-        if (bars[rows - 1].has_close()) close_before = bars[rows - 1].close;
-        for (std::size_t i = 0; i < rows; ++i, ++row) {
-            to.flags[row] = bars[i].flags;
-            // add_series has filled these two with 1 and 0: only the rare is written.
-            if (bars[i].run_length != 1) [[unlikely]] to.run_length[row] = bars[i].run_length;
-            if (bars[i].revision != 0) [[unlikely]] to.revision[row] = bars[i].revision;
-        }
-        bars += rows;
-    }
-}
-
-void publish_rows() noexcept {
-#ifdef __SSE2__
-    _mm_sfence();
-#endif
-}
 
 BarTable::BarTable(std::int64_t rows, bool with_partials, ArenaKind kind) : rows_(rows) {
     const auto count = static_cast<std::size_t>(rows);

@@ -35,6 +35,7 @@ void Slice::count(const KnownSymbols& known) {
     known_ = &known;
     each_block(true, COUNT_BLOCK, [this](const TradeColumns& batch, const auto& rows, std::size_t from, std::size_t to,
                       std::size_t first_row) { count_block(batch, rows, from, to, first_row); });
+    counter_.finish();
 }
 
 /// Whether a test of a whole block can vouch for its rows.

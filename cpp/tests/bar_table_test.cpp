@@ -68,6 +68,16 @@ bool rows_come_back(BarTable& table) {
     return true;
 }
 
+/// Every value of a row, NaN or not.
+bool same_row_bytes(const BarTable& table, std::int64_t row, const BarTable& other) {
+    bool same = true;
+#define KLINEAGG_SAME(type, name) \
+    same &= std::memcmp(table.columns().name + row, other.columns().name + row, sizeof(type)) == 0;
+    KLINEAGG_BAR_COLUMNS(KLINEAGG_SAME)
+#undef KLINEAGG_SAME
+    return same;
+}
+
 }  // namespace
 
 TEST_CASE("columns are aligned, apart, and never a page from each other", "[bar_table]") {
@@ -121,6 +131,59 @@ TEST_CASE("rows come back as they were written, also in used memory", "[bar_tabl
         CHECK(row_of(moved, rows - 1) == row_of(numbered_bar(rows - 1), NO_PRICE));
         CHECK(moved.series().size() == 2);
     }
+}
+
+TEST_CASE("rows that come together are those that come one by one", "[bar_table]") {
+    Rng rng(11);
+    int odd_bars = 0;
+    for (int round = 0; round < 300; ++round) {
+        const auto rows = static_cast<std::int64_t>(1 + pick(rng, 90));
+        const bool odd = round % 3 == 0;
+        std::vector<PartialBar> bars;
+        for (std::int64_t row = 0; row < rows; ++row) {
+            PartialBar bar = numbered_bar(static_cast<std::int64_t>(pick(rng, 1'000'000)));
+            if (odd && chance(rng, 10)) {
+                ++odd_bars;
+                switch (pick(rng, 4)) {
+                    case 0: bar = flat_bar({row, row + 9}, 1 + row, BAR_GAP); break;
+                    case 1: bar.high = NO_HIGH, bar.low = NO_LOW; break;  // none counted for them
+                    case 2: bar.close = bar.high + 1; break;
+                    default: bar.open = bar.close = NO_PRICE;
+                }
+            }
+            bar.revision = chance(rng, 5) ? 3 : 0;
+            bar.sums.lo[pick(rng, 4)] = 1e-20;
+            bars.push_back(bar);
+        }
+        BarTable one_by_one(rows, false), together(rows, false), portably(rows, false);
+        for (BarTable* table : {&one_by_one, &together, &portably})
+            table->add_series({1, 0, 0, rows});
+        double before = NO_PRICE;
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const PartialBar& bar = bars[static_cast<std::size_t>(row)];
+            write_row(one_by_one.columns(), row, bar, before);
+            if (bar.has_close()) before = bar.close;
+        }
+        before = NO_PRICE;
+        for (std::int64_t row = 0; row < rows;) {
+            const auto count = std::min(rows - row, between(rng, 1, 40));
+            const PartialBar* const from = bars.data() + row;
+            prefetch_rows(together.columns(), row, static_cast<std::size_t>(count));
+            write_rows(together.columns(), row, from, static_cast<std::size_t>(count), before);
+            write_rows_portably(portably.columns(), row, from, static_cast<std::size_t>(count),
+                                before);
+            for (std::int64_t i = 0; i < count; ++i)
+                if (from[i].has_close()) before = from[i].close;
+            row += count;
+        }
+        publish_rows();
+        INFO("round " << round);
+        for (std::int64_t row = 0; row < rows; ++row) {
+            REQUIRE(same_row_bytes(together, row, one_by_one));
+            REQUIRE(same_row_bytes(portably, row, one_by_one));
+        }
+    }
+    CHECK(odd_bars > 200);
 }
 
 TEST_CASE("a row without a price of its own keeps the previous close", "[bar_table]") {

@@ -9,6 +9,7 @@
 using namespace klineagg;
 using namespace klineagg::test;
 using detail::roll_bars;
+using detail::roll_bars_portably;
 
 namespace {
 
@@ -79,6 +80,12 @@ TEST_CASE("finer bars roll into the bars that merging them makes", "[builder]") 
             std::size_t ended = 0;
             const PartialBar* const taken =
                 roll_bars(open, grid, period, next, end, made.data(), room, ended);
+            std::vector<PartialBar> made_too(room + 1);
+            PartialBar open_too = before;
+            std::size_t ended_too = 0;
+            REQUIRE(roll_bars_portably(open_too, grid, period, next, end, made_too.data(), room,
+                                       ended_too) == taken);
+            REQUIRE(same_bytes(open, open_too));
             if (taken == nullptr) {
                 ++refused;
                 REQUIRE(same_bytes(open, before));
@@ -86,6 +93,8 @@ TEST_CASE("finer bars roll into the bars that merging them makes", "[builder]") 
             }
             REQUIRE(taken > next);
             REQUIRE(ended <= room);
+            REQUIRE(ended_too == ended);
+            for (std::size_t i = 0; i < ended; ++i) REQUIRE(same_bytes(made[i], made_too[i]));
             rolled.insert(rolled.end(), made.begin(),
                           made.begin() + static_cast<std::ptrdiff_t>(ended));
             next = taken;

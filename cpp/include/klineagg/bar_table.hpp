@@ -83,6 +83,13 @@ private:
 /// Call publish_rows before another thread reads them.
 void write_rows(const BarColumns& to, std::int64_t row, const PartialBar* bars, std::size_t count,
                 double close_before) noexcept;
+/// The same, bit for bit, with the vectors that every machine has.
+void write_rows_portably(const BarColumns& to, std::int64_t row, const PartialBar* bars,
+                         std::size_t count, double close_before) noexcept;
+/// Asks for the memory where `count` rows begin and end in the midst of a cache line: write_rows
+/// writes only whole lines past the caches, and would wait longer for the others than it takes to
+/// write all rows.
+void prefetch_rows(const BarColumns& to, std::int64_t row, std::size_t count) noexcept;
 /// Rows go past the caches, and such stores are in no order with those of a lock or a flag.
 void publish_rows() noexcept;
 

@@ -125,6 +125,8 @@ template <class Sink>
 void SymbolAggregator<Bar>::close_bars(int level, Bar* bars, std::size_t count, const Sink& sink) {
     if constexpr (BarTraits<Bar>::KEEPS_HISTORY)
         if (amends()) history(level).ask_front();
+    if constexpr (requires { sink.expect(level, count); })
+        if (plan_[level].output != HIDDEN_LEVEL && !amends()) sink.expect(plan_[level].output, count);
     // Rolled up before they are emitted: emission marks the bars, their parents are not closed yet.
     roll_up(level, bars, count, sink);
     emit(level, bars, count, sink);

@@ -36,6 +36,10 @@ struct FillSink {
     std::int64_t* cursor;    // by output: the next row
     std::int64_t* outside_;  // by output: trades in no session
 
+    /// So many rows come soon.
+    void expect(int output, std::size_t count) const noexcept {
+        prefetch_rows(*to, cursor[output], count);
+    }
     void bars(int output, const PartialBar* bars, std::size_t count,
               double close_before) const noexcept {
         const std::int64_t row = cursor[output];
@@ -125,7 +129,7 @@ public:
     [[nodiscard]] std::int64_t late() const noexcept { return late_; }
 
 private:
-    static constexpr std::size_t COUNT_BLOCK = RowCounter::BLOCK_ROWS_MAX;
+    static constexpr std::size_t COUNT_BLOCK = 2048;
     static constexpr std::size_t FILL_BLOCK = 65536;  // records of 32 bytes: long runs of a symbol, in the last cache
 
     template <class Body>
