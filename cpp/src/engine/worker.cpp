@@ -20,10 +20,12 @@ constexpr std::uint64_t LOG_SPARE_CHUNKS = 8;
 // Rows that come one by one are taken some at a time: a worker that looks for each takes the lines
 // of the lane away from the producer between any two, at ten times the cost of the row.
 constexpr std::size_t FEW_ROWS = 64;
-constexpr int LINGER_PAUSES = 32;  // about a microsecond
+constexpr std::size_t SINGLE_ROWS = 4;  // fewer than this are not a stream: the next may be waited for
+constexpr int LINGER_PAUSES = 32;       // about a microsecond
 
-void linger() noexcept {
-    for (int i = 0; i < LINGER_PAUSES; ++i) spin_pause();
+void linger(std::size_t applied) noexcept {
+    const int pauses = applied < SINGLE_ROWS ? LINGER_PAUSES : 4 * LINGER_PAUSES;
+    for (int i = 0; i < pauses; ++i) spin_pause();
 }
 
 constexpr DurationNs LOOK_NS = 1'000'000;  // between looks at the system's clock
@@ -147,7 +149,7 @@ void Worker::loop() {
         if (observer_) [[unlikely]] busy |= observer_->turn(core_->slots, now_);
         publish(applied == 0 && metrics_.has_closed() ? monotonic_ns() : now_);
         busy |= run_command();
-        if (applied != 0 && applied < FEW_ROWS) linger();
+        if (applied != 0 && applied < FEW_ROWS) linger(applied);
         if (busy) waiter_.reset();
         else if (waiter_.idle([this] { return has_work(); }, next_deadline())) core_->keeper.call();
     }

@@ -29,8 +29,11 @@ public:
         // so can tell that its copy is being written over.
         for (std::size_t i = 0; i < count; ++i)
             copy.positions[i].store(positions[i], std::memory_order_release);
-        // In one order with the gates of lanes and the loads of both: see Intake::limit.
-        sequence_.store(next, std::memory_order_seq_cst);
+        // Gates of lanes and all loads of this number are in one order (see Intake::limit), which
+        // puts whoever still read the number before ahead of whoever reads this one. The store
+        // itself need not be part of it: a fence here would wait for every line that the row was
+        // written to, some of which come from the worker's core.
+        sequence_.store(next, std::memory_order_release);
     }
 
     [[nodiscard]] std::uint64_t sequence() const noexcept {
