@@ -93,7 +93,7 @@ constexpr Int4 LAST_LANE = {0, 0, 0, ALL};
         odd |= child->last_time == TIME_NONE ? 1 : 0;
         // Where a finer base came while a coarser one's bar was open, that bar closes behind bars
         // with later trades: what comes first and last is then for merge_into to say.
-        odd |= !begins & (child->first.time <= last) ? 1 : 0;
+        odd |= (!begins & (child->first.time <= last)) ? 1 : 0;
         last = child->last_time;
 
         const Int4 its_open = {opens, opens, opens, opens};
