@@ -3,12 +3,15 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
-#include "klineagg/detail/four_lanes.hpp"
 
 namespace klineagg::detail {
 
 namespace {
+
+using Double4 = double __attribute__((vector_size(32)));
+using Int4 = std::int64_t __attribute__((vector_size(32)));
 
 // A bar in halves of cache lines, each of which is one vector here.
 static_assert(offsetof(PartialBar, close_time) == 0 && offsetof(PartialBar, high) == 8 &&
@@ -37,53 +40,103 @@ static_assert(offsetof(PartialBar, run_length) == 160 && offsetof(PartialBar, re
 }
 
 constexpr std::int64_t ALL = -1;
-constexpr Int4 LOW_SIGN = {0, 0, std::int64_t{1} << 63, 0};
-constexpr Int4 FIRST_LANE = {ALL, 0, 0, 0};
-constexpr Int4 LAST_LANE = {0, 0, 0, ALL};
+constexpr std::int64_t SIGN = std::int64_t{1} << 63;
+
+/// Of the vector or vectors that make half a cache line: all bits of the first value, all bits of
+/// the last one, and the sign of the third.
+template <class Ints, std::size_t PART>
+struct Lanes {
+    static constexpr Ints FIRST = {PART == 0 ? ALL : 0, 0};
+    static constexpr Ints LAST = {0, PART == 1 ? ALL : 0};
+    static constexpr Ints THIRD_SIGN = {PART == 1 ? SIGN : 0, 0};
+};
+template <>
+struct Lanes<Int4, 0> {
+    static constexpr Int4 FIRST = {ALL, 0, 0, 0};
+    static constexpr Int4 LAST = {0, 0, 0, ALL};
+    static constexpr Int4 THIRD_SIGN = {0, 0, SIGN, 0};
+};
+
+/// Half a cache line, as one vector or as two: which is up to the machine.
+template <class Vector>
+struct Half {
+    static constexpr std::size_t PARTS = 32 / sizeof(Vector);
+    Vector part[PARTS];
+
+    // Inlined always, and never by value: a function that passed a wide vector would have one ABI
+    // where it is compiled for them and another where it is not. Part by part, which compilers
+    // keep in registers.
+    [[gnu::always_inline]] void load(const void* from) noexcept {
+        const auto* const bytes = static_cast<const std::byte*>(from);
+        std::memcpy(&part[0], bytes, sizeof(Vector));
+        if constexpr (PARTS == 2) std::memcpy(&part[1], bytes + sizeof(Vector), sizeof(Vector));
+    }
+    [[gnu::always_inline]] void store(void* to) const noexcept {
+        auto* const bytes = static_cast<std::byte*>(to);
+        std::memcpy(bytes, &part[0], sizeof(Vector));
+        if constexpr (PARTS == 2) std::memcpy(bytes + sizeof(Vector), &part[1], sizeof(Vector));
+    }
+};
+
+template <std::size_t I>
+using Part = std::integral_constant<std::size_t, I>;
+
+template <std::size_t PARTS, class Body>
+[[gnu::always_inline]] inline void each_part(Body&& body) noexcept {
+    static_assert(PARTS == 1 || PARTS == 2);
+    body(Part<0>{});
+    if constexpr (PARTS == 2) body(Part<1>{});
+}
 
 /// low + error, with bits in `rest` unless that is exact: as checked_sum of exact_sum.hpp.
-[[gnu::always_inline]] inline void add_checked(Double4& low, const Double4& error,
-                                               Int4& rest) noexcept {
-    const Double4 sum = low + error;
-    rest |= ((Int4)(sum - low) ^ (Int4)error) | ((Int4)(sum - error) ^ (Int4)low);
+template <class Doubles, class Ints>
+[[gnu::always_inline]] inline void add_checked(Doubles& low, const Doubles& error,
+                                               Ints& rest) noexcept {
+    const Doubles sum = low + error;
+    rest |= ((Ints)(sum - low) ^ (Ints)error) | ((Ints)(sum - error) ^ (Ints)low);
     low = sum;
 }
 
 /// How many finer bars a coarser one has is a coin toss where trades are sparse, and a wrong guess
 /// costs more than a merge. So every bar is merged with what goes on, or with nothing.
+template <class Doubles, class Ints>
 [[gnu::always_inline]] inline const PartialBar* roll(PartialBar& open, const FixedGrid& grid,
                                                      DurationNs period, const PartialBar* child,
                                                      const PartialBar* end, PartialBar* made,
                                                      std::size_t room,
                                                      std::size_t& ended) noexcept {
+    constexpr std::size_t PARTS = Half<Ints>::PARTS;
     const FixedGrid cells = grid;  // no store can alias a copy: it stays in registers
     PartialBar* const full = made + room;
     PartialBar* bar = made;
-    TimeNs last = open.last_time;
-    Int4 opened = {open.open_time, open.open_time, open.open_time, open.open_time};
-    const Int4 length = {period, period, period, period};
-    Int4 front, totals, begun;  // close_time to close; last_time to trade_count; open_time to first
-    Double4 hi, lo;
-    load4(front, &open.close_time);
-    load4(totals, &open.last_time);
-    load4(hi, open.sums.hi);
-    load4(lo, open.sums.lo);
-    load4(begun, &open.open_time);
+    // close_time, high, low, close; last_time to trade_count; open_time, open, first.
+    Half<Ints> front, totals, begun;
+    Half<Doubles> hi, lo;
+    front.load(&open.close_time);
+    totals.load(&open.last_time);
+    begun.load(&open.open_time);
+    hi.load(open.sums.hi);
+    lo.load(open.sums.lo);
     const auto store = [&](PartialBar& to) {
-        store4(&to.close_time, front);
-        store4(&to.last_time, totals);
-        store4(to.sums.hi, hi);
-        store4(to.sums.lo, lo);
-        store4(&to.open_time, begun);
+        front.store(&to.close_time);
+        totals.store(&to.last_time);
+        hi.store(to.sums.hi);
+        lo.store(to.sums.lo);
+        begun.store(&to.open_time);
         std::memcpy(&to.run_length, &PLAIN_FORM, sizeof PLAIN_FORM);
     };
     store(*bar);
-    Double4 reach = (Double4)(front ^ LOW_SIGN);  // of high and -low
-    Int4 inexact = {0, 0, 0, 0};
+    Half<Doubles> reach;  // high and -low, and two that mean nothing
+    each_part<PARTS>([&]<std::size_t I>(Part<I>) {
+        reach.part[I] = (Doubles)(front.part[I] ^ Lanes<Ints, I>::THIRD_SIGN);
+    });
+    TimeNs bar_opens = open.open_time;
+    TimeNs last = open.last_time;
+    Ints opened = Ints{} + bar_opens;
+    Ints inexact{};
     const Form form = form_of(open);
     std::uint64_t odd = (form.kind ^ PLAIN_FORM.kind) | (form.run ^ PLAIN_FORM.run);
 
-    TimeNs bar_opens = open.open_time;
     for (; child != end && bar != full; ++child) {
         const TimeNs opens = cells.open_of(child->open_time);
         const bool begins = opens != bar_opens;
@@ -96,40 +149,43 @@ constexpr Int4 LAST_LANE = {0, 0, 0, ALL};
         odd |= (!begins & (child->first.time <= last)) ? 1 : 0;
         last = child->last_time;
 
-        const Int4 its_open = {opens, opens, opens, opens};
-        const Int4 keep = its_open == opened;  // all bits while the bar goes on
+        const Ints its_open = Ints{} + opens;
+        const Ints keep = its_open == opened;  // all bits while the bar goes on
         opened = its_open;
+        Half<Ints> its_front, its_totals, its_begin;
+        Half<Doubles> its_hi, its_lo;
+        its_front.load(&child->close_time);
+        its_totals.load(&child->last_time);
+        its_begin.load(&child->open_time);
+        its_hi.load(child->sums.hi);
+        its_lo.load(child->sums.lo);
+        each_part<PARTS>([&]<std::size_t I>(Part<I>) {
+            using Of = Lanes<Ints, I>;
+            const Ints begin = Of::FIRST ? its_open : its_begin.part[I];
+            begun.part[I] = keep ? begun.part[I] : begin;
 
-        Int4 its_begin;
-        load4(its_begin, &child->open_time);
-        its_begin = FIRST_LANE ? its_open : its_begin;
-        begun = keep ? begun : its_begin;
+            const Doubles its_reach = (Doubles)(its_front.part[I] ^ Of::THIRD_SIGN);
+            const Doubles before = keep ? reach.part[I] : its_reach;
+            reach.part[I] = before < its_reach ? its_reach : before;
+            const Ints range = (Ints)reach.part[I] ^ Of::THIRD_SIGN;
+            const Ints prices = Of::LAST ? its_front.part[I] : range;  // the close is the newest
+            front.part[I] = Of::FIRST ? its_open + period : prices;
 
-        Int4 its_front;
-        load4(its_front, &child->close_time);
-        const Double4 its_reach = (Double4)(its_front ^ LOW_SIGN);
-        reach = keep ? reach : its_reach;
-        reach = reach < its_reach ? its_reach : reach;
-        front = LAST_LANE ? its_front : (Int4)reach ^ LOW_SIGN;  // the close is the newest
-        front = FIRST_LANE ? its_open + length : front;
+            totals.part[I] = its_totals.part[I] + (totals.part[I] & keep & Of::LAST);
 
-        Int4 its_totals;
-        load4(its_totals, &child->last_time);
-        totals = its_totals + (totals & keep & LAST_LANE);
-
-        Double4 its_hi, its_lo;
-        load4(its_hi, child->sums.hi);
-        load4(its_lo, child->sums.lo);
-        const Double4 before = (Double4)((Int4)hi & keep);
-        hi = before + its_hi;
-        const Double4 rounded = hi - before;
-        const Double4 error = (before - (hi - rounded)) + (its_hi - rounded);
-        lo = (Double4)((Int4)lo & keep);
-        add_checked(lo, its_lo, inexact);
-        add_checked(lo, error, inexact);
+            const Doubles sum = (Doubles)((Ints)hi.part[I] & keep);
+            hi.part[I] = sum + its_hi.part[I];
+            const Doubles rounded = hi.part[I] - sum;
+            const Doubles error = (sum - (hi.part[I] - rounded)) + (its_hi.part[I] - rounded);
+            lo.part[I] = (Doubles)((Ints)lo.part[I] & keep);
+            add_checked(lo.part[I], its_lo.part[I], inexact);
+            add_checked(lo.part[I], error, inexact);
+        });
         store(*bar);
     }
-    for (int lane = 0; lane < 4; ++lane) odd |= static_cast<std::uint64_t>(inexact[lane]);
+    std::int64_t bits[sizeof(Ints) / 8];
+    std::memcpy(bits, &inexact, sizeof bits);
+    for (const std::int64_t some : bits) odd |= static_cast<std::uint64_t>(some);
     if (odd != 0) [[unlikely]] return nullptr;
     ended = static_cast<std::size_t>(bar - made);
     store(open);
@@ -142,7 +198,7 @@ constexpr Int4 LAST_LANE = {0, 0, 0, ALL};
                                                       const PartialBar* end, PartialBar* made,
                                                       std::size_t room,
                                                       std::size_t& ended) noexcept {
-    return roll(open, grid, period, child, end, made, room, ended);
+    return roll<Double4, Int4>(open, grid, period, child, end, made, room, ended);
 }
 #endif
 
@@ -152,7 +208,7 @@ const PartialBar* roll_bars_portably(PartialBar& open, const FixedGrid& grid, Du
                                      const PartialBar* child, const PartialBar* end,
                                      PartialBar* made, std::size_t room,
                                      std::size_t& ended) noexcept {
-    return roll(open, grid, period, child, end, made, room, ended);
+    return roll<Double2, Int2>(open, grid, period, child, end, made, room, ended);
 }
 
 const PartialBar* roll_bars(PartialBar& open, const FixedGrid& grid, DurationNs period,
