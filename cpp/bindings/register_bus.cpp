@@ -140,6 +140,7 @@ py::list subscribers_of(const Topic& topic) {
         info["received"] = each.received;
         info["lost"] = each.lost;
         info["behind"] = each.behind;
+        info["fill"] = each.fill;
         info["duplicates"] = each.duplicates;
         out.append(info);
     }

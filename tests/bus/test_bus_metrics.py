@@ -58,6 +58,35 @@ def test_publishers_subscribers_losses_and_takeovers(bus: Bus) -> None:
     assert ("subscribers", "quotes") not in read(bus.metrics_text(["ticks"]))
 
 
+def test_a_subscriber_that_has_stopped_looking_shows_how_full_its_ring_is(bus: Bus) -> None:
+    first = bus.publisher("ticks", "first", record=CHECKED, ring_bytes=1 << 14)
+    subscriber = bus.subscriber("ticks", "hangs", record=CHECKED)
+    first.publish(checked(1, 10))
+    assert len(subscriber.receive()) == 10
+    assert read(bus.metrics_text())["ring_fill_ratio", "ticks"] == 0
+    count = 3 * first.capacity  # more than it has room for
+    for begin in range(11, 11 + count, 8):
+        first.publish(checked(begin, 8))
+    samples = read(bus.metrics_text())
+    assert samples["ring_fill_ratio", "ticks"] == 3
+    assert samples["behind", "ticks", "hangs"] == count
+    # One that it has not seen yet, with a larger ring, is behind it as well.
+    second = bus.publisher("ticks", "second", record=CHECKED, ring_bytes=1 << 16)
+    assert second.capacity > first.capacity
+    second.publish(checked(1, 20))
+    samples = read(bus.metrics_text())
+    assert samples["behind", "ticks", "hangs"] == count + 20
+    assert samples["ring_fill_ratio", "ticks"] == 3
+    while len(subscriber.receive()) != 0:
+        pass
+    samples = read(bus.metrics_text())
+    assert samples["behind", "ticks", "hangs"] == 0
+    assert samples["ring_fill_ratio", "ticks"] == 0
+    second.publish(checked(21, second.capacity // 4))
+    samples = read(bus.metrics_text())
+    assert samples["ring_fill_ratio", "ticks"] == pytest.approx(0.25)
+
+
 def test_subscribers_of_one_name_are_one_series(bus: Bus) -> None:
     both = [bus.subscriber("ticks", "same", record=CHECKED) for _ in range(2)]
     bus.publisher("ticks", record=CHECKED).publish(checked(1, 5))

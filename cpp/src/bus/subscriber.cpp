@@ -32,8 +32,10 @@ Subscriber::Subscriber(const Folder& folder, const std::string& topic, const Rec
       created_(utc_now()) {
     if (options_.core) engine::pin_current_thread(*options_.core);
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
-    for (const std::string& name : topic_.publishers()) attach(name, true);
+    const std::vector<std::string> publishers = topic_.publishers();
+    for (const std::string& name : publishers) attach(name, true);
     note_gone();
+    show_places(publishers);
 }
 
 Subscriber::~Subscriber() = default;
@@ -69,7 +71,10 @@ void Subscriber::show_counts() noexcept {
     SubscriberEntry& entry = seat_->entry();
     entry.received.store(received_, std::memory_order_relaxed);
     entry.lost.store(lost(), std::memory_order_relaxed);
-    entry.behind.store(behind(), std::memory_order_relaxed);
+    for (const auto& source : sources_) {
+        if (source->place != nullptr)
+            source->place->next.store(source->reader.cursor(), std::memory_order_relaxed);
+    }
 }
 
 void Subscriber::count_duplicates(std::uint64_t count) noexcept {

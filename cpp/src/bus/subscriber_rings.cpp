@@ -95,6 +95,24 @@ bool Subscriber::follow_replacement(Source& source) {
     return true;
 }
 
+/// Those that are gone leave theirs to those that come.
+void Subscriber::show_places(const std::vector<std::string>& publishers) noexcept {
+    if (process_ != process_generation()) return;  // a forked child: the line is its parent's
+    const auto is_there = [&](const Source& source) {
+        return std::find(publishers.begin(), publishers.end(), source.name) != publishers.end();
+    };
+    for (const auto& source : sources_) {
+        if (source->place == nullptr || is_there(*source)) continue;
+        source->place->publisher.store(0, std::memory_order_relaxed);
+        source->place = nullptr;
+    }
+    for (const auto& source : sources_) {
+        if (source->place == nullptr && is_there(*source))
+            source->place = seat_->take_place(source->name, source->reader.cursor());
+    }
+    seat_->entry().type_hash.store(type_.hash(), std::memory_order_release);
+}
+
 void Subscriber::look_around() {
     const bool changed = topic_.header().roster.load(std::memory_order_relaxed) != roster_;
     // The roster says but once that a ring was replaced, when the old one may not be drained.
@@ -105,11 +123,13 @@ void Subscriber::refresh() {
     roster_ = topic_.header().roster.load(std::memory_order_acquire);
     is_draining_ = false;
     for (auto& source : sources_) is_draining_ = !follow_replacement(*source) || is_draining_;
-    for (const std::string& name : topic_.publishers()) {
+    const std::vector<std::string> publishers = topic_.publishers();
+    for (const std::string& name : publishers) {
         const bool known = std::any_of(sources_.begin(), sources_.end(),
                                        [&](const auto& s) { return s->name == name; });
         if (!known) attach(name, false);
     }
+    show_places(publishers);
     show_counts();
     if (process_ == process_generation())
         seat_->entry().seen.store(utc_now(), std::memory_order_relaxed);

@@ -21,7 +21,7 @@ namespace klineagg::bus {
 namespace {
 
 constexpr std::uint64_t TOPIC_MAGIC = 0x3143504f544b414cu;  // "LAKTOPC1"
-constexpr std::uint32_t TOPIC_LAYOUT_VERSION = 1;
+constexpr std::uint32_t TOPIC_LAYOUT_VERSION = 2;
 constexpr std::string_view TOPIC_SUFFIX = ".topic";
 constexpr std::string_view RING_SUFFIX = ".ring";
 constexpr std::string_view NOTE_SUFFIX = ".last";
@@ -216,55 +216,6 @@ std::vector<std::string> Topic::publishers() const {
 
 std::vector<std::string> Topic::departed() const {
     return names_between(folder_.path(), name_ + "@", NOTE_SUFFIX);
-}
-
-std::vector<SubscriberInfo> Topic::subscribers() const {
-    std::vector<SubscriberInfo> found;
-    const LockProbe probe(path_);
-    for (std::size_t i = 0; i < SUBSCRIBERS_LISTED; ++i) {
-        const SubscriberEntry& entry = header_->subscribers[i];
-        if (entry.pid.load(std::memory_order_acquire) == 0 ||
-            !probe.is_locked(static_cast<std::int64_t>(i) + 1))
-            continue;
-        SubscriberInfo info;
-        info.name = std::string(name_of(entry.name));
-        info.pid = entry.pid.load(std::memory_order_relaxed);
-        info.joined = entry.joined.load(std::memory_order_relaxed);
-        info.seen = entry.seen.load(std::memory_order_relaxed);
-        info.received = entry.received.load(std::memory_order_relaxed);
-        info.lost = entry.lost.load(std::memory_order_relaxed);
-        info.behind = entry.behind.load(std::memory_order_relaxed);
-        info.duplicates = entry.duplicates.load(std::memory_order_relaxed);
-        found.push_back(std::move(info));
-    }
-    return found;
-}
-
-SubscriberSeat::SubscriberSeat(const Topic& topic, std::string_view name) {
-    check_name(name);
-    TopicHeader& header = topic.header();
-    // First those that nobody ever had or that were left; then those of the dead.
-    for (const bool of_the_dead : {false, true}) {
-        for (std::size_t i = 0; i < SUBSCRIBERS_LISTED && !lock_.held(); ++i) {
-            SubscriberEntry& entry = header.subscribers[i];
-            if (!of_the_dead && entry.pid.load(std::memory_order_relaxed) != 0) continue;
-            lock_ = FileLock::try_lock(topic.path(), static_cast<std::int64_t>(i) + 1);
-            if (lock_.held()) entry_ = &entry;
-        }
-    }
-    SubscriberEntry& entry = *entry_;
-    for (Word* word : {&entry.received, &entry.lost, &entry.behind, &entry.duplicates})
-        word->store(0, std::memory_order_relaxed);
-    set_name(entry.name, name);
-    entry.joined.store(utc_now(), std::memory_order_relaxed);
-    entry.seen.store(utc_now(), std::memory_order_relaxed);
-    entry.pid.store(getpid(), std::memory_order_release);
-}
-
-SubscriberSeat::~SubscriberSeat() {
-    // A forked child has no lock: the line is still its parent's.
-    if (entry_ != &own_ && entry_->pid.load(std::memory_order_relaxed) == getpid())
-        entry_->pid.store(0, std::memory_order_release);
 }
 
 }  // namespace klineagg::bus

@@ -413,6 +413,61 @@ TEST_CASE("subscribers are listed while they live", "[bus]") {
     CHECK(topic.subscribers().empty());
 }
 
+TEST_CASE("how far a subscriber is behind is seen whether or not it looks", "[bus]") {
+    TestFolder at;
+    const Topic topic(at.folder(), "ticks");
+    const auto lag = [&] {
+        const auto listed = topic.subscribers();
+        REQUIRE(listed.size() == 1);
+        return std::pair{listed[0].behind, listed[0].fill};
+    };
+    const auto early = make(at, "early", 16);
+    send(*early, 5);  // before it came: not its own
+    Subscriber subscriber(at.folder(), "ticks", checked_type(), options_of("hangs"));
+    CHECK(lag() == std::pair{std::uint64_t{0}, 0.0});
+    send(*early, 4);
+    CHECK(lag() == std::pair{std::uint64_t{4}, 0.25});
+    for (int i = 0; i < 7; ++i) send(*early, 4);
+    CHECK(lag() == std::pair{std::uint64_t{32}, 2.0});
+    auto late = make(at, "late", 64);
+    send(*late, 32);
+    CHECK(lag() == std::pair{std::uint64_t{64}, 2.0});
+    drain(subscriber);
+    CHECK(lag() == std::pair{std::uint64_t{0}, 0.0});
+    send(*late, 16);
+    CHECK(lag() == std::pair{std::uint64_t{16}, 0.25});
+
+    // A ring of another size goes on with the sequence: what came into it counts as well.
+    late.reset();
+    late = make(at, "late", 128);
+    send(*late, 16);
+    CHECK(lag() == std::pair{std::uint64_t{32}, 0.25});
+    drain(subscriber);
+    CHECK(lag() == std::pair{std::uint64_t{0}, 0.0});
+}
+
+TEST_CASE("publishers that come and go leave their places to others", "[bus]") {
+    TestFolder at;
+    const Topic topic(at.folder(), "ticks");
+    Subscriber subscriber(at.folder(), "ticks", checked_type(), options_of("long"));
+    for (std::size_t i = 0; i < 3 * PUBLISHERS_MAX; ++i) {
+        const std::string name = "p" + std::to_string(i);
+        {
+            const auto publisher = make(at, name, 16);
+            send(*publisher, 3);
+            drain(subscriber);
+            send(*publisher, 4);
+            const auto listed = topic.subscribers();
+            REQUIRE(listed.size() == 1);
+            CHECK(listed[0].behind == 4);
+            CHECK(listed[0].fill == 0.25);
+            drain(subscriber);
+        }
+        std::filesystem::remove(topic.ring_path(name));
+        subscriber.refresh();
+    }
+}
+
 TEST_CASE("threads that share a publisher take turns", "[bus][threads]") {
     TestFolder at;
     const auto publisher = make(at, "a", 4096);

@@ -30,7 +30,7 @@ _SUBSCRIBERS: Final = (
     ("received", "counter", "Messages received."),
     ("lost", "counter", "Messages that were overwritten before they were received."),
     ("duplicates", "counter", "Repeats of reliable messages."),
-    ("behind", "gauge", "Messages not yet received when it looked last."),
+    ("behind", "gauge", "Messages not yet received, also when it has stopped looking."),
 )
 
 
@@ -104,12 +104,11 @@ def _topics(text: MetricsText, looks: dict[str, dict[str, list[dict[str, Any]]]]
     for topic, look in looks.items():
         labels = {"topic": topic}
         whole = [each for each in look["publishers"] if not each["damaged"]]
-        room = sum(each["capacity"] for each in whole)
-        slowest = max((each["behind"] for each in look["subscribers"]), default=0)
+        fill = max((each["fill"] for each in look["subscribers"]), default=0.0)
         counts.append(("", labels, len(look["subscribers"])))
-        fills.append(("", labels, slowest / room if room else 0.0))
+        fills.append(("", labels, fill))
         damaged.append(("", labels, len(look["publishers"]) - len(whole)))
     text.family("bus_subscribers", "gauge", "Subscribers that live.", counts)
-    what = "What the slowest subscriber has still to receive, of the rings; it loses beyond 1."
+    what = "What the slowest subscriber has still to receive, of its ring; it loses beyond 1."
     text.family("bus_ring_fill_ratio", "gauge", what, fills, "ratio")
     text.family("bus_damaged_segments", "gauge", "Segments that are none any more.", damaged)

@@ -128,6 +128,7 @@ private:
         std::shared_ptr<MappedFile> file;
         RingReader reader;
         LockProbe probe;
+        SubscriberPlace* place = nullptr;  // where others see its cursor
         std::uint64_t received = 0;
         std::uint64_t lost_before = 0;  // in segments that were replaced
     };
@@ -142,6 +143,7 @@ private:
     void look_around();
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool needs_remote_fence() const noexcept;
+    void show_places(const std::vector<std::string>& publishers) noexcept;
     void show_counts() noexcept;
 
     Topic topic_;

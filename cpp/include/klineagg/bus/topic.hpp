@@ -40,6 +40,12 @@ private:
     Access access_;
 };
 
+/// Where a subscriber is in one publisher's ring.
+struct SubscriberPlace {
+    Word publisher{0};  // hash of the name; 0: free
+    Word next{0};       // the next sequence it will take
+};
+
 /// What a subscriber shows of itself; written by it alone.
 struct alignas(128) SubscriberEntry {
     char name[NAME_BYTES] = {};
@@ -47,11 +53,14 @@ struct alignas(128) SubscriberEntry {
     std::atomic<std::int64_t> joined{0};
     Word received{0};
     Word lost{0};
-    Word behind{0};
     Word duplicates{0};
     std::atomic<std::int64_t> seen{0};  // when it last looked
+    Word type_hash{0};                  // of its records; 0: it has no places yet
+    // Who asks how far it is behind compares these with the rings as they are then: a number that
+    // it wrote itself would stand still when it hangs.
+    SubscriberPlace places[PUBLISHERS_MAX];
 };
-static_assert(sizeof(SubscriberEntry) == 128);
+static_assert(sizeof(SubscriberEntry) == 256);
 
 struct TopicHeader {
     std::uint64_t magic = 0;
@@ -73,7 +82,8 @@ struct SubscriberInfo {
     TimeNs seen = 0;
     std::uint64_t received = 0;
     std::uint64_t lost = 0;
-    std::uint64_t behind = 0;
+    std::uint64_t behind = 0;  // now, whenever it last looked
+    double fill = 0.0;  // of the ring that is fullest of what it has not received; beyond 1: lost
     std::uint64_t duplicates = 0;
 };
 
@@ -168,6 +178,9 @@ public:
     SubscriberSeat(const SubscriberSeat&) = delete;
     SubscriberSeat& operator=(const SubscriberSeat&) = delete;
     [[nodiscard]] SubscriberEntry& entry() noexcept { return *entry_; }
+    /// For the position in this publisher's ring. None when all are taken.
+    [[nodiscard]] SubscriberPlace* take_place(std::string_view publisher,
+                                              std::uint64_t next) noexcept;
 
 private:
     SubscriberEntry own_;
