@@ -1,5 +1,5 @@
-// A topic in shared memory, all its ways: a publisher with a log, who receives it live, who asks
-// for its history, and who goes on where he was before a restart.
+// A topic in shared memory, all its ways: a publisher with a log, who receives it live, who in
+// batches, who asks for its history, and who goes on where he was before a restart.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "klineagg/bus/delayed.hpp"
 #include "klineagg/bus/logged.hpp"
 #include "klineagg/bus/resumable.hpp"
 #include "klineagg/bus/subscriber.hpp"
@@ -77,6 +78,12 @@ int main() {
         std::printf("%zu, then ", resumed(folder, logs));
         publish(publisher, 2);
         std::printf("%zu resumed\n", resumed(folder, logs));
+
+        // Two at a time, or what is there 1 ms after the first.
+        bus::Delayed delayed(live, {.batch_size = 2, .interval = 1'000'000, .key = ""});
+        delayed.run<Quote>(
+            [](std::span<const Quote> quotes) { std::printf("%zu at once\n", quotes.size()); },
+            100'000'000);
 
         bus::LogReplay history(bus::log_directory(logs, "quotes", "desk"), quote_type(),
                                bus::ReplayRange{.first = 2, .end = 5});

@@ -40,6 +40,7 @@ quote 1: 27500.0 27500.5
 quote 2: 27500.0 27500.5
 quote 3: 27500.0 27500.5
 3, then 2 resumed
+2 at once
 3 in the history from 2 to 4
 0 lost
 """

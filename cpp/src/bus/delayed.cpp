@@ -36,6 +36,15 @@ void Delayed::clear() noexcept {
     batch_.clear();
     places_.clear();
     due_ = engine::NO_DEADLINE;
+    is_handed_out_ = false;
+}
+
+bool Delayed::next(engine::MonotonicNs deadline) {
+    if (is_handed_out_) clear();
+    const bool is_there =
+        stop_.wait(deadline, [this](engine::MonotonicNs step) { return collect(step); });
+    is_handed_out_ = is_there;
+    return is_there;
 }
 
 void Delayed::conflate(const std::byte* records, std::size_t count) {
@@ -72,6 +81,7 @@ std::size_t Delayed::take() {
 }
 
 bool Delayed::collect(engine::MonotonicNs deadline) {
+    if (is_handed_out_) clear();
     while (true) {
         const engine::MonotonicNs now = engine::monotonic_ns();
         if (is_due(now)) return true;

@@ -1,6 +1,10 @@
 #include "klineagg/bus/delayed.hpp"
 
+#include <atomic>
 #include <cstring>
+#include <span>
+#include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "bus/bus_folder.hpp"
@@ -83,4 +87,82 @@ TEST_CASE("conflation keeps the latest record of each key", "[bus]") {
     delayed.clear();
     CHECK_FALSE(delayed.collect(engine::deadline_after(0)));
     CHECK(delayed.size() == 1);  // nothing was dropped between two batches
+}
+
+TEST_CASE("a loop over delayed batches has every record, and ends by its timeout", "[bus]") {
+    TestFolder at;
+    Publisher publisher(at.folder(), "ticks", "a", checked_type());
+    Subscriber subscriber(at.folder(), "ticks", checked_type());
+    Delayed delayed(subscriber, options(4, NS_PER_MINUTE));
+    std::uint64_t next = 1;
+    const auto loop = [&] {
+        std::vector<std::size_t> sizes;
+        for (const auto& batch : delayed.batches<Checked>(0)) {
+            for (const Checked& record : batch) {
+                CHECK(record.is_own());
+                CHECK(record.header.sequence == next++);
+            }
+            sizes.push_back(batch.size());
+        }
+        return sizes;
+    };
+    const auto send = [&](std::uint64_t count) {
+        for (std::uint64_t i = 0; i < count; ++i)
+            publisher.publish(Checked::of(publisher.next_sequence()));
+    };
+    send(10);
+    CHECK(loop() == std::vector<std::size_t>{4, 4});
+    CHECK(delayed.size() == 2);  // not due yet, and not lost
+    send(3);
+    CHECK(loop() == std::vector<std::size_t>{4});
+    struct Other {
+        MessageHeader header;
+        std::uint64_t value = 0;
+    };
+    CHECK_THROWS_AS(delayed.batches<Other>(0), Error);
+}
+
+TEST_CASE("a delayed loop that is left does not get its batch again", "[bus]") {
+    TestFolder at;
+    Publisher publisher(at.folder(), "ticks", "a", checked_type());
+    Subscriber subscriber(at.folder(), "ticks", checked_type());
+    Delayed delayed(subscriber, options(4, NS_PER_MINUTE));
+    for (std::uint64_t i = 1; i <= 12; ++i) publisher.publish(Checked::of(i));
+    for (const auto& batch : delayed.batches<Checked>(0)) {
+        CHECK(batch.front().header.sequence == 1);
+        break;
+    }
+    CHECK_THROWS_AS(delayed.run<Checked>([](std::span<const Checked> batch) {
+        CHECK(batch.front().header.sequence == 5);
+        throw std::runtime_error("no");
+    }),
+                    std::runtime_error);
+    REQUIRE(delayed.collect(engine::deadline_after(0)));
+    CHECK(batch_of(delayed).front().header.sequence == 9);
+    delayed.clear();
+    CHECK_FALSE(delayed.collect(engine::deadline_after(0)));
+}
+
+TEST_CASE("a delayed callback is called until another thread stops it", "[bus][threads]") {
+    TestFolder at;
+    Publisher publisher(at.folder(), "quotes", "a", keyed_type());
+    Subscriber subscriber(at.folder(), "quotes", keyed_type());
+    Delayed delayed(subscriber, options(100, 1'000'000, "key"));
+    std::atomic<std::uint64_t> last{0};
+    std::atomic<std::uint64_t> got{0};
+    std::thread receiver([&] {
+        delayed.run<Checked>([&](std::span<const Checked> batch) {
+            got += batch.size();
+            for (const Checked& record : batch) last = record.value[1];
+        });
+    });
+    for (std::uint64_t i = 1; i <= 500; ++i) publisher.publish(keyed(1, i));
+    while (last != 500) std::this_thread::yield();
+    delayed.stop();
+    receiver.join();
+    CHECK(got + delayed.conflated() == 500);
+    for (std::uint64_t i = 0; i < 200; ++i) publisher.publish(keyed(i, i));
+    delayed.run<Checked>([](const auto&) { FAIL("a stop stays"); });
+    REQUIRE(delayed.collect(engine::deadline_after(0)));  // nothing was lost by the stop
+    CHECK(delayed.size() == 100);
 }

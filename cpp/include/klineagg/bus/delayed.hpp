@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,10 +35,32 @@ public:
         return batch_.size() / subscriber_.type().bytes();
     }
     void clear() noexcept;
+
+    /// What comes due, as std::span<const Record>, until nothing did for `timeout`, or stop().
+    /// What was collected by then and is not due stays for the next loop, or collect().
+    template <IsRecord Record>
+    [[nodiscard]] auto batches(DurationNs timeout = NO_TIMEOUT) {
+        subscriber_.check_size(sizeof(Record));
+        return Batches([this, timeout] {
+            using Batch = std::span<const Record>;
+            return next(engine::deadline_after(timeout))
+                       ? Batch(reinterpret_cast<const Record*>(batch_.data()), size())
+                       : std::optional<Batch>();
+        });
+    }
+    /// Calls back with each of them. What `callback` throws ends the loop, behind its batch.
+    template <IsRecord Record, class Callback>
+    void run(Callback&& callback, DurationNs timeout = NO_TIMEOUT) {
+        for (const auto& batch : batches<Record>(timeout)) callback(batch);
+    }
+    /// Ends loops over it for good, within 0.1 s: from any thread, or a signal handler.
+    void stop() noexcept { stop_.raise(); }
+
     /// Records that later ones of the same key have replaced.
     [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
 
 private:
+    bool next(engine::MonotonicNs deadline);
     [[nodiscard]] bool is_due(engine::MonotonicNs now) const noexcept;
     std::size_t take();
     void conflate(const std::byte* records, std::size_t count);
@@ -50,6 +73,8 @@ private:
     std::unordered_map<std::string, std::size_t> places_;
     engine::MonotonicNs due_ = engine::NO_DEADLINE;
     std::uint64_t conflated_ = 0;
+    bool is_handed_out_ = false;  // by a loop, which may have been left since
+    StopSign stop_;
 };
 
 }  // namespace klineagg::bus

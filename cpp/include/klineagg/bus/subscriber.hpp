@@ -121,6 +121,8 @@ public:
     void count_duplicates(std::uint64_t count) noexcept;
     /// Looks at the folder for new, replaced and dead publishers; wait() does so by itself.
     void refresh();
+    /// Throws record_mismatch unless its records have this size.
+    void check_size(std::size_t bytes) const;
 
 private:
     struct Source {
@@ -133,7 +135,6 @@ private:
         std::uint64_t lost_before = 0;  // in segments that were replaced
     };
 
-    void check_size(std::size_t bytes) const;
     void attach(const std::string& name, bool at_start);
     void note_gone();
     [[noreturn]] void began_anew(const std::string& name, std::uint64_t wanted,
