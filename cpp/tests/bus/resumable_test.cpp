@@ -227,7 +227,10 @@ TEST_CASE("options of a resumable subscriber that cannot be meant", "[bus][resum
     ResumableOptions lost = topic.options();
     lost.checkpoint = topic.logs.path() + "/not-there/position.json";
     CHECK(error_of([&] { topic.subscriber(lost); }).code() == ErrorCode::file_not_found);
-    for (const char* text : {"", "[]", "{\"a\": -1}", "{\"a\": 1", "{\"a\" 1}", "{\"a\": 1} x"}) {
+    for (const char* text :
+         {"", "{", "[]", "null", R"({"a": -1})", R"({"a": 1)", R"({"a" 1})", R"({"a": 1} x)",
+          R"({"a": 1,})", R"({"a": null})", R"({"a": [1]})", R"({"a": true})", R"({"a": "1"})",
+          R"({"a": 1.5})", R"({"a": 18446744073709551616})"}) {
         const ResumableOptions options = topic.at_checkpoint();
         std::ofstream(options.checkpoint) << text;
         CHECK(error_of([&] { topic.subscriber(options); }).code() == ErrorCode::file_format);

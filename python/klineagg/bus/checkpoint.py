@@ -15,6 +15,21 @@ __all__ = ["Checkpoint"]
 _SEEN_BYTES = 4096
 
 
+def _positions_of(text: str) -> dict[str, int]:
+    """What bus::Checkpoint takes, too. Raises ValueError for anything else."""
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(text[:20]) from error
+    if not isinstance(found, dict):
+        raise ValueError(found)
+    for next_ in found.values():
+        # A truth value is an int as well, and int() would take "12" and 1.5.
+        if type(next_) is not int or not 0 <= next_ < 1 << 64:
+            raise ValueError(next_)
+    return found
+
+
 class Checkpoint:
     """Positions in a file, replaced as a whole: a crash leaves the old ones or the new ones.
 
@@ -39,12 +54,10 @@ class Checkpoint:
     def load(self) -> dict[str, int]:
         """Publisher -> next sequence; empty when there is no file yet."""
         try:
-            text = self._path.read_text(encoding="ascii")
+            return _positions_of(self._path.read_text(encoding="ascii"))
         except FileNotFoundError:
             return {}
-        try:
-            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise errors.make(
                 "file_format", f"{self._path} is no checkpoint", path=str(self._path)
             ) from error
@@ -65,9 +78,8 @@ class Checkpoint:
 
     def load_seen(self) -> dict[str, int]:
         """What was handed out at last, saved or not: what lies below may have had its effect."""
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            text = self._seen_path.read_text(encoding="ascii").rstrip()
-            return {str(name): int(next_) for name, next_ in json.loads(text).items()}
+        with contextlib.suppress(OSError, ValueError):
+            return _positions_of(self._seen_path.read_text(encoding="ascii"))
         return {}
 
     def save_seen(self, positions: Mapping[str, int]) -> None:
