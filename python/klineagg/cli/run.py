@@ -6,6 +6,8 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from klineagg.cli.options import HelpFormatter, add_common
@@ -74,9 +76,10 @@ def run_run(arguments: argparse.Namespace, output: Output) -> int:
 
     config = load(arguments.config)
     refuse_problems(config)
-    start_logging(config)
-    app = App(config, salvage=arguments.salvage)
-    _serve(app, output)
+    with _ending() as ask:
+        start_logging(config)
+        app = App(config, salvage=arguments.salvage)
+        _serve(app, output, ask)
     counts = {"rows_read": app.host.rows, **app.persister.describe()}
     output.result(counts)
     return OK
@@ -89,9 +92,10 @@ def run_worker(arguments: argparse.Namespace, output: Output) -> int:
     from klineagg.runtime.worker import Worker
 
     config = load(arguments.config)
-    start_logging(config)
-    worker = Worker(config)
-    _serve(worker, output)
+    with _ending() as ask:
+        start_logging(config)
+        worker = Worker(config)
+        _serve(worker, output, ask)
     output.result(worker.describe())
     return OK
 
@@ -122,8 +126,13 @@ def _shown(value: Any, key: str = "") -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _serve(service: Service, output: Output) -> None:
-    """Until SIGTERM, SIGINT, or the end; a second signal ends at once."""
+@contextmanager
+def _ending() -> Iterator[threading.Event]:
+    """Set by SIGTERM and SIGINT; a second signal ends at once.
+
+    From before the first line is told: who has seen one may tell the process to end, and a lake
+    that is being made, or a log that is being read, is brought to its end first.
+    """
     ask = threading.Event()
 
     def asked(number: int, frame: object) -> None:
@@ -133,6 +142,14 @@ def _serve(service: Service, output: Output) -> None:
         ask.set()
 
     before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield ask
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve(service: Service, output: Output, ask: threading.Event) -> None:
     live = sys.stderr.isatty() and not output.quiet
     try:
         service.start()
@@ -142,8 +159,4 @@ def _serve(service: Service, output: Output) -> None:
         if live:
             print(f"\r\x1b[K{service.line()}", file=sys.stderr)
     finally:
-        try:
-            service.stop()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        service.stop()
