@@ -91,7 +91,8 @@ def test_a_signal_ends_a_run_that_has_stored_all(tmp_path: Path, kind: signal.Si
         assert found["process"] == process.pid
         assert (found["accepted"], found["rejected"], found["dropped"]) == (4_000, {}, {})
         assert found["persist"] == {
-            "commits": 0, "rows": 0, "failures": 0, "rows_lost": 0, "error": None,
+            "commits": 0, "rows": 0, "failures": 0, "rows_lost": 0, "last_commit_s": None,
+            "error": None,
         }  # fmt: skip
         process.send_signal(kind)
         ended(process)

@@ -63,6 +63,10 @@ def add_parser(commands: Any) -> None:
                 help="go on past damage in the log and its checkpoints; bars that it concerns are "
                 "INCOMPLETE",
             )
+        if name == "status":
+            parser.add_argument(
+                "--metrics", action="store_true", help="print the metrics, as text for Prometheus"
+            )
         add_common(parser)
         parser.set_defaults(run=run)
 
@@ -107,6 +111,10 @@ def run_status(arguments: argparse.Namespace, output: Output) -> int:
 
     config = load(arguments.config)
     with Client(config.socket) as client:
+        if arguments.metrics:
+            found, _ = client.request("metrics")
+            output.result(found, found["text"].rstrip("\n"))
+            return OK
         status, _ = client.request("status")
     width = max(len(key) for key in status)
     lines = [f"{key:<{width}}  {_shown(value, key)}" for key, value in status.items()]

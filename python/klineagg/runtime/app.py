@@ -19,6 +19,7 @@ from klineagg.runtime.daily import Upkeep, daily_update, day_of
 from klineagg.runtime.host import Feeder, Host, take_waiting
 from klineagg.runtime.lending import Lender
 from klineagg.runtime.logs import set_level
+from klineagg.runtime.metrics import metrics_text
 from klineagg.runtime.persist import Persister
 from klineagg.runtime.setup import (
     changes_of_engine,
@@ -277,6 +278,8 @@ class App:
         op = request.get("op")
         if op == "status":
             return self.status(), ()
+        if op == "metrics":
+            return {"text": metrics_text(self.engine, self.persister, self.lender, self.queue)}, ()
         if op == "mark" and self.state == "running":
             self.lender.seen(connection)
             return {"mark": self.host.mark()}, ()
@@ -327,6 +330,7 @@ class App:
             "consumers": self.lender.borrowers(),
             "lent": self.lender.lent,
             "outstanding": self.lender.outstanding,
+            "loans": self.lender.describe(),
             "tasks": [] if self.tasks is None else self.tasks.names(),
         }
 

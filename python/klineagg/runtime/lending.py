@@ -24,6 +24,8 @@ class _Loan:
     state: int | None  # file of the checkpoint
     connection: int
     until: float
+    rows: int  # closed
+    empty: bool
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Lender:
         self._borrowers: dict[int, _Borrower] = {}  # by connection
         self._guard = threading.Lock()
         self.lent = self.expired = self.abandoned = 0
+        self.acked = self.nacked = self.empty = self.rows = 0
 
     def take(
         self, connection: int, consumer: str, *, checkpoint: bool, process: int | None = None
@@ -67,6 +70,7 @@ class Lender:
         snapshot, state = self._host.freeze(consumer, checkpoint=checkpoint)
         file: int | None = None
         try:
+            rows, empty = len(snapshot.closed), not (len(snapshot.closed) or len(snapshot.open))
             message, files = describe(snapshot)
             message["position"] = snapshot.position
             if state is not None:
@@ -79,7 +83,7 @@ class Lender:
         with self._guard:
             until = time.monotonic() + self.lease_s
             self._loans[snapshot.id.epoch, snapshot.id.number] = _Loan(
-                snapshot, file, connection, until
+                snapshot, file, connection, until, rows, empty
             )
             self.lent += 1
             borrower.lent += 1
@@ -101,6 +105,14 @@ class Lender:
             self.seen(loan.connection, stored=1)
         else:
             loan.snapshot.nack()
+        with self._guard:
+            if how == "ack":
+                self.acked += 1
+                self.rows += loan.rows
+            elif loan.empty:  # there was nothing to store, and nothing failed
+                self.empty += 1
+            else:
+                self.nacked += 1
 
     def seen(self, connection: int, *, stored: int = 0) -> None:
         """A sign of life of who has borrowed before."""
@@ -124,6 +136,12 @@ class Lender:
                 }
                 for one in self._borrowers.values()
             ]
+
+    def describe(self) -> dict[str, int]:
+        """Loans by how they ended, and the closed rows of those that were acknowledged."""
+        names = ("acked", "nacked", "empty", "expired", "abandoned", "rows")
+        with self._guard:
+            return {name: getattr(self, name) for name in names}
 
     def expire(self) -> None:
         """Takes back what is overdue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -47,6 +48,8 @@ class Persister:
         self._stateless = True
         self._mark: list[Any] | None = None  # of the last snapshot that is done with
         self.commits = self.rows = self.failures = self.rows_lost = 0
+        self.commit_s = 0.0
+        self.last_commit_s: float | None = None  # Unix time
         self.error: str | None = None
         self.refusal: errors.KlineaggError | None = None  # another engine has the lake
 
@@ -87,6 +90,8 @@ class Persister:
         self._position, self._stateless, self._mark = position, state is None, mark
         self.commits += 1
         self.rows += result.rows
+        self.commit_s += result.seconds
+        self.last_commit_s = time.time()
         if snapshot.rows_lost:
             self.rows_lost += snapshot.rows_lost
             _log.error("%d closed bars were given up before they were stored", snapshot.rows_lost)
@@ -100,5 +105,6 @@ class Persister:
             "rows": self.rows,
             "failures": self.failures,
             "rows_lost": self.rows_lost,
+            "last_commit_s": self.last_commit_s,
             "error": self.error,
         }
