@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from klineagg import errors
-from klineagg.lake import Lake
+from klineagg.lake import Lake, durable
 from lake.lakes import Model, content, delivery
 from lake.test_lake_files import parquet_files
 
@@ -92,6 +92,38 @@ def test_all_files_are_synced_with_the_commit_that_refers_to_them(
     done = lake.maintain(retention={"1h": "1d"})
     assert done.files_merged > 0 and (new := parquet_files(tmp_path) - before)
     assert syncs.unsynced(new) == set()
+
+
+@pytest.mark.parametrize("behind", ["all the time", "from the midst of each commit on"])
+def test_files_are_synced_whatever_their_clock_says(
+    lake: Lake, tmp_path: Path, syncs: Syncs, monkeypatch: pytest.MonkeyPatch, behind: str
+) -> None:
+    """That of a file server an hour behind, and one that is set back while a commit writes."""
+    hour_ns = 3_600 * 10**9
+    real_time, real_sync = durable._file_time_ns, durable.Syncing.sync
+    before: set[Path] = set()
+    back_ns = hour_ns if behind == "all the time" else 0
+
+    def sync(syncing: durable.Syncing) -> int:
+        nonlocal back_ns
+        back_ns = hour_ns
+        data = tmp_path / "lake" / "data"
+        new = parquet_files(tmp_path) - before
+        for path in new | folders_of(new, data):
+            status = path.stat()
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - hour_ns))
+        try:
+            return real_sync(syncing)
+        finally:
+            back_ns = hour_ns if behind == "all the time" else 0
+
+    monkeypatch.setattr(durable, "_file_time_ns", lambda folder: real_time(folder) - back_ns)
+    monkeypatch.setattr(durable.Syncing, "sync", sync)
+    for number in range(1, 6):
+        before = parquet_files(tmp_path)
+        lake.commit(rows(number), checkpoint=b"state %d" % number)
+        new = parquet_files(tmp_path) - before
+        assert len(new) >= 4 and syncs.unsynced(new) == set()
 
 
 def test_a_commit_whose_files_cannot_be_synced_is_none(lake: Lake, syncs: Syncs) -> None:
