@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,6 @@ __all__ = ["Syncing", "rollback", "transaction"]
 
 # The times of files are those of the system's last tick.
 _TICK_NS: Final = 100_000_000
-_CLOCK: Final = ".clock"
 
 
 class Syncing:
@@ -88,16 +88,11 @@ def _file_time_ns(folder: str) -> int:
     Raises:
         LakeError: ``lake_commit``.
     """
-    path = os.path.join(folder, _CLOCK)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o666)
-        try:
-            os.utime(descriptor)
-            return os.fstat(descriptor).st_mtime_ns
-        finally:
-            os.close(descriptor)
+        with tempfile.TemporaryFile(dir=folder) as made:
+            return os.fstat(made.fileno()).st_mtime_ns
     except OSError as error:
-        text = f"{path} cannot be written: {error.strerror or error}"
+        text = f"{folder} cannot be written into: {error.strerror or error}"
         raise errors.make("lake_commit", text) from error
 
 
