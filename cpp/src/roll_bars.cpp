@@ -5,7 +5,6 @@
 #include <cstring>
 #include <type_traits>
 
-
 namespace klineagg::detail {
 
 namespace {
@@ -13,7 +12,7 @@ namespace {
 using Double4 = double __attribute__((vector_size(32)));
 using Int4 = std::int64_t __attribute__((vector_size(32)));
 
-// A bar in halves of cache lines, each of which is one vector here.
+// A bar in halves of cache lines, each of which is one vector here, or two.
 static_assert(offsetof(PartialBar, close_time) == 0 && offsetof(PartialBar, high) == 8 &&
               offsetof(PartialBar, low) == 16 && offsetof(PartialBar, close) == 24);
 static_assert(offsetof(PartialBar, last_time) == 32 && offsetof(PartialBar, trade_count) == 56);

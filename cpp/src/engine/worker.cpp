@@ -20,8 +20,9 @@ constexpr std::uint64_t LOG_SPARE_CHUNKS = 8;
 // Rows that come one by one are taken some at a time: a worker that looks for each takes the lines
 // of the lane away from the producer between any two, at ten times the cost of the row.
 constexpr std::size_t FEW_ROWS = 64;
-constexpr std::size_t SINGLE_ROWS = 4;  // fewer than this are not a stream: the next may be waited for
-constexpr int LINGER_PAUSES = 32;       // about a microsecond
+// So few are no stream of rows: somebody may look for what the next one does.
+constexpr std::size_t SINGLE_ROWS = 4;
+constexpr int LINGER_PAUSES = 32;  // about a microsecond
 
 void linger(std::size_t applied) noexcept {
     const int pauses = applied < SINGLE_ROWS ? LINGER_PAUSES : 4 * LINGER_PAUSES;
