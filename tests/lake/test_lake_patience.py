@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from klineagg.lake.patience import Patience
@@ -16,12 +14,18 @@ class Clock:
         self.now = 100.0
         self.slept: list[float] = []
 
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    # In the place of the module's own name alone: the limit of the tests looks at the true time.
     clock = Clock()
-    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(time, "sleep", clock.slept.append)
+    monkeypatch.setattr("klineagg.lake.patience.time", clock)
     return clock
 
 
@@ -43,3 +47,17 @@ def test_patience_lasts_as_long_as_was_asked(clock: Clock) -> None:
     assert max(clock.slept[:6]) < max(clock.slept[6:]) <= 0.25
     clock.now += 30.1
     assert patience.is_over
+
+
+@pytest.mark.parametrize(("timeout_s", "attempt_s"), [(30, 2), (1, 0.2), (0, 0.001)])
+def test_attempts_that_wait_share_the_time(
+    clock: Clock, timeout_s: float, attempt_s: float
+) -> None:
+    begun = clock.now
+    patience = Patience(timeout_s)
+    while not patience.is_over:
+        assert patience.attempt_s(2) == attempt_s
+        clock.now += attempt_s
+        patience.waited()
+    assert patience.attempts >= 5
+    assert timeout_s <= clock.now - begun <= max(timeout_s, 5 * attempt_s) + 1.1 * attempt_s

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from klineagg import errors
+from klineagg.lake import Lake
 from klineagg.lake.catalog import Catalog
 from klineagg.lake.lock import WriterLock
 
@@ -107,3 +108,53 @@ def test_who_gives_up_leaves_the_turn_to_the_next(tmp_path: Path) -> None:
     thread.join()
     with lock.held(None):
         pass
+
+
+def waiting(lake: Lake) -> int:
+    """How many wait in PostgreSQL for a lock that another one has."""
+    cursor = lake._session.connection().cursor()
+    query = (
+        "SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    (count,) = cursor.execute("FROM postgres_query('klineagg_lock', ?)", [query]).fetchone()
+    return int(count)
+
+
+def test_postgres_hands_the_lock_on_in_order(fresh_base: str, tmp_path: Path) -> None:
+    order: list[str] = []
+    with Lake(fresh_base, tmp_path) as first, Lake(fresh_base, tmp_path) as second:
+
+        def take(lake: Lake, name: str, during: threading.Thread | None = None) -> None:
+            cursor = lake._session.connection().cursor()
+            with lake._session.lock.held(cursor):
+                order.append(name)
+                if during is None:
+                    return
+                during.start()
+                for _ in range(10_000):
+                    if waiting(lake):
+                        return
+                    time.sleep(0.001)
+                pytest.fail("nobody waits in PostgreSQL")
+
+        thread = threading.Thread(target=take, args=(second, "second"))
+        take(first, "first", during=thread)
+        take(first, "first")
+        thread.join()
+    assert order == ["first", "second", "first"]
+
+
+def test_who_waits_in_postgres_gives_up(fresh_base: str, tmp_path: Path) -> None:
+    with Lake(fresh_base, tmp_path) as first, Lake(fresh_base, tmp_path) as second:
+        impatient = WriterLock(second._session.catalog, 0.2)
+        holding = first._session.connection().cursor()
+        asking = second._session.connection().cursor()
+        with (
+            first._session.lock.held(holding),
+            pytest.raises(errors.LakeBusyError, match="another writer held"),
+            impatient.held(asking),
+        ):
+            pass
+        with impatient.held(asking):
+            pass

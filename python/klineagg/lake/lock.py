@@ -23,16 +23,19 @@ _KEY: Final = 0x6B6C696E65616767
 _STALLED_MS: Final = 60_000
 # A process that was stopped while it waited must not keep the others from a lock that is free.
 _TURN_S: Final = 5.0
+# PostgreSQL gives the lock to who has waited longest. But nobody can interrupt who waits there.
+_WAIT_S: Final = 2.0
 
 
 class WriterLock:
     """The lock of a catalog.
 
     Files take the lock of the operating system on a file beside the catalog, which a killed process
-    cannot leave behind; PostgreSQL has advisory locks that end with their transaction.
+    cannot leave behind; PostgreSQL has advisory locks that end with their transaction, and hands
+    them on in order.
 
     Who comes back at once does not pass by who waits: without turns, one that commits without a
-    pause leaves the lock free for less time than others sleep between two looks at it, and
+    pause leaves a file's lock free for less time than others sleep between two looks at it, and
     maintenance never gets it. Of those that wait, one has the next turn; the others wait for that.
 
     Args:
@@ -96,24 +99,42 @@ class WriterLock:
         while True:
             cursor.execute("BEGIN")
             try:
-                query = f"SET LOCAL idle_in_transaction_session_timeout = {_STALLED_MS}"
-                cursor.execute("CALL postgres_execute('klineagg_lock', ?)", [query])
-                query = f"SELECT pg_try_advisory_xact_lock({_KEY}) AS taken"
-                cursor.execute("FROM postgres_query('klineagg_lock', ?)", [query])
-                (taken,) = cursor.fetchone()
-                if taken:
+                if _locked(cursor, patience.attempt_s(_WAIT_S)):
                     yield
                     return
             finally:
                 # A connection that PostgreSQL has cut off is rolled back already.
                 _rollback(cursor)
+            patience.waited()
             if patience.is_over:
                 raise self._busy()
-            patience.pause()
 
     def _busy(self) -> errors.KlineaggError:
         text = f"another writer held {self._catalog.label} for {self._timeout_s:g} s"
         return errors.make("lake_busy", text, timeout_s=self._timeout_s)
+
+
+def _locked(cursor: Any, wait_s: float) -> bool:
+    """Takes the lock of this transaction; false: it was not free for as long."""
+    import duckdb
+
+    limits = (
+        f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}; "
+        f"SET LOCAL idle_in_transaction_session_timeout = {_STALLED_MS}"
+    )
+    cursor.execute("CALL postgres_execute('klineagg_lock', ?)", [limits])
+    begun = time.monotonic()
+    try:
+        query = f"SELECT true AS taken FROM pg_advisory_xact_lock({_KEY})"
+        cursor.execute("FROM postgres_query('klineagg_lock', ?)", [query])
+        cursor.fetchone()
+    except duckdb.Error:
+        # That the wait was over is said in the language of the server alone: what fails before
+        # that is something else.
+        if time.monotonic() - begun < 0.9 * wait_s:
+            raise
+        return False
+    return True
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Patience:
 
     def __init__(self, timeout_s: float) -> None:
         self.attempts = 0
+        self._timeout_s = timeout_s
         self._until = time.monotonic() + timeout_s
 
     @property
@@ -35,6 +36,14 @@ class Patience:
     def nap(self) -> None:
         """Sleeps a few milliseconds, for what is in the way for no longer."""
         self._sleep(random.uniform(0.0005, 0.002) * 2.0 ** min(self.attempts, 4))
+
+    def attempt_s(self, most_s: float) -> float:
+        """How long an attempt that waits by itself may do so, so that there are enough of them."""
+        return max(min(self._timeout_s / _ATTEMPTS_MIN, most_s), 0.001)
+
+    def waited(self) -> None:
+        """Such an attempt has failed."""
+        self.attempts += 1
 
     def _sleep(self, seconds: float) -> None:
         time.sleep(seconds)
