@@ -53,6 +53,25 @@ def test_who_waits_comes_before_who_comes_back_at_once(tmp_path: Path, processes
         thread.join()
 
 
+def test_it_is_known_how_long_was_waited(tmp_path: Path) -> None:
+    catalog = Catalog.of(tmp_path / "lake.sqlite", None)
+    first, second = WriterLock(catalog, 30), WriterLock(catalog, 30)
+    asked = threading.Event()
+
+    def ask() -> None:
+        asked.set()
+        with second.held(None):
+            pass
+
+    thread = threading.Thread(target=ask)
+    with first.held(None):
+        thread.start()
+        asked.wait()
+        time.sleep(0.2)
+    thread.join()
+    assert second.waited_s > 0.1 > first.waited_s
+
+
 def test_three_writers_all_get_their_turns(tmp_path: Path) -> None:
     catalog = Catalog.of(tmp_path / "lake.sqlite", None)
     taken, ended = [[0], [0]], threading.Event()

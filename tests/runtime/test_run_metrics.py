@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,41 @@ def test_a_round_moves_the_counts_and_a_failed_one_those_of_failures(
         assert value(app, "persist_commit_seconds_sum") > 0
         at = value(app, "persist_last_commit_timestamp_seconds")
         assert before <= at <= time.time()
+    finally:
+        app.stop()
+
+
+def test_rounds_of_maintenance_are_counted_and_say_how_large_the_lake_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_trades(tmp_path / "trades", 3_000)
+    app = App(load(write_config(tmp_path, **HOURLY)))
+    app.start()
+    try:
+        until(lambda: app.status()["source_ended"] and not app.engine.counts().in_flight)
+        assert app.persister.persist()
+        assert "\nklineagg_lake_files " not in app.metrics_text()  # 0 would be an empty lake
+        with monkeypatch.context() as patched:
+
+            def refuses(**unused: Any) -> None:
+                raise errors.make("lake_busy", "another writer")
+
+            patched.setattr(app.lake, "maintain", refuses)
+            with pytest.raises(errors.LakeError):
+                app.upkeep(app.config, app.lake)
+        app.upkeep(app.config, app.lake)
+        assert value(app, "maintenance_failures_total") == 1
+        assert value(app, "maintenance_rounds_total") == 1
+        assert app.upkeep.last is not None
+        assert value(app, "maintenance_seconds_total") == app.upkeep.last.seconds > 0
+        files = list((tmp_path / "lake").rglob("*.parquet"))
+        assert value(app, "lake_files") == len(files) > 0
+        assert value(app, "lake_bytes") == sum(path.stat().st_size for path in files)
+        old = {"1m": "1d"}
+        stored = int(app.lake.bars("XBTUSD", "1m", gaps="runs").is_closed.sum())
+        changed = replace(app.config, tasks=replace(app.config.tasks, retention=old))
+        app.upkeep(changed, app.lake)
+        assert value(app, 'maintenance_done_total{what="bars_expired"}') == stored > 0
     finally:
         app.stop()
 

@@ -309,6 +309,11 @@ class Lake:
     # -- life ------------------------------------------------------------------------------------
 
     @property
+    def waited_s(self) -> float:
+        """What this object's writes have waited for other writers, in seconds."""
+        return self._session.lock.waited_s
+
+    @property
     def read_only(self) -> bool:
         """Whether it was opened for reading only."""
         return self._session.read_only

@@ -48,6 +48,8 @@ class WriterLock:
         self._timeout_s = timeout_s
         # flock does not tell apart the threads of one process that share a file.
         self._threads = threading.Lock()
+        #: How long who got it had waited for it, in sum.
+        self.waited_s = 0.0
 
     @contextmanager
     def held(self, cursor: Any) -> Iterator[None]:
@@ -60,15 +62,15 @@ class WriterLock:
             LakeBusyError: ``lake_busy``.
         """
         patience = Patience(self._timeout_s)
+        asked = time.monotonic()
         if not self._threads.acquire(timeout=self._timeout_s):
             raise self._busy()
         try:
-            if self._catalog.path is None:
-                with self._postgres(cursor, patience):
-                    yield
-            else:
-                with self._file(self._catalog.path, patience):
-                    yield
+            path = self._catalog.path
+            turn = self._postgres(cursor, patience) if path is None else self._file(path, patience)
+            with turn:
+                self.waited_s += time.monotonic() - asked
+                yield
         finally:
             self._threads.release()
 

@@ -14,7 +14,7 @@ from klineagg.lake.durable import transaction
 from klineagg.lake.files import Files
 from klineagg.lake.history import expendable
 
-__all__ = ["Maintenance", "Plan", "check_intervals", "file_counts", "maintain", "oldest_ns"]
+__all__ = ["Maintenance", "Plan", "check_intervals", "maintain", "oldest_ns"]
 
 _MIB: Final = 1 << 20
 # Files of up to as many bytes are merged when there are enough of them in a partition: like this a
@@ -115,6 +115,7 @@ class Maintenance:
         files_removed: files that were not needed any more, removed from storage.
         orphans_removed: files of writers that were killed, removed from storage.
         files: data files that the newest snapshot consists of.
+        bytes: of these files.
         seconds: how long it took.
     """
 
@@ -125,6 +126,7 @@ class Maintenance:
     files_removed: int
     orphans_removed: int
     files: int
+    bytes: int
     seconds: float
 
 
@@ -150,25 +152,22 @@ def maintain(cursor: Any, alias: str, kind: str, files: Files, plan: Plan) -> Ma
     removed = _call(cursor, f"ducklake_cleanup_old_files({lake}, older_than => {unread})")
     left = _time(plan.now_us - plan.orphan_age_us)
     orphans = _call(cursor, f"ducklake_delete_orphaned_files({lake}, older_than => {left})")
+    count, size = _extent(cursor, alias)
+    seconds = time.perf_counter() - began
     return Maintenance(
-        expired,
-        merged,
-        rewritten,
-        gone,
-        len(removed),
-        len(orphans),
-        sum(file_counts(cursor, alias).values()),
-        time.perf_counter() - began,
+        expired, merged, rewritten, gone, len(removed), len(orphans), count, size, seconds
     )
 
 
-def file_counts(cursor: Any, alias: str) -> dict[str, int]:
-    """Data files and files of deletions of the newest snapshot, by table."""
+def _extent(cursor: Any, alias: str) -> tuple[int, int]:
+    """Data files and files of deletions of the newest snapshot, and their bytes."""
     query = (
-        "SELECT table_name, file_count + delete_file_count "
+        "SELECT sum(file_count + delete_file_count), "
+        "sum(file_size_bytes + delete_file_size_bytes) "
         f"FROM ducklake_table_info({literal(alias)})"
     )
-    return {name: int(count) for name, count in cursor.execute(query).fetchall()}
+    count, size = cursor.execute(query).fetchone()
+    return int(count), int(size)
 
 
 def _make_comparable(cursor: Any, alias: str) -> None:

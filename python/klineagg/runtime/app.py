@@ -279,7 +279,7 @@ class App:
         if op == "status":
             return self.status(), ()
         if op == "metrics":
-            return {"text": metrics_text(self.engine, self.persister, self.lender, self.queue)}, ()
+            return {"text": self.metrics_text()}, ()
         if op == "mark" and self.state == "running":
             self.lender.seen(connection)
             return {"mark": self.host.mark()}, ()
@@ -333,6 +333,12 @@ class App:
             "loans": self.lender.describe(),
             "tasks": [] if self.tasks is None else self.tasks.names(),
         }
+
+    def metrics_text(self) -> str:
+        """Its numbers, for Prometheus."""
+        return metrics_text(
+            self.engine, self.persister, self.lender, self.queue, self.lake, self.upkeep
+        )
 
     def wal_status(self) -> dict[str, Any]:
         """How the log is doing, for JSON."""

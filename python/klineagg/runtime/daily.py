@@ -28,6 +28,10 @@ __all__ = ["DailyReport", "Upkeep", "daily_update", "day_of", "fill", "maintain"
 _log: Final = logging.getLogger("klineagg.daily")
 _CONSUMER: Final = "daily"
 _NOTHING_TO_ASK: Final = "[tasks] daily_files names no file of that day, and no module a backfill"
+_COUNTED: Final = (
+    "bars_expired", "files_merged", "files_rewritten", "snapshots_expired", "files_removed",
+    "orphans_removed",
+)  # fmt: skip
 _COMPARED: Final = ("open", "high", "low", "close", "volume", "trade_count")
 
 
@@ -119,8 +123,11 @@ class Upkeep:
 
     def __init__(self) -> None:
         self._filled: tuple[str, ...] = ()
-        self._rounds = self._failures = self._expired = 0
-        self._last: Maintenance | None = None
+        self.rounds = self.failures = 0
+        #: By what a round counts, of all of them.
+        self.done = dict.fromkeys(_COUNTED, 0)
+        self.seconds = 0.0
+        self.last: Maintenance | None = None
 
     def __call__(self, config: Config, lake: Lake) -> None:
         """A round.
@@ -132,20 +139,22 @@ class Upkeep:
             if config.engine.intervals != self._filled:
                 fill(config, lake)
                 self._filled = config.engine.intervals
-            self._last = maintain(config, lake)
+            self.last = maintain(config, lake)
         except Exception:
-            self._failures += 1
+            self.failures += 1
             raise
-        self._rounds += 1
-        self._expired += self._last.bars_expired
+        self.rounds += 1
+        self.seconds += self.last.seconds
+        for name in _COUNTED:
+            self.done[name] += getattr(self.last, name)
 
     def describe(self) -> dict[str, Any]:
         """Counts, for the status."""
         return {
-            "rounds": self._rounds,
-            "failures": self._failures,
-            "bars_expired": self._expired,
-            "last": None if self._last is None else asdict(self._last),
+            "rounds": self.rounds,
+            "failures": self.failures,
+            "bars_expired": self.done["bars_expired"],
+            "last": None if self.last is None else asdict(self.last),
         }
 
 
