@@ -80,4 +80,22 @@ inline engine::MonotonicNs bus_deadline(std::optional<double> timeout_s) {
     return engine::deadline_after(static_cast<DurationNs>(std::max(*timeout_s, 0.0) * 1e9));
 }
 
+/// `step(deadline)` with the mutex and without the GIL, again and again, until it is true or the
+/// time is over.
+template <class Step>
+bool bus_wait_in_steps(std::mutex& mutex, std::optional<double> timeout_s, Step&& step) {
+    const engine::MonotonicNs deadline = bus_deadline(timeout_s);
+    while (true) {
+        bool done = false;
+        {
+            const GilReleased released;
+            const std::lock_guard lock(mutex);
+            done = step(std::min(deadline, engine::deadline_after(BUS_WAIT_STEP_NS)));
+        }
+        if (done) return true;
+        if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+        if (engine::monotonic_ns() >= deadline) return false;
+    }
+}
+
 }  // namespace klineagg

@@ -55,25 +55,8 @@ py::array receive(Handle& self, const py::dtype& dtype, std::size_t count_max) {
     return records[py::slice(0, static_cast<py::ssize_t>(count), 1)].cast<py::array>();
 }
 
-/// `step(deadline)` without the GIL, again and again, until it is true or the time is over.
-template <class Step>
-bool wait_in_steps(Handle& self, std::optional<double> timeout_s, Step&& step) {
-    const engine::MonotonicNs deadline = bus_deadline(timeout_s);
-    while (true) {
-        bool done = false;
-        {
-            const GilReleased released;
-            const std::lock_guard lock(self.mutex);
-            done = step(std::min(deadline, engine::deadline_after(BUS_WAIT_STEP_NS)));
-        }
-        if (done) return true;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (engine::monotonic_ns() >= deadline) return false;
-    }
-}
-
 bool wait(Handle& self, std::optional<double> timeout_s) {
-    return wait_in_steps(self, timeout_s, [&](engine::MonotonicNs deadline) {
+    return bus_wait_in_steps(self.mutex, timeout_s, [&](engine::MonotonicNs deadline) {
         return self.subscriber.wait(deadline);
     });
 }
@@ -89,7 +72,7 @@ void delay(Handle& self, std::size_t batch_size, std::int64_t interval_ns,
 
 py::object collect(Handle& self, const py::dtype& dtype, std::optional<double> timeout_s) {
     if (!self.delayed) throw Error(ErrorCode::internal, "this subscriber does not collect");
-    const bool due = wait_in_steps(self, timeout_s, [&](engine::MonotonicNs deadline) {
+    const bool due = bus_wait_in_steps(self.mutex, timeout_s, [&](engine::MonotonicNs deadline) {
         return self.delayed->collect(deadline);
     });
     if (!due) return py::none();

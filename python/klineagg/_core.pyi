@@ -20,7 +20,9 @@ from typing_extensions import Buffer, CapsuleType
 from klineagg._core_bus import (
     BusEngineFeed as BusEngineFeed,
     BusLoggedPublisher as BusLoggedPublisher,
+    BusCheckpoint as BusCheckpoint,
     BusLogReplay as BusLogReplay,
+    BusResumable as BusResumable,
     BusPeek as BusPeek,
     BusPublisher as BusPublisher,
     BusReliablePublisher as BusReliablePublisher,

@@ -62,14 +62,14 @@ def test_without_a_log_a_restart_joins_what_the_ring_still_has(bus: Bus, logs: P
         with pytest.raises(BusError, match="neither in the ring nor in the history") as caught:
             subscriber.receive()
         hole = caught.value.fields
-        assert hole["first"] == 36
-        assert numbers(subscriber) == list(range(hole["last"] + 1, 236))
+        assert hole["first"] == "36"
+        assert numbers(subscriber) == list(range(int(hole["last"]) + 1, 236))
 
 
 def test_who_wants_only_what_comes_says_so(bus: Bus, logs: Path) -> None:
     publisher = publisher_of(bus, None)
     publisher.publish(checked(1, 10))
-    subscriber = resumable(bus, logs, start="latest", positions={"feed": 11})
+    subscriber = resumable(bus, logs, positions={"feed": 11})
     publisher.publish(checked(11, 2))
     assert numbers(subscriber) == [11, 12]
 
@@ -91,7 +91,7 @@ def test_a_position_that_the_topic_never_reached_is_an_error(
             subscriber.receive()
         assert json.loads(place.read_text()) == {"feed": 1000}
     with resumable(bus, logs, checkpoint=place) as subscriber:
-        assert ahead(subscriber.receive) == {"publisher": "feed", "position": 1000}
+        assert ahead(subscriber.receive) == {"publisher": "feed", "position": "1000"}
         assert subscriber.positions == {"feed": 1000}
         assert numbers(subscriber) == list(range(1, 11))
         publisher.publish(checked(11, 5))

@@ -69,7 +69,7 @@ def test_two_publishers_each_from_its_place(bus: Bus, tmp_path: Path) -> None:
     send(b, 200)
     subscriber = resumable(bus, tmp_path, positions={"a": 251, "b": 11})
     send(a, 5)
-    batches = []
+    batches: list[Any] = []
     while len(batch := subscriber.receive()):
         batches.append(batch)
     everything = np.concatenate(batches)
@@ -154,17 +154,86 @@ def test_a_hole_that_nobody_can_fill_is_an_error_and_not_silence(bus: Bus, tmp_p
     send(publisher, 10)
     (tmp_path / "another").mkdir()
     elsewhere = bus.history("ticks", tmp_path / "another", record=CHECKED)
-    subscriber = ResumableSubscriber(bus, "ticks", history=elsewhere, start="oldest")
+    subscriber = ResumableSubscriber(bus, "ticks", history=elsewhere)
     assert drain(subscriber) == list(range(1, 11))
     send(publisher, 1000)
     with pytest.raises(BusError, match="neither in the ring nor in the history") as caught:
         drain(subscriber)
     hole = caught.value.fields
-    assert hole["first"] == 11
-    assert drain(subscriber) == list(range(hole["last"] + 1, 1011))
+    assert hole["first"] == "11"
+    assert drain(subscriber) == list(range(int(hole["last"]) + 1, 1011))
     (tmp_path / "bad.json").write_text("[1")
     with pytest.raises(FileError):
         resumable(bus, tmp_path, checkpoint=tmp_path / "bad.json")
+
+
+def sent(count: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """Records as ``feed`` has published them."""
+    records = checked(1, count)
+    records["sequence"], records["publisher"] = records["number"], b"feed"
+    return records
+
+
+class Kept:
+    """A history in memory, in batches as it likes."""
+
+    def __init__(self, records: Any, step: int) -> None:
+        self._records, self._step = records, step
+
+    def publishers(self) -> list[str]:
+        return ["feed"]
+
+    def read(self, publisher: str, start: int, end: int | None) -> Any:
+        sequences = self._records["sequence"]
+        kept = self._records[(sequences >= start) & (sequences < (end or 1 << 63))]
+        yield kept[:0]
+        for at in range(0, len(kept), self._step):
+            yield np.repeat(kept[at : at + self._step], 2)[::2]  # that does not lie in one piece
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_a_history_may_be_anything_that_can_be_read(bus: Bus, step: int) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
+    send(publisher, 1000)
+    subscriber = ResumableSubscriber(bus, "ticks", history=Kept(sent(1000), step))
+    assert drain(subscriber) == list(range(1, 1001))
+    assert subscriber.replayed >= 800
+    some = sent(1000)
+    holed = Kept(some[(some["number"] < 300) | (some["number"] > 400)], step)
+    subscriber = ResumableSubscriber(bus, "ticks", history=holed)
+    batches: list[Any] = []
+    with pytest.raises(BusError, match="neither in the ring nor in the history") as caught:
+        subscriber.run(batches.append, timeout=5.0)
+    assert np.concatenate([each["number"] for each in batches]).tolist() == list(range(1, 300))
+    assert caught.value.fields == {"publisher": "feed", "first": "300", "last": "400"}
+    assert drain(subscriber) == list(range(401, 1001))
+
+
+def test_what_a_history_raises_reaches_the_caller_and_it_is_read_again(bus: Bus) -> None:
+    publisher = bus.publisher("ticks", "feed", record=CHECKED, ring_bytes=SMALL_RING)
+    send(publisher, 1000)
+
+    class Failing(Kept):
+        failures = 2
+
+        def read(self, publisher: str, start: int, end: int | None) -> Any:
+            yield from super().read(publisher, start, end)
+            if self.failures:
+                self.failures -= 1
+                raise ConnectionError("the archive is away")
+
+    failing = Failing(sent(1500), 50)  # of which the ring has not seen all
+    subscriber = ResumableSubscriber(bus, "ticks", history=failing)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="the archive is away"):
+            drain(subscriber)
+    assert drain(subscriber) == []
+    assert subscriber.positions == {"feed": 1501}
+    assert subscriber.replayed == 1500
+    other = np.zeros(3, np.dtype([("sequence", "<u8"), ("publisher", "S16")]))
+    other["sequence"] = [1, 2, 3]
+    with pytest.raises(RecordTypeError, match="other records"):
+        ResumableSubscriber(bus, "ticks", history=Kept(other, 9)).receive()
 
 
 LOGGED = """

@@ -61,8 +61,8 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         "log",
         frozenset(
             {
-                "bus/feed_outlet", "bus/log_replay", "bus/logged", "bus/posted", "bus/reliable",
-                "bus/resumable",
+                "bus/feed_outlet", "bus/log_replay", "bus/logged", "bus/posted",
+                "bus/record_history", "bus/reliable", "bus/resumable",
                 "wal/crc32c", "wal/damage", "wal/format", "wal/log", "wal/names", "wal/reader",
                 "wal/recovery", "wal/ring", "wal/segment", "wal/trade_codec",
             }

@@ -1,5 +1,6 @@
 #include "klineagg/bus/checkpoint.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <optional>
@@ -63,7 +64,10 @@ private:
         if (end == std::string_view::npos) return false;
         to = rest_.substr(0, end);
         rest_.remove_prefix(end + 1);
-        return true;
+        return std::all_of(to.begin(), to.end(), [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                   c == '_' || c == '-';
+        });
     }
     bool number(std::uint64_t& to) noexcept {
         blanks();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <limits>
+#include <memory>
 #include <system_error>
 #include <utility>
 
@@ -13,14 +13,22 @@ namespace klineagg::bus {
 namespace {
 
 constexpr std::size_t LIVE_RECORDS = 4096;
-constexpr std::uint64_t TO_THE_END = std::numeric_limits<std::uint64_t>::max();
+
+std::unique_ptr<RecordHistory> logs_of(const ResumableOptions& options, const std::string& topic,
+                                       const RecordType& type) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(options.log_root, error)) {
+        throw Error(ErrorCode::wal_io, "there are no logs: " + options.log_root + " is no folder",
+                    {{"path", options.log_root}});
+    }
+    return std::make_unique<LogHistory>(options.log_root, topic, type);
+}
 
 /// Those of a subscriber that is not made before anything else was found in order.
 SubscriberOptions live_options(const ResumableOptions& options) {
     const auto refuse = [](ErrorCode code, const std::string& text, Error::Fields fields) {
         throw Error(code, text, std::move(fields));
     };
-    std::error_code error;
     if (!options.checkpoint.empty() && !options.live.from.empty()) {
         refuse(ErrorCode::invalid_option,
                "a checkpoint and positions exclude each other: both say where it goes on",
@@ -30,27 +38,26 @@ SubscriberOptions live_options(const ResumableOptions& options) {
         refuse(ErrorCode::invalid_option, "there is at least one message between checkpoints",
                {{"option", "every"}});
     }
-    if (!std::filesystem::is_directory(options.log_root, error)) {
-        refuse(ErrorCode::wal_io, "there are no logs: " + options.log_root + " is no folder",
-               {{"path", options.log_root}});
-    }
     SubscriberOptions live = options.live;
-    live.from.clear();  // the log, not the ring, says what is behind a position
+    live.from.clear();  // the history, not the ring, says what is behind a position
     live.start = Start::oldest;
     return live;
 }
 
 }  // namespace
 
-// The live ring first: what is published from now on is in it, or later in the log.
 Resumable::Resumable(const Folder& folder, const std::string& topic, const RecordType& type,
-                     ResumableOptions options)
-    : topic_(topic),
-      root_(options.log_root),
+                     const ResumableOptions& options)
+    : Resumable(folder, topic, type, logs_of(options, topic, type), options) {}
+
+// The live ring first: what is published from now on is in it, or later in the history.
+Resumable::Resumable(const Folder& folder, const std::string& topic, const RecordType& type,
+                     std::unique_ptr<RecordHistory> history, const ResumableOptions& options)
+    : history_(std::move(history)),
       every_(options.every),
       live_(folder, topic, type, live_options(options)),
       record_bytes_(type.bytes()) {
-    next_ = std::move(options.live.from);
+    next_ = options.live.from;
     if (!options.checkpoint.empty()) {
         file_.emplace(options.checkpoint);
         next_ = file_->load();
@@ -61,8 +68,7 @@ Resumable::Resumable(const Folder& folder, const std::string& topic, const Recor
     for (const auto& [publisher, next] : next_) {
         if (next > 1) unproven_.insert(publisher);
     }
-    for (std::string& name : logged_publishers(root_, topic_))
-        to_catch_up_.push_back(std::move(name));
+    for (std::string& name : history_->publishers()) to_catch_up_.push_back(std::move(name));
     for (const SourceInfo& source : live_.sources()) {
         if (std::find(to_catch_up_.begin(), to_catch_up_.end(), source.name) == to_catch_up_.end())
             to_catch_up_.push_back(source.name);
@@ -112,7 +118,7 @@ std::optional<ResumedBatch> Resumable::next_part() {
     return hand_out();
 }
 
-/// A log gives thousands at once: who dies among them would begin before all of them.
+/// A history gives thousands at once: who dies among them would begin before all of them.
 ResumedBatch Resumable::hand_out() {
     const std::size_t rest = (run_.bytes.size() - run_.at) / record_bytes_;
     ResumedBatch batch;
@@ -137,12 +143,24 @@ ResumedBatch Resumable::hand_out() {
 }
 
 void Resumable::put_back() {
+    if (current_) put_back(current_->count, true);
+}
+
+void Resumable::put_back(std::size_t count, bool seen) {
     if (!current_) return;
-    run_.at -= current_->bytes.size();
-    handed_out_[current_->publisher] = current_->first;  // positions behind it would lose it
-    repeated_ -= current_->repeats;
-    replayed_ -= current_->is_replayed ? current_->count : 0;
-    current_.reset();
+    ResumedBatch& batch = *current_;
+    count = std::min(count, batch.count);
+    batch.count -= count;
+    batch.bytes = batch.bytes.first(batch.count * record_bytes_);
+    run_.at -= count * record_bytes_;
+    handed_out_[batch.publisher] = batch.first + batch.count;  // positions behind would lose them
+    const std::size_t repeats = std::min(batch.repeats, batch.count);
+    repeated_ -= batch.repeats - repeats;
+    batch.repeats = repeats;
+    replayed_ -= batch.is_replayed ? count : 0;
+    if (batch.count == 0) current_.reset();
+    // The marks of all that was handed out would make repeats of what nobody has seen.
+    if (file_ && !seen) file_->save_seen(handed_out_);
 }
 
 void Resumable::processed() {
@@ -167,12 +185,12 @@ void Resumable::close() {
 // --- Taking ---
 
 bool Resumable::take() {
-    if (refill_) return take_refill();
+    if (refill_) return take_refill(*refill_);
     if (!to_catch_up_.empty()) {
         const std::string publisher = to_catch_up_.front();
         prove(publisher);  // may throw: then it is this one's turn again
         to_catch_up_.pop_front();
-        refill(publisher, next_of(publisher), TO_THE_END);
+        refill(publisher, next_of(publisher), RecordHistory::TO_THE_END);
         return true;
     }
     if (live_at_ == live_end_) {
@@ -207,31 +225,26 @@ void Resumable::take_live() {
     in_order(publisher, records, false);
 }
 
-/// Nothing of one that has a ring alone.
-std::optional<LogReplay> Resumable::log_of(const std::string& publisher, std::uint64_t first,
-                                           std::uint64_t end) const {
-    const std::string directory = log_directory(root_, topic_, publisher);
-    if (!std::filesystem::is_directory(directory)) return std::nullopt;
-    return LogReplay(directory, live_.type(), first, end);
-}
-
 void Resumable::refill(const std::string& publisher, std::uint64_t first, std::uint64_t end) {
-    if (auto log = log_of(publisher, first, end))
-        refill_.emplace(Refill{publisher, *std::move(log)});
+    // Nothing of one that has a ring alone.
+    if (auto records = history_->read(publisher, first, end))
+        refill_.emplace(Refill{publisher, std::move(records), end == RecordHistory::TO_THE_END});
 }
 
-bool Resumable::take_refill() {
+bool Resumable::take_refill(Refill& refill) {
     std::vector<std::byte> records;
     bool more = false;
     try {
-        more = refill_->log.next(records);
+        more = refill.records->next(records);
     } catch (...) {
-        // Read again at the next call, from what is missing then: it may have been repaired.
+        // Read again at a later call, from what is missing then: it may have been repaired. What
+        // lies before a live record is missed with that one; behind the last one nothing may come.
+        if (refill.to_the_end) to_catch_up_.push_back(refill.publisher);
         refill_.reset();
         is_refilled_ = false;
         throw;
     }
-    const std::string publisher = refill_->publisher;
+    const std::string publisher = refill.publisher;
     if (!more) refill_.reset();
     if (more) in_order(publisher, records, true);
     return true;
@@ -256,7 +269,7 @@ void Resumable::in_order(const std::string& publisher, std::span<const std::byte
         throw Error(ErrorCode::resume_hole,
                     "messages " + std::to_string(expected) + " to " +
                         std::to_string(header.sequence - 1) + " of " + publisher +
-                        " are neither in the ring nor in the log",
+                        " are neither in the ring nor in the history",
                     {{"publisher", publisher},
                      {"first", std::to_string(expected)},
                      {"last", std::to_string(header.sequence - 1)}});
@@ -265,15 +278,17 @@ void Resumable::in_order(const std::string& publisher, std::span<const std::byte
 
 /// An error when its publisher has never come to the position that it is to go on at.
 void Resumable::prove(const std::string& publisher) {
-    if (unproven_.erase(publisher) == 0) return;
+    if (!unproven_.contains(publisher)) return;
     const std::uint64_t position = next_of(publisher);
-    if (has_come_to(publisher, position)) return;
+    const bool has_come = has_come_to(publisher, position);  // may throw: still unproven then
+    unproven_.erase(publisher);
+    if (has_come) return;
     next_[publisher] = 1;
     seen_.erase(publisher);
     throw Error(ErrorCode::resume_ahead,
                 "to go on at message " + std::to_string(position) + " of " + publisher +
-                    ", to which neither the ring nor the log has come: the topic began anew, or "
-                    "an older state of it was restored",
+                    ", to which neither the ring nor the history has come: the topic began anew, "
+                    "or an older state of it was restored",
                 {{"publisher", publisher}, {"position", std::to_string(position)}});
 }
 
@@ -282,9 +297,14 @@ bool Resumable::has_come_to(const std::string& publisher, std::uint64_t position
     for (const SourceInfo& source : live_.sources()) {
         if (source.name == publisher && source.next + source.behind >= position) return true;
     }
-    auto log = log_of(publisher, position - 1, TO_THE_END);
+    const auto history = history_->read(publisher, position - 1, RecordHistory::TO_THE_END);
     std::vector<std::byte> records;
-    return log && log->next(records);
+    while (history && history->next(records)) {
+        if (header_at(records, records.size() - record_bytes_).sequence >= position - 1)
+            return true;
+        records.clear();
+    }
+    return false;
 }
 
 }  // namespace klineagg::bus

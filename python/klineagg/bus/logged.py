@@ -100,6 +100,10 @@ class LogHistory:
         self.record = record
         self._root = os.fspath(wal)
 
+    @property
+    def _place(self) -> tuple[str, str]:
+        return self._root, self.topic
+
     def __repr__(self) -> str:
         names = ", ".join(self.publishers()) or "nobody yet"
         return f"<LogHistory of {self.topic!r} in {self._root!r}, by {names}>"

@@ -34,8 +34,17 @@ struct ReplayRange {
     TimeNs end_time = std::numeric_limits<TimeNs>::max();
 };
 
-/// Records out of a log, in order: the historical subscriber.
-class LogReplay {
+/// Records of one publisher, in order.
+class RecordReading {
+public:
+    virtual ~RecordReading() = default;
+    /// Appends the next records to `to`, one at least, which follow each other; false at the end
+    /// that there is now.
+    virtual bool next(std::vector<std::byte>& to) = 0;
+};
+
+/// Records out of a log: the historical subscriber.
+class LogReplay final : public RecordReading {
 public:
     /// Begins with the oldest there is where older ones are gone. Throws wal_io.
     LogReplay(const std::string& directory, const RecordType& type, const ReplayRange& range);
@@ -44,10 +53,9 @@ public:
               std::uint64_t end)
         : LogReplay(directory, type, ReplayRange{.first = first, .end = end}) {}
 
-    /// Appends the next records to `to`, a frame's at a time, one at least; false at the end that
-    /// the log has now. Throws record_mismatch when the log has other records, and what the log
-    /// throws.
-    bool next(std::vector<std::byte>& to);
+    /// A frame's records at a time. Throws record_mismatch when the log has other records, and
+    /// what the log throws.
+    bool next(std::vector<std::byte>& to) override;
 
 private:
     void append(std::vector<std::byte>& to, std::span<const std::byte> records) const;

@@ -1,10 +1,11 @@
-// Receiving everything, across restarts and however slow one is: the log from the checkpoint on,
-// then the live ring without a hole.
+// Receiving everything, across restarts and however slow one is: the history from the checkpoint
+// on, then the live ring without a hole.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -13,13 +14,14 @@
 
 #include "klineagg/bus/batches.hpp"
 #include "klineagg/bus/checkpoint.hpp"
-#include "klineagg/bus/log_replay.hpp"
+#include "klineagg/bus/record_history.hpp"
 #include "klineagg/bus/subscriber.hpp"
 
 namespace klineagg::bus {
 
 struct ResumableOptions {
-    /// The folder of the logs that the publishers were given.
+    /// The folder of the logs that the publishers were given. Not looked at by who is given a
+    /// history.
     std::string log_root;
     /// A file to keep the positions in. Empty: they are kept elsewhere, and come by `live.from`.
     std::string checkpoint;
@@ -35,7 +37,7 @@ struct ResumedBatch {
     std::size_t count = 0;
     /// So many of them, from the first on, were handed out before the last start already.
     std::size_t repeats = 0;
-    bool is_replayed = false;  // they came out of the log
+    bool is_replayed = false;  // they came out of the history
     std::span<const std::byte> bytes;
 
     template <IsRecord Record>
@@ -51,16 +53,20 @@ public:
     /// Throws invalid_option (a checkpoint and positions say both where it goes on), wal_io (there
     /// is no folder of logs), file_not_found, file_format, and what a Subscriber throws.
     Resumable(const Folder& folder, const std::string& topic, const RecordType& type,
-              ResumableOptions options);
+              const ResumableOptions& options);
+    /// As above, without wal_io.
+    Resumable(const Folder& folder, const std::string& topic, const RecordType& type,
+              std::unique_ptr<RecordHistory> history, const ResumableOptions& options);
     /// Without close(), the batch at hand is not processed: it comes again after the restart.
     ~Resumable();
     Resumable(const Resumable&) = delete;
     Resumable& operator=(const Resumable&) = delete;
 
     /// The next batch; none at the deadline, or after stop(), which leaves a checkpoint.
-    /// Throws resume_hole: neither ring nor log has what is needed; the next call goes on behind
-    /// the hole. Throws resume_ahead: its publisher has never come to the position, since the topic
-    /// began anew or an older state was restored; the next call goes on with its first message.
+    /// Throws resume_hole: neither ring nor history has what is needed; the next call goes on
+    /// behind the hole. Throws resume_ahead: its publisher has never come to the position, since
+    /// the topic began anew or an older state was restored; the next call goes on with its first
+    /// message. And what the history throws: it is read again at a later call.
     std::optional<ResumedBatch> receive(engine::MonotonicNs deadline);
     /// What comes, until nothing came for `timeout`, or stop().
     [[nodiscard]] auto batches(DurationNs timeout = NO_TIMEOUT) {
@@ -83,6 +89,9 @@ public:
     void stop() noexcept { stop_.raise(); }
     /// The batch at hand is not processed: it is the next one again.
     void put_back();
+    /// The last `count` records of it alone. `seen`: what was done with them may have had its
+    /// effect, so that they are repeats after a crash.
+    void put_back(std::size_t count, bool seen);
 
     /// The next sequence of each publisher, behind what was handed out last.
     [[nodiscard]] const Positions& positions() const noexcept { return handed_out_; }
@@ -90,8 +99,12 @@ public:
     void checkpoint();
     /// Ends it, with a checkpoint of everything that was handed out. Throws wal_io.
     void close();
+    /// Ends it without one, as a crash would.
+    void abandon() noexcept { closed_ = true; }
 
-    /// Records that came out of the log, and that were handed out before the last start, too.
+    /// What was handed out before the last start, by publisher: behind the last of it.
+    [[nodiscard]] const Positions& seen() const noexcept { return seen_; }
+    /// Records that came out of the history, and that were handed out before the last start, too.
     [[nodiscard]] std::uint64_t replayed() const noexcept { return replayed_; }
     [[nodiscard]] std::uint64_t repeated() const noexcept { return repeated_; }
 
@@ -103,23 +116,22 @@ private:
         std::size_t at = 0;
         bool is_replayed = false;
     };
-    /// What is missing of a publisher, out of its log.
+    /// What is missing of a publisher, out of the history.
     struct Refill {
         std::string publisher;
-        LogReplay log;
+        std::unique_ptr<RecordReading> records;
+        bool to_the_end = false;
     };
 
     [[nodiscard]] std::optional<ResumedBatch> next_part();
     [[nodiscard]] ResumedBatch hand_out();
     /// Gets the next records behind each other; false: there are none but live ones to wait for.
     bool take();
-    bool take_refill();
+    bool take_refill(Refill& refill);
     void take_live();
     void in_order(const std::string& publisher, std::span<const std::byte> records,
                   bool is_replayed);
     void refill(const std::string& publisher, std::uint64_t first, std::uint64_t end);
-    [[nodiscard]] std::optional<LogReplay> log_of(const std::string& publisher,
-                                                  std::uint64_t first, std::uint64_t end) const;
     void prove(const std::string& publisher);
     [[nodiscard]] bool has_come_to(const std::string& publisher, std::uint64_t position);
     void processed();
@@ -127,8 +139,7 @@ private:
     [[nodiscard]] MessageHeader header_at(const std::vector<std::byte>& bytes,
                                           std::size_t at) const;
 
-    std::string topic_;
-    std::string root_;
+    std::unique_ptr<RecordHistory> history_;
     std::uint64_t every_;
     std::optional<Checkpoint> file_;
     Positions next_;        // behind what was taken
