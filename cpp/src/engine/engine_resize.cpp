@@ -29,7 +29,10 @@ struct SlotAt {
 
 /// Exchanges the slot for an empty one when nothing would be lost by that.
 struct Remove final : engine::Command {
-    Remove() { runs_halted = false; }
+    Remove() {
+        runs_halted = false;
+        waits_for_holes = true;
+    }
     void run(Worker& worker) override {
         if (worker.id() == owner) done = worker.remove(*slot, *fresh, open_bars_too);
     }

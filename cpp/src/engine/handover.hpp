@@ -14,7 +14,10 @@ struct Nothing final : Command {
 
 /// The cut at which symbols change hands. It lives as long as any worker may look at it.
 struct Handover final : Command {
-    Handover() { runs_halted = false; }
+    Handover() {
+        runs_halted = false;
+        waits_for_holes = true;
+    }
     void run(Worker& worker) override { worker.begin_transfer(transfer); }
     /// While no producer is inside a block, before trades go by the new routes.
     void announce() noexcept {

@@ -138,6 +138,10 @@ void Lane::settle_part(std::uint64_t position, std::uint64_t rows,
 
 std::uint64_t Lane::hole_position() const noexcept { return impl_->holes.position(); }
 
+bool Lane::is_evicting() const noexcept {
+    return impl_->evicting.load(std::memory_order_acquire);
+}
+
 HoleTable* Lane::take_holes() noexcept { return impl_->holes.take(); }
 
 void Lane::give_holes() noexcept { impl_->holes.give_back(); }

@@ -41,6 +41,8 @@ void Lane::Impl::drop_newest(std::span<const LaneRecord> rows) noexcept {
 }
 
 void Lane::Impl::evict(std::size_t rows) noexcept {
+    // Before the ring's head moves: who finds it moved finds this set, or the holes shown.
+    evicting.store(true, std::memory_order_relaxed);
     std::uint64_t dropped = 0;
     const std::uint64_t offset = ring_offset.load(std::memory_order_relaxed);
     ring->evict(rows, [&](const LaneRecord& row, std::uint64_t end) {
@@ -49,6 +51,7 @@ void Lane::Impl::evict(std::size_t rows) noexcept {
     });
     if (dropped != 0) count(DROPPED_OLDEST, dropped);
     holes.show();  // at once: the worker may take the rows behind them already
+    evicting.store(false, std::memory_order_release);
 }
 
 void Lane::Impl::drop_oldest() noexcept {

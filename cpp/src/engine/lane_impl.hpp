@@ -91,6 +91,8 @@ struct Lane::Impl {
     CounterSet<PRODUCED> produced;
     alignas(LINE_BYTES) std::atomic<std::uint64_t> tail{0};
     std::uint64_t queue_pushed = 0;
+    // Rows are gone of which `holes` does not know yet.
+    std::atomic<bool> evicting{false};
 
     // Written by the worker.
     CounterSet<SETTLED> settled;

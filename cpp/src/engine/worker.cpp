@@ -198,8 +198,10 @@ bool Worker::run_command() {
     for (const std::shared_ptr<Intake>& intake : lanes_) {
         if (!intake->at_gate()) return true;
     }
-    for (const std::shared_ptr<Intake>& intake : lanes_)
+    for (const std::shared_ptr<Intake>& intake : lanes_) {
+        if (command->waits_for_holes && intake->lane.is_evicting()) return true;
         if (!mark_holes(*intake)) return true;
+    }
     return finish(*command, true);
 }
 

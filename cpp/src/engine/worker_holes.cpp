@@ -1,4 +1,6 @@
 // Of a worker: trades that a lane has dropped make the bars over them INCOMPLETE.
+#include <cassert>
+
 #include "klineagg/engine/worker.hpp"
 
 namespace klineagg::engine {
@@ -30,6 +32,8 @@ void Worker::mark_holes_of(const HoleTable& holes) {
 }
 
 void Worker::mark_hole(SymbolSlot& slot, const LaneHole& hole) {
+    // Of one that has gone to another worker: see Command::waits_for_holes.
+    assert(owned_.contains(slot.index) || slot.trades == 0);
     touch(slot);
     slot.aggregator.mark_incomplete(hole.time_min, hole.time_max);
     settle(slot);

@@ -148,8 +148,11 @@ bool Worker::arrive(Command& command) {
     if (own.has_arrived) return true;
     if (!own.journal->is_halted()) {
         if (own.has_staged || own.has_came()) return false;
-        for (const std::shared_ptr<Intake>& intake : lanes_)
-            if (!intake->is_taken_to_gate() || !journal_holes(*intake)) return false;
+        for (const std::shared_ptr<Intake>& intake : lanes_) {
+            if (!intake->is_taken_to_gate()) return false;
+            if (command.waits_for_holes && intake->lane.is_evicting()) return false;
+            if (!journal_holes(*intake)) return false;
+        }
     }
     own.has_arrived = true;
     if (command.entry) {

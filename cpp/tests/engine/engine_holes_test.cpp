@@ -1,12 +1,16 @@
 // Trades that a lane drops, also while their symbol changes its worker.
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <memory>
 #include <thread>
 #include <utility>
+
+#include <pthread.h>
 
 #include "engines.hpp"
 #include "journal_runs.hpp"
@@ -71,14 +75,65 @@ struct Short {
 
 using Change = std::function<void(Engine&, std::uint32_t turn)>;
 
+std::atomic<const Producer*> watched{nullptr};
+std::atomic<int> naps_left{0};
+std::atomic<int> naps{0};
+
+/// Who is in the middle of dropping, in front of a cut maybe, sleeps there for a while.
+extern "C" void nap_while_dropping(int) {
+    const Producer* const producer = watched.load();
+    if (producer == nullptr) return;
+    bool dropping = false;
+    for (const auto& intake : producer->intakes())
+        dropping |= intake->is_gated() && intake->lane.is_evicting();
+    if (!dropping || naps_left.fetch_sub(1) <= 0) return;
+    naps.fetch_add(1);
+    const timespec nap{0, 500'000};
+    (void)nanosleep(&nap, nullptr);
+}
+
+/// Calls the handler above in a thread, again and again.
+class Napping {
+public:
+    Napping(std::thread& feed, const Producer& producer) {
+        watched.store(&producer);
+        std::signal(SIGUSR1, nap_while_dropping);
+        caller_ = std::thread([this, &feed] {
+            for (; !over_.load(); std::this_thread::sleep_for(5us))
+                (void)pthread_kill(feed.native_handle(), SIGUSR1);
+        });
+    }
+    ~Napping() {
+        over_.store(true);
+        caller_.join();
+        watched.store(nullptr);
+        std::signal(SIGUSR1, SIG_IGN);  // one may be on its way still
+    }
+    Napping(const Napping&) = delete;
+    Napping& operator=(const Napping&) = delete;
+
+private:
+    std::atomic<bool> over_{false};
+    std::thread caller_;
+};
+
+/// Lets the lanes of a worker fill up while a symbol is to move.
+struct SlowWorker final : engine::AcceptObserver {
+    void accepted(std::uint32_t, std::span<const engine::LaneRecord>, std::uint64_t,
+                  const engine::SlotTable&) noexcept override {
+        if (naps_left.load() > 0) std::this_thread::sleep_for(200us);
+    }
+};
+
 void change_while_dropping(const Change& change, LanePolicy policy,
-                           std::shared_ptr<FaultyFiles> log) {
+                           std::shared_ptr<FaultyFiles> log, bool napping = false) {
     // What made room is known a moment after the rows behind it may have been taken: a bar that
     // closes then says so in its next revision, if it has any.
     const bool is_revised = policy == LanePolicy::drop_oldest;
     EngineOptions options = live_options(2, is_revised ? LatePolicy::amend : LatePolicy::drop);
     options.policy = policy;
-    options.lane_capacity = 16;
+    options.lane_capacity = napping ? 512 : 16;
+    if (napping) options.journal.observer = std::make_shared<SlowWorker>();
     INFO((policy == LanePolicy::drop_newest ? "newest" : "oldest") << (log ? ", with a log" : ""));
     Logged run(parse_all({"1s"}), options, std::move(log));
     (void)run.producer->push(one_trade(MOVED, WEDNESDAY - NS_PER_SECOND).view());
@@ -86,7 +141,11 @@ void change_while_dropping(const Change& change, LanePolicy policy,
     std::atomic<bool> over{false};
     TimeNs end = 0;
     std::thread feed([&] { end = feed_until(*run.producer, policy, over); });
-    for (std::uint32_t turn = 0; turn < 200; ++turn) change(*run.engine, turn);
+    {
+        const auto naps_of =
+            napping ? std::make_unique<Napping>(feed, *run.producer) : nullptr;
+        for (std::uint32_t turn = 0; turn < 200; ++turn) change(*run.engine, turn);
+    }
     over.store(true);
     feed.join();
     run.engine->flush();
@@ -118,4 +177,18 @@ TEST_CASE("a dropped trade is known to its bar, wherever its symbol goes meanwhi
         change_while_dropping(change, policy, nullptr);
         change_while_dropping(change, policy, std::make_shared<FaultyFiles>());
     }
+}
+
+// Between making room in a lane and saying what was dropped for that a producer may be put to
+// sleep. The symbol of what was dropped must not be another worker's by then, nor its slot another
+// symbol's.
+TEST_CASE("a producer that sleeps while it drops holds up the symbols that move", "[engine]") {
+    const auto moves = [](Engine& engine, std::uint32_t turn) {
+        naps_left.store(2);
+        (void)engine.move({{MOVED, turn % 2}}, NS_PER_MINUTE);
+        naps_left.store(0);
+    };
+    naps.store(0);
+    change_while_dropping(moves, LanePolicy::drop_oldest, std::make_shared<FaultyFiles>(), true);
+    CHECK(naps.load() > 0);
 }

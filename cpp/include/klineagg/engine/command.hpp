@@ -44,6 +44,9 @@ public:
     /// Whether it may run while the log has halted, with what is accepted so far. Otherwise no
     /// symbol may be in the middle of anything.
     bool runs_halted = true;
+    /// Whether holes of rows before the cut must be known, too: slots change hands, and a hole that
+    /// came later would be another one's. A producer that is stopped while it drops is waited for.
+    bool waits_for_holes = false;
     std::atomic<bool> has_halted{false};  // it ran like that
 
 private:

@@ -140,6 +140,8 @@ public:
     /// none. With `drop_newest` it is known before the row there can be taken; a hole of
     /// `drop_oldest` comes as soon as the dropped rows were read, some microseconds later.
     [[nodiscard]] std::uint64_t hole_position() const noexcept;
+    /// The producer is making room by `drop_oldest`: rows may be gone whose hole is not known yet.
+    [[nodiscard]] bool is_evicting() const noexcept;
     /// All holes there are, which are the worker's until it gives them back; it must have given
     /// back those before. None, also when there are some: the producer adds to them just now.
     [[nodiscard]] HoleTable* take_holes() noexcept;
