@@ -51,8 +51,12 @@ def test_amended_bars_are_as_if_in_order(data: st.DataObject, reach: int) -> Non
     arrivals, intervals, options = amended(data, scale, reach)
     names = [interval.name for interval in intervals]
     in_order = replace(options, lateness=None, late="raise")
+    bars = run(arrivals, intervals, options)
+    if options.gaps == "runs" and (bars.revision > 0).any():
+        # A run has one revision, and so is cut where amendments have reached a part of it.
+        bars, in_order = bars.expand_gaps(), replace(in_order, gaps="flat")
     expected = ref.aggregate(sorted(arrivals, key=lambda t: t.time), intervals, in_order)
-    got = to_rows(run(arrivals, intervals, options))
+    got = to_rows(bars)
     for row in got:
         assert bool(row["revision"]) == bool(row["flags"] & ref.REVISED)
         row["flags"] &= ~ref.REVISED
