@@ -46,6 +46,8 @@ def postgres() -> Iterator[str]:
         if shutil.which("runuser") is None:
             pytest.skip("PostgreSQL cannot run as root, and there is no runuser here")
         as_user = ["runuser", "-u", "postgres", "--"]
+    # A server under the sanitizer that is preloaded for the tests waits for itself at its start.
+    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     folder = Path(tempfile.mkdtemp(prefix="klineagg-postgres-"))
     server: subprocess.Popen[bytes] | None = None
     try:
@@ -58,7 +60,7 @@ def postgres() -> Iterator[str]:
         made = subprocess.run(
             [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8",
              "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--locale=C"],
-            capture_output=True, text=True, check=False, cwd=folder,
+            capture_output=True, text=True, check=False, cwd=folder, env=plain, timeout=240,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         port = free_port()
@@ -70,7 +72,7 @@ def postgres() -> Iterator[str]:
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
                 [*as_user, str(binaries / "postgres"), "-D", str(data), *arguments],
-                stdout=log, stderr=log, cwd=folder,
+                stdout=log, stderr=log, cwd=folder, env=plain,
             )  # fmt: skip
         _wait_for(data / "postmaster.pid", server)
         quoted = PASSWORD.replace("'", "%27")
