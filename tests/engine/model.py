@@ -205,7 +205,9 @@ class Pair:
         assert report.added == (name,)
         self.added[name] = {}
         for symbol, admission in self.model.symbols.items():
-            times = [admission.newest, self.model.watermark(admission)]
+            # A bar that opens with the newest trade had begun, with others of the same time maybe.
+            newest = None if admission.newest is None else admission.newest + 1
+            times = [newest, self.model.watermark(admission)]
             if report.has_new_base and self.model.options.lateness and admission.newest is not None:
                 # Behind the newest bar of the base before it, which is no longer than any other.
                 spans = [each.span(admission.newest) for each in self.model.intervals]

@@ -212,3 +212,29 @@ def test_three_days_come_while_trades_flow(late: str, lateness: int, horizon: in
         assert pair.built == is_whole
         partial = [bool(int(str(each)) & ref.PARTIAL) for each in flags]
         assert partial == [not is_whole, False]
+
+
+@pytest.mark.parametrize("gaps", ["runs", "flat"])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_flat_bars_say_nothing_of_trades_that_an_older_base_has(late: str, gaps: str) -> None:
+    """A day that is open when seven hours come takes its trades to its end."""
+    day = 20_029 * DAY
+    options = ref.Options(lateness=1, late=late, gaps=gaps, on_bad="count")
+    trades = [ref.Trade("A", day + hours * HOUR, 1.0, 1.0) for hours in (0, 0, 5, 77, 101)]
+    with Pair([ref.parse("1d")], options) as pair:
+        pair.push(trades[:1])
+        pair.add("7h")
+        pair.push(trades[1:])
+        pair.advance(day + 10 * DAY)
+        consumer = pair.consumers[0]
+        pair.take(consumer, "ack")
+        pair.check_added(consumer)
+        told = {
+            key[2]: int(str(row[FLAGS]))
+            for key, row in consumer.extra.items()
+            if key[0] == "7h" and key[2] < day + 2 * DAY
+        }
+    first = min(told)
+    assert first < day + DAY < first + 7 * HOUR  # the one that the end of the day cuts
+    assert {time for time, flags in told.items() if flags & ref.PARTIAL} == {first}
+    assert all(flags & ref.GAP for flags in told.values())

@@ -57,13 +57,20 @@ struct Worker::LogSink {
     }
     void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
              std::int32_t revision) const {
+        const auto tell_flats = [&](Span of, std::int64_t count, std::uint16_t all) {
+            BarRow& row = next_row();
+            fill_flat_row(row, slot->symbol, static_cast<std::int16_t>(output), of, count, price,
+                          all, revision);
+            tell(row);
+        };
         const TimeNs begin = slot->begin_of(output);
-        if (range.close <= begin) [[unlikely]] return;
-        const auto all = static_cast<std::uint16_t>(flags | cut_flag(range, flags, begin));
-        BarRow& row = next_row();
-        fill_flat_row(row, slot->symbol, static_cast<std::int16_t>(output), range, bars, price, all,
-                      revision);
-        tell(row);
+        if (range.open < begin) [[unlikely]] {
+            const Interval& interval =
+                worker->generation_->outputs[static_cast<std::size_t>(output)];
+            flats_since(begin, interval, range, flags, tell_flats);
+        } else {
+            tell_flats(range, bars, flags);
+        }
     }
     void outside(int, const PartialBar& bar) const { add(worker->counts_.outside, bar.trade_count); }
 

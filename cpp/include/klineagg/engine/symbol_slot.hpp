@@ -72,6 +72,23 @@ inline std::uint16_t cut_flag(const PartialBar& bar, TimeNs begin) noexcept {
     return cut_flag({bar.open_time, bar.close_time}, bar.flags, begin);
 }
 
+/// What is told of flat bars over `range`, the first of which opens before an interval's beginning:
+/// `tell(range, bars, flags)`. Nobody knows of trades before it, so that the one that it cuts is
+/// PARTIAL and those before are left out.
+template <class Tell>
+void flats_since(TimeNs begin, const Interval& interval, Span range, std::uint16_t flags,
+                 Tell&& tell) {
+    if (range.close <= begin) return;
+    Span first;
+    if (!interval.locate(begin, first)) first = interval.next(begin);
+    if (first.open < begin) {
+        tell(first, 1, static_cast<std::uint16_t>(flags | BAR_PARTIAL));
+        first = interval.next(first.close);
+    }
+    const std::int64_t bars = interval.count(first.open, range.close);
+    if (bars > 0) tell(Span{first.open, range.close}, bars, flags);
+}
+
 /// Slots in chunks that are made ahead; indices are dense and never move.
 class SlotTable {
 public:
