@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from klineagg import errors
 from klineagg.bars import Bars
 from klineagg.lake import Lake
 from klineagg.lake.datafile import source_of
-from klineagg.lake.files import Listing
+from klineagg.lake.files import Files, Listing
 from lake.lakes import REVISED, Model, content, delivery, rows_of
 
 # Holds the lock that the first to open SQLite's log of writes ahead holds while it sorts it out.
@@ -154,3 +155,26 @@ def test_a_catalog_that_is_busy_behind_a_commit_does_not_deliver_it_again(
     assert result.applied
     assert result.fence.id == (1, 2)
     assert len(lake.bars(interval="1m")) == 2
+
+
+def test_who_never_finds_a_catalog_at_rest_reads_what_was_or_says_so(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.commit(delivery(1, [{"at": 1}]))
+    before = listing_of(lake)
+    true_newest = Files._newest
+    looks = 0
+
+    def moving(files: Files, cursor: Any) -> int:
+        nonlocal looks
+        looks += 1
+        return true_newest(files, cursor) + looks  # another one at each look
+
+    monkeypatch.setattr(Files, "_newest", moving)
+    assert listing_of(lake) is before
+    lake._session.files.forget()
+    with pytest.raises(errors.LakeBusyError, match="faster than the files") as caught:
+        listing_of(lake)
+    assert caught.value.name == "lake_busy"
+    monkeypatch.undo()
+    assert listing_of(lake).snapshot == before.snapshot

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from klineagg import errors
 from klineagg.lake.datafile import DataFile
 from klineagg.lake.duck import literal, name
 from klineagg.lake.state import Fence, fences
@@ -23,7 +24,10 @@ __all__ = ["Files", "Listing"]
 _TABLES: Final = ("closed", "open_log", "intervals", "fence")
 # The limits that leave out files, by the column's name.
 _LIMITS: Final = ("symbol", "interval", "open_time", "close_time")
+# Looks at a catalog that somebody commits to all the time: for a listing that is newer than the
+# one at hand, and for the first one.
 _ATTEMPTS: Final = 8
+_FIRST_ATTEMPTS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,27 @@ class Files:
         self._tables: dict[str, tuple[int, str, dict[int, str]]] = {}
 
     def newest(self, cursor: Any) -> Listing:
-        """The files of the newest snapshot, as far as the cursor's transaction sees it."""
+        """The files of the newest snapshot, as far as the cursor's transaction sees it.
+
+        While others commit faster than they can be listed, those of one a moment before.
+
+        Raises:
+            LakeBusyError: ``lake_busy``: there is none from before either.
+        """
         with self._guard:
             snapshot = self._newest(cursor)
-            for _ in range(_ATTEMPTS):
-                if self._listing is not None and self._listing.snapshot == snapshot:
+            for attempt in range(_FIRST_ATTEMPTS):
+                at_hand = self._listing
+                if at_hand is not None and (at_hand.snapshot == snapshot or attempt >= _ATTEMPTS):
                     break
                 listing = self._load(cursor, snapshot)
                 # What was read in several looks is of one snapshot when that is still the newest.
                 snapshot = self._newest(cursor)
                 if snapshot == listing.snapshot:
                     self._listing = listing
-            assert self._listing is not None
+            if self._listing is None:
+                text = "others commit faster than the files of a snapshot can be listed"
+                raise errors.make("lake_busy", text, attempts=_FIRST_ATTEMPTS)
             return self._listing
 
     def folder(self, cursor: Any) -> str | None:
