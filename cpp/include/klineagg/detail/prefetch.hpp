@@ -13,6 +13,7 @@ inline void prefetch_ahead(const Item* at, std::size_t ahead) noexcept {
     constexpr std::uintptr_t LINE = 64;
     const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(at) + ahead * sizeof(Item);
     for (std::uintptr_t line = begin; line < begin + sizeof(Item); line += LINE)
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): nothing is read or written through it
         __builtin_prefetch(reinterpret_cast<const void*>(line), 1);
 }
 

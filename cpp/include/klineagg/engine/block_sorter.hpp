@@ -59,7 +59,7 @@ public:
     }
 
     [[nodiscard]] std::size_t bytes() const noexcept {
-        return slots_.capacity() * sizeof slots_[0] + trades_.capacity() * sizeof trades_[0] +
+        return slots_.capacity() * sizeof(void*) + trades_.capacity() * sizeof trades_[0] +
                groups_.capacity() * sizeof groups_[0];
     }
 
