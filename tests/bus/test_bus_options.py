@@ -62,9 +62,12 @@ def test_refused(bus: Bus, call: str) -> None:
 
 def test_one_place_says_where_a_subscriber_goes_on(bus: Bus, tmp_path: Path) -> None:
     history = bus.history("ticks", tmp_path, record=CHECKED)
-    options: dict[str, Any] = {"checkpoint": tmp_path / "c.json", "positions": {"a": 3}}
-    with pytest.raises(OptionError, match="exclude each other"):
-        ResumableSubscriber(bus, "ticks", history=history, record=CHECKED, **options)
+    for positions in ({"a": 3}, {}):
+        options: dict[str, Any] = {"checkpoint": tmp_path / "c.json", "positions": positions}
+        with pytest.raises(OptionError, match="exclude each other"):
+            ResumableSubscriber(bus, "ticks", history=history, record=CHECKED, **options)
+    with pytest.raises(OptionError, match="the name of a file"):
+        ResumableSubscriber(bus, "ticks", history=history, record=CHECKED, checkpoint="")
 
 
 @pytest.mark.parametrize(

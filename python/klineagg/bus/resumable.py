@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from klineagg import _core
+from klineagg import _core, errors
 from klineagg._options import invalid
 from klineagg.bus._checks import count_of, deadline_of, positions_of
 from klineagg.bus._processing import Processing
@@ -85,6 +85,11 @@ class ResumableSubscriber(Processing):
     ) -> None:
         super().__init__()
         count_of(every, "every")
+        if checkpoint is not None and positions is not None:
+            text = "checkpoint and positions exclude each other: both say where it goes on"
+            raise errors.make("invalid_option", text, option="positions")
+        if checkpoint is not None and not os.fspath(checkpoint):
+            raise invalid("checkpoint", checkpoint, "the name of a file")  # the core's "none"
         if not callable(getattr(history, "read", None)):
             raise invalid("history", history, "a History, as Bus.history() makes one")
         self.topic, self.name = topic, name
@@ -140,7 +145,6 @@ class ResumableSubscriber(Processing):
 
     def receive(self, *, timeout: float | None = 0.0) -> Records:
         """The next batch, of one publisher; empty after ``timeout`` seconds (None: no limit)."""
-        self._check_open()
         batch = self._next_batch(timeout)
         return np.empty(0, self.record.dtype) if batch is None else batch
 
