@@ -73,6 +73,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
         frozenset(
             {
                 "engine/bar_row", "engine/block_sorter", "engine/capture", "engine/capture_rows",
+                "engine/row_sink",
                 "bus/published",
                 "engine/closed_log", "engine/row_file", "engine/observer", "engine/open_table",
                 "engine/worker_metrics",

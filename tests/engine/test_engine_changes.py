@@ -205,3 +205,26 @@ def test_an_interval_that_comes_goes_on_from_the_last_price(others: list[Any]) -
             bars = snapshot.closed["BTC", "30m"]
             assert bars.open_time[-1] == T0 + 3600 * SECOND
             assert (bars.open[-1], bars.close[-1], bars.high[-1]) == (5.0, 5.0, 7.0)
+
+
+@pytest.mark.parametrize("gaps", ["runs", "flat"])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_open_flat_bars_say_nothing_of_trades_that_an_older_base_has(late: str, gaps: str) -> None:
+    """A day that is open when seven hours come takes its trades, as that of hour 5, to its end."""
+    hour = 3600
+    with Engine("1d", clock=SimulatedClock(T0), lateness="4d", late=late, gaps=gaps,
+                max_ahead=None) as engine, engine.producer() as producer:  # fmt: skip
+        producer.push(trades(0))
+        engine.reconfigure(add="7h")
+        producer.push(trades(0, 5 * hour, 77 * hour, 101 * hour))
+        engine.flush()
+        shown = [engine.view().open["BTC", "7h"], engine.bars("BTC", "7h")]
+        with engine.take("lake") as snapshot:
+            shown.append(snapshot.open["BTC", "7h"])
+        for bars in shown:
+            hours = (bars.open_time - T0) // np.timedelta64(1, "h")
+            assert (hours[0], hours[1]) == (23, 30)  # cut by the end of the day, and behind it
+            assert bars.run_length[0] == 1
+            gap = int(BarFlag.GAP)
+            assert bars.flags[:2].tolist() == [gap | int(BarFlag.PARTIAL), gap]
+            assert bars.trade_count.sum() == 2

@@ -8,6 +8,7 @@
 #include "klineagg/engine/core.hpp"
 #include "klineagg/engine/dirty_table.hpp"
 #include "klineagg/engine/open_view.hpp"
+#include "klineagg/engine/row_sink.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/symbol_table.hpp"
 
@@ -104,7 +105,7 @@ private:
         char text[sizeof(Bar::interval)] = {};
         bool fits = true;
     };
-    struct OpenSink;
+    struct OpenRows;
 
     const Named& name_of_symbol(std::int32_t symbol);
     const IntervalName& name_of_interval(std::size_t output);
@@ -214,27 +215,12 @@ void EngineFeedWorker::show(const engine::ClosedLog& log, std::uint64_t from, st
     for (std::size_t i = 0; i < bars_.size(); ++i) publish_bars(i, EngineFeed::BARS);
 }
 
-struct EngineFeedWorker::OpenSink {
+struct EngineFeedWorker::OpenRows {
     EngineFeedWorker* worker;
-    const SymbolSlot* slot;
+    BarRow* row;
 
-    void bars(int output, const PartialBar* bars, std::size_t count, double close_before) const {
-        const TimeNs begin = slot->begin_of(output);
-        for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
-            BarRow row;
-            engine::fill_row(row, slot->symbol, static_cast<std::int16_t>(output), *bar,
-                             close_before);
-            row.flags = static_cast<std::uint16_t>(row.flags | engine::cut_flag(*bar, begin));
-            worker->stage(row, EngineFeed::OPEN_BARS);
-            if (bar->has_close()) close_before = bar->close;
-        }
-    }
-    void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
-             std::int32_t revision) const {
-        PartialBar flat = flat_bar(range, bars, flags);
-        flat.revision = revision;
-        this->bars(output, &flat, 1, price);
-    }
+    [[nodiscard]] BarRow& next(std::int16_t) const noexcept { return *row; }
+    void tell(const BarRow& filled) const { worker->stage(filled, EngineFeed::OPEN_BARS); }
 };
 
 bool EngineFeedWorker::turn(const engine::SlotTable& slots, MonotonicNs now) {
@@ -250,7 +236,10 @@ bool EngineFeedWorker::turn(const engine::SlotTable& slots, MonotonicNs now) {
         if (!sweeping_) break;
         const SymbolSlot& slot = slots[static_cast<std::uint32_t>(cursor_)];
         left(slot);
-        engine::OpenBars::open_rows(slot.aggregator, scratch_, OpenSink{this, &slot});
+        BarRow row;
+        engine::OpenBars::open_rows(
+            slot.aggregator, scratch_,
+            engine::RowSink<OpenRows>(slot, core_->now().outputs, {this, &row}));
     }
     for (std::size_t i = 0; i < bars_.size(); ++i) publish_bars(i, EngineFeed::OPEN_BARS);
     return sweeping_;

@@ -19,7 +19,7 @@ void Capture::prefetch_behind(const SlotTable& table, std::size_t slot) const no
 bool Capture::advance(const SlotTable& table, std::size_t count) {
     bool any = false;
     // With a lateness a symbol may have more rows than that: then it waits in the middle.
-    for (; left_ != 0 && count != 0 && rows_.has_room(rows_each_); --count) {
+    for (; left_ != 0 && count != 0 && rows_.has_room(rows_each()); --count) {
         cursor_ = slots_.next(cursor_, limit_);
         prefetch_behind(table, cursor_);
         take(table[static_cast<std::uint32_t>(cursor_)], [] { std::this_thread::yield(); });
@@ -35,7 +35,7 @@ void Capture::prepare(std::size_t symbols) {
     rows_.clear();
     group_count_ = 0;
     wanted_.store(0, std::memory_order_relaxed);
-    const std::size_t rows = (symbols + 1) * rows_each_;
+    const std::size_t rows = (symbols + 1) * rows_each();
     // One large capture, as of a new consumer, must not keep its memory for ever.
     if (rows_.room() / KEPT_TIMES > rows) rows_.shrink(std::max(rows, CaptureRows::CHUNK_ROWS));
     rows_.grow(rows);

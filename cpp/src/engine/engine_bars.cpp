@@ -4,10 +4,12 @@
 #include "control.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 
 #include "klineagg/engine/replan.hpp"
+#include "klineagg/engine/row_sink.hpp"
 #include "klineagg/engine/table_builder.hpp"
 #include "option_error.hpp"
 
@@ -20,41 +22,33 @@ using engine::Worker;
 namespace {
 
 struct ReadBars final : engine::Command {
-    struct Sink {
-        ReadBars* into;
+    struct Rows {
+        std::vector<BarRow>* into;
 
-        void bars(int of, const PartialBar* bars, std::size_t count, double close_before) const {
-            const TimeNs begin = into->slot->begin_of(of);
-            for (const PartialBar* bar = bars; of == into->output && bar != bars + count; ++bar) {
-                if (bar->close_time <= begin) continue;  // before the interval came
-                BarRow& row = into->rows.emplace_back();
-                engine::fill_row(row, into->slot->symbol, static_cast<std::int16_t>(of), *bar,
-                                 close_before);
-                row.flags = static_cast<std::uint16_t>(row.flags | engine::cut_flag(*bar, begin));
-                if (bar->has_close()) close_before = bar->close;
-            }
-        }
-        void gap(int of, Span range, std::int64_t bars, double price, std::uint16_t flags,
-                 std::int32_t revision) const {
-            PartialBar flat = flat_bar(range, bars, flags);
-            flat.revision = revision;
-            this->bars(of, &flat, 1, price);
-        }
+        [[nodiscard]] BarRow& next(std::int16_t) const { return into->emplace_back(); }
+        void tell(const BarRow&) const noexcept {}
     };
 
     void run(Worker& worker) override {
         if (worker.id() != owner) return;
         worker.catch_up(*slot);
+        engine::OpenBars::Scratch scratch;
+        engine::OpenBars::open_rows(slot->aggregator, scratch,
+                                    engine::RowSink<Rows>(*slot, plan->outputs, {&open}));
         slot->kept.each(static_cast<std::size_t>(output),
                         [this](const BarRow& row) { rows.push_back(row); });
-        engine::OpenBars::Scratch scratch;
-        engine::OpenBars::open_rows(slot->aggregator, scratch, Sink{this});
+        std::copy_if(open.begin(), open.end(), std::back_inserter(rows),
+                     [this](const BarRow& row) { return row.interval == output; });
     }
+    const engine::PlanGeneration* plan = nullptr;
     engine::SymbolSlot* slot = nullptr;
     std::uint32_t owner = 0;
     int output = 0;
     TimeNs watermark = TIME_NONE;
     std::vector<BarRow> rows;
+
+private:
+    std::vector<BarRow> open;  // of all outputs
 };
 
 BarRow row_at(const BarTable& table, std::int64_t index) {
@@ -95,6 +89,7 @@ std::shared_ptr<const BarTable> Engine::bars(std::int32_t symbol, int output) {
                     {{"symbol", std::to_string(symbol)}});
     const engine::Route route = RouteTable::unpack(packed);
     ReadBars command;
+    command.plan = &core_->now();
     command.slot = &core_->slots[route.slot];
     command.owner = route.worker;
     command.output = output;

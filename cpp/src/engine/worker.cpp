@@ -45,7 +45,7 @@ Worker::Worker(Core& core, std::uint32_t id)
       log_(core.options.unacknowledged_rows_max, LOG_SPARE_CHUNKS,
            core.options.on_bound == BoundPolicy::evict ? core.options.eviction_folder : ""),
       generation_(&core.now()),
-      capture_(core.now().plan.levels().size(), core.now().outputs.size()),
+      capture_(core.now()),
       block_(BLOCK_ROWS),
       sorter_(BLOCK_ROWS),
       blocks_(&core.blocks.lend()),
@@ -246,7 +246,7 @@ void Worker::touch(SymbolSlot& slot) {
 bool Worker::hear_clock(SymbolSlot& slot, TimeNs watermark) {
     if (slot.clock_seen >= watermark) return false;
     slot.clock_seen = watermark;
-    slot.aggregator.advance(watermark, LogSink{this, &slot});
+    slot.aggregator.advance(watermark, LogSink(*this, slot));
     return true;
 }
 
@@ -261,7 +261,7 @@ template <class AnyTrade>
 void Worker::apply_group(SymbolSlot& slot, const AnyTrade* trade, const AnyTrade* end) {
     SymbolAggregator<PartialBar>& aggregator = slot.aggregator;
     slot.count_trades(end - trade);
-    const LogSink sink{this, &slot};
+    const LogSink sink(*this, slot);
     const AnyTrade* untold = trade;
     while ((trade = aggregator.add_run(trade, end, *closed_, sink)) != end) {
         const Admission admission = aggregator.add_slow(as_trade(*trade++), sink);
@@ -280,16 +280,16 @@ void Worker::apply_group(SymbolSlot& slot, const AnyTrade* trade, const AnyTrade
 }
 
 void Worker::settle_plan(SymbolSlot& slot) {
-    Replanned::settle(slot.aggregator, LogSink{this, &slot});
+    Replanned::settle(slot.aggregator, LogSink(*this, slot));
     settle(slot);
 }
 
 void Worker::settle(SymbolSlot& slot) {
     if (slot.aggregator.has_news()) {
-        slot.aggregator.hand_out(LogSink{this, &slot}, false);
+        slot.aggregator.hand_out(LogSink(*this, slot), false);
         slot.aggregator.mark_given();
     }
-    slot.aggregator.close_genesis(LogSink{this, &slot});
+    slot.aggregator.close_genesis(LogSink(*this, slot));
     due_.update(slot, OpenBars::next_close(slot.aggregator));
     if (observer_) [[unlikely]] observer_->changed(slot);
 }

@@ -14,7 +14,7 @@ constexpr std::size_t FOLLOW_TURN = 8;
 }  // namespace
 
 void Worker::follow(const PlanGeneration& generation, std::atomic<int>& left) {
-    capture_.follow(generation.plan.levels().size(), generation.outputs.size());
+    capture_.follow(generation);
     generation_ = &generation;
     following_ = &left;
     followed_to_ = 0;

@@ -8,6 +8,8 @@
 #include "klineagg/engine/capture_rows.hpp"
 #include "klineagg/engine/dirty_table.hpp"
 #include "klineagg/engine/open_view.hpp"
+#include "klineagg/engine/plan_generation.hpp"
+#include "klineagg/engine/row_sink.hpp"
 #include "klineagg/engine/symbol_slot.hpp"
 
 namespace klineagg::engine {
@@ -24,8 +26,7 @@ public:
         std::size_t first;
     };
 
-    /// Of a plan with that many levels and outputs.
-    Capture(std::size_t levels, std::size_t outputs) : rows_each_(outputs) { scratch_.fit(levels); }
+    explicit Capture(const PlanGeneration& plan) { follow(plan); }
 
     // --- The worker ---
 
@@ -50,10 +51,10 @@ public:
     }
     /// Captures up to `count` of the wanted slots; false when there is nothing to do now.
     bool advance(const SlotTable& table, std::size_t count);
-    /// While none runs: of a plan with that many levels and outputs.
-    void follow(std::size_t levels, std::size_t outputs) {
-        rows_each_ = outputs;
-        scratch_.fit(levels);
+    /// While none runs: slots are of this plan from now on, or of one before it.
+    void follow(const PlanGeneration& plan) {
+        plan_ = &plan;
+        scratch_.fit(plan.plan.levels().size());
     }
     void grow(std::size_t slots) {
         slots_.grow(slots);
@@ -77,12 +78,14 @@ public:
     }
 
 private:
+    /// That a symbol has at most, but for a lateness.
+    [[nodiscard]] std::size_t rows_each() const noexcept { return plan_->outputs.size(); }
     template <class WaitForRoom>
     void take(const SymbolSlot& slot, WaitForRoom&& wait);
     void prefetch_behind(const SlotTable& table, std::size_t slot) const noexcept;
     /// For what is left, and the symbol at hand.
     void ask_for_room() noexcept {
-        wanted_.store(rows_.size() + (left_ + 1) * rows_each_, std::memory_order_relaxed);
+        wanted_.store(rows_.size() + (left_ + 1) * rows_each(), std::memory_order_relaxed);
     }
     void finish_if_last() noexcept {
         if (left_ != 0) return;
@@ -90,7 +93,7 @@ private:
         done_.store(true, std::memory_order_release);
     }
 
-    std::size_t rows_each_;  // that a symbol has at most, but for a lateness
+    const PlanGeneration* plan_ = nullptr;
     SlotSet slots_;
     std::size_t left_ = 0;
     std::size_t cursor_ = 0;
@@ -106,38 +109,24 @@ private:
 
 template <class WaitForRoom>
 void Capture::take(const SymbolSlot& slot, WaitForRoom&& wait) {
-    struct Sink {
+    struct Rows {
         Capture* capture;
-        const SymbolSlot* slot;
         std::remove_reference_t<WaitForRoom>* wait;
 
-        void bars(int output, const PartialBar* bars, std::size_t count,
-                  double close_before) const {
-            const auto interval = static_cast<std::int16_t>(output);
-            const TimeNs begin = slot->begin_of(output);
-            for (const PartialBar* bar = bars; bar != bars + count; ++bar) {
-                if (bar->close_time <= begin) [[unlikely]] continue;  // before the interval came
-                while (!capture->rows_.has_room()) [[unlikely]] {
-                    capture->ask_for_room();
-                    (*wait)();
-                }
-                BarRow& row = capture->rows_.append(interval);
-                fill_row(row, slot->symbol, interval, *bar, close_before);
-                row.flags = static_cast<std::uint16_t>(row.flags | cut_flag(*bar, begin));
-                if (bar->has_close()) close_before = bar->close;
+        [[nodiscard]] BarRow& next(std::int16_t interval) const {
+            while (!capture->rows_.has_room()) [[unlikely]] {
+                capture->ask_for_room();
+                (*wait)();
             }
+            return capture->rows_.append(interval);
         }
-        void gap(int output, Span range, std::int64_t bars, double price, std::uint16_t flags,
-                 std::int32_t revision) const {
-            PartialBar flat = flat_bar(range, bars, flags);
-            flat.revision = revision;
-            this->bars(output, &flat, 1, price);
-        }
+        void tell(const BarRow&) const noexcept {}
     };
     slots_.erase(slot.index);
     --left_;
     const std::size_t first = rows_.size();
-    OpenBars::open_rows(slot.aggregator, scratch_, Sink{this, &slot, &wait});
+    OpenBars::open_rows(slot.aggregator, scratch_,
+                        RowSink<Rows>(slot, plan_->outputs, {this, &wait}));
     const auto rows = static_cast<std::uint32_t>(rows_.size() - first);
     if (rows != 0) groups_[group_count_++] = {slot.symbol, rows, first};
 }

@@ -63,32 +63,6 @@ inline void prefetch_base(const SymbolSlot& slot) noexcept {
     for (std::size_t at = 0; at < sizeof(PartialBar); at += 64) __builtin_prefetch(bar + at, 1);
 }
 
-/// PARTIAL for a bar that an interval's beginning cuts.
-inline std::uint16_t cut_flag(Span span, std::uint16_t flags, TimeNs begin) noexcept {
-    const bool cut = span.open < begin && begin < span.close && (flags & BAR_GAP) == 0;
-    return cut ? BAR_PARTIAL : 0;
-}
-inline std::uint16_t cut_flag(const PartialBar& bar, TimeNs begin) noexcept {
-    return cut_flag({bar.open_time, bar.close_time}, bar.flags, begin);
-}
-
-/// What is told of flat bars over `range`, the first of which opens before an interval's beginning:
-/// `tell(range, bars, flags)`. Nobody knows of trades before it, so that the one that it cuts is
-/// PARTIAL and those before are left out.
-template <class Tell>
-void flats_since(TimeNs begin, const Interval& interval, Span range, std::uint16_t flags,
-                 Tell&& tell) {
-    if (range.close <= begin) return;
-    Span first;
-    if (!interval.locate(begin, first)) first = interval.next(begin);
-    if (first.open < begin) {
-        tell(first, 1, static_cast<std::uint16_t>(flags | BAR_PARTIAL));
-        first = interval.next(first.close);
-    }
-    const std::int64_t bars = interval.count(first.open, range.close);
-    if (bars > 0) tell(Span{first.open, range.close}, bars, flags);
-}
-
 /// Slots in chunks that are made ahead; indices are dense and never move.
 class SlotTable {
 public:
@@ -110,8 +84,8 @@ public:
         return (*chunks_[index >> CHUNK_BITS].load(std::memory_order_acquire))[index & (CHUNK - 1)];
     }
 
-    /// A slot that nobody has: one that was given back, or the first of those made ahead. Without a lock unless they are
-    /// used up: then one more chunk is made here. Throws std::bad_alloc.
+    /// A slot that nobody has: one that was given back, or the first of those made ahead. Without a
+    /// lock unless they are used up: then one more chunk is made here. Throws std::bad_alloc.
     std::uint32_t claim();
 
     /// An empty slot to take the place of that one. Throws std::bad_alloc.

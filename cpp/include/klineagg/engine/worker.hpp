@@ -145,6 +145,7 @@ private:
     static constexpr std::size_t CLOSE_TURN = 64;
     static constexpr std::size_t STATE_TURN = 8;  // each takes some microseconds
 
+    struct LogRows;
     struct LogSink;
 
     void run();
