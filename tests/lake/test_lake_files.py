@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from klineagg import errors
 from klineagg.bars import Bars
 from klineagg.lake import Lake
 from klineagg.lake.datafile import source_of
-from klineagg.lake.files import Files, Listing
+from klineagg.lake.files import Listing
 from lake.lakes import REVISED, Model, content, delivery, rows_of
 
 # Holds the lock that the first to open SQLite's log of writes ahead holds while it sorts it out.
@@ -157,24 +157,34 @@ def test_a_catalog_that_is_busy_behind_a_commit_does_not_deliver_it_again(
     assert len(lake.bars(interval="1m")) == 2
 
 
-def test_who_never_finds_a_catalog_at_rest_reads_what_was_or_says_so(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+def test_a_list_is_of_one_snapshot_beside_a_writer_that_never_rests(
+    lake: Lake, tmp_path: Path
 ) -> None:
     lake.commit(delivery(1, [{"at": 1}]))
-    before = listing_of(lake)
-    true_newest = Files._newest
-    looks = 0
+    first = listing_of(lake)
+    over = threading.Event()
 
-    def moving(files: Files, cursor: Any) -> int:
-        nonlocal looks
-        looks += 1
-        return true_newest(files, cursor) + looks  # another one at each look
+    def write() -> None:
+        for number in range(2, 402):
+            lake.commit(delivery(number, [{"at": number}]))
+            if over.is_set():
+                return
 
-    monkeypatch.setattr(Files, "_newest", moving)
-    assert listing_of(lake) is before
-    lake._session.files.forget()
-    with pytest.raises(errors.LakeBusyError, match="faster than the files") as caught:
-        listing_of(lake)
-    assert caught.value.name == "lake_busy"
-    monkeypatch.undo()
-    assert listing_of(lake).snapshot == before.snapshot
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    try:
+        with Lake(tmp_path / "lake", read_only=True) as reader:
+            for _ in range(60):
+                reader._session.files.forget()
+                listing = listing_of(reader)
+                # A commit makes one file of closed bars, and writes the fence anew.
+                commits = listing.snapshot - first.snapshot
+                assert len(listing.tables["closed"]) == len(first.tables["closed"]) + commits
+                assert len(listing.tables["fence"]) == 1
+                assert all(file.opens_ns is not None for file in listing.tables["closed"])
+                seen.add(listing.snapshot)
+    finally:
+        over.set()
+        writer.join()
+    assert len(seen) > 5, "nobody wrote beside it"

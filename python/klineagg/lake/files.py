@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from klineagg import errors
 from klineagg.lake.datafile import DataFile
 from klineagg.lake.duck import literal, name
+from klineagg.lake.filelist import FoundFile, TablePlace, is_true, look
 from klineagg.lake.state import Fence, fences
 
 __all__ = ["Files", "Listing"]
@@ -24,10 +24,6 @@ __all__ = ["Files", "Listing"]
 _TABLES: Final = ("closed", "open_log", "intervals", "fence")
 # The limits that leave out files, by the column's name.
 _LIMITS: Final = ("symbol", "interval", "open_time", "close_time")
-# Looks at a catalog that somebody commits to all the time: for a listing that is newer than the
-# one at hand, and for the first one.
-_ATTEMPTS: Final = 8
-_FIRST_ATTEMPTS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -68,38 +64,19 @@ class Files:
         self._listing: Listing | None = None
         self._known: dict[int, DataFile] = {}
         self._fences: tuple[frozenset[int], dict[str, Fence], int] | None = None
-        self._tables: dict[str, tuple[int, str, dict[int, str]]] = {}
+        self._places: dict[str, TablePlace] = {}
 
     def newest(self, cursor: Any) -> Listing:
-        """The files of the newest snapshot, as far as the cursor's transaction sees it.
-
-        While others commit faster than they can be listed, those of one a moment before.
-
-        Raises:
-            LakeBusyError: ``lake_busy``: there is none from before either.
-        """
+        """The files of the newest snapshot, as far as the cursor's transaction sees it."""
         with self._guard:
-            snapshot = self._newest(cursor)
-            for attempt in range(_FIRST_ATTEMPTS):
-                at_hand = self._listing
-                if at_hand is not None and (at_hand.snapshot == snapshot or attempt >= _ATTEMPTS):
-                    break
-                listing = self._load(cursor, snapshot)
-                # What was read in several looks is of one snapshot when that is still the newest.
-                snapshot = self._newest(cursor)
-                if snapshot == listing.snapshot:
-                    self._listing = listing
-            if self._listing is None:
-                text = "others commit faster than the files of a snapshot can be listed"
-                raise errors.make("lake_busy", text, attempts=_FIRST_ATTEMPTS)
+            if self._listing is None or self._listing.snapshot != self._newest(cursor):
+                self._listing = self._load(cursor)
             return self._listing
 
     def folder(self, cursor: Any) -> str | None:
         """Where all data files are; None when that is not on a disk of this machine."""
         with self._guard:
-            if not self._tables:
-                self._places(cursor)
-            folder = self._tables["closed"][1]
+            folder = self._places_of(cursor)["closed"].folder
         # A schema's folder lies between.
         return None if "://" in folder else os.path.dirname(os.path.dirname(folder.rstrip("/")))
 
@@ -142,8 +119,10 @@ class Files:
         query = "SELECT max(snapshot_id) AS newest FROM {}ducklake_snapshot"
         return int(self._rows(cursor, query)[0][0])
 
-    def _places(self, cursor: Any) -> None:
+    def _places_of(self, cursor: Any) -> dict[str, TablePlace]:
         """Number, folder and columns of each table; they stay the same."""
+        if self._places:
+            return self._places
         query = (
             "SELECT t.table_id, t.table_name, m.value AS root, s.path AS of_schema, "
             "s.path_is_relative AS schema_relative, t.path AS of_table, "
@@ -159,58 +138,48 @@ class Files:
             if table not in _TABLES:
                 continue
             root = self.root or root
-            folder = root + schema if _true(schema_relative) else schema
-            folder = folder + path if _true(relative) else path
+            folder = root + schema if is_true(schema_relative) else schema
+            folder = folder + path if is_true(relative) else path
             columns = self._rows(
                 cursor,
                 "SELECT column_id, column_name FROM {}ducklake_column "
                 f"WHERE table_id = {int(number)} AND end_snapshot IS NULL",
             )
             limits = {int(column): each for column, each in columns if each in _LIMITS}
-            found[table] = (int(number), folder, limits)
-        self._tables = found  # all of them: a catalog that is busy in between has us come again
+            found[table] = TablePlace(int(number), folder, limits)
+        self._places = found  # all of them: a catalog that is busy in between has us come again
+        return found
 
-    def _load(self, cursor: Any, snapshot: int) -> Listing:
-        if not self._tables:
-            self._places(cursor)
-        of = {number: table for table, (number, _, _) in self._tables.items()}
-        listed = ", ".join(map(str, of))
-        rows = self._rows(
-            cursor,
-            "SELECT data_file_id, table_id, path, path_is_relative, file_format, "
-            "encryption_key IS NULL AND mapping_id IS NULL AS simple "
-            f"FROM {{}}ducklake_data_file WHERE table_id IN ({listed}) AND end_snapshot IS NULL",
-        )
-        deletes = self._deletes(cursor, listed)
-        new = {int(row[0]) for row in rows} - self._known.keys()
-        limits = self._limits(cursor, new) if new else {}
-        # Rows inside the catalog are nothing that this can read.
-        query = (
-            f"SELECT table_id FROM {{}}ducklake_inlined_data_tables WHERE table_id IN ({listed})"
-        )
-        inlined = {of[int(row[0])] for row in self._rows(cursor, query)}
+    def _load(self, cursor: Any) -> Listing:
+        places = self._places_of(cursor)
+        newest = max(self._known, default=-1)
+        found = look(lambda query: self._rows(cursor, query), places, newest)
+        if any(file.number <= newest and file.number not in self._known for file in found.files):
+            found = look(lambda query: self._rows(cursor, query), places, -1)  # its limits too
+        deletes: dict[int, list[FoundFile]] = {}
+        for each in found.deletes:
+            deletes.setdefault(each.number, []).append(each)
+        table_of = {place.number: table for table, place in places.items()}
         known: dict[int, DataFile] = {}
-        tables: dict[str, list[DataFile]] = {table: [] for table in self._tables}
-        ids: dict[str, set[int]] = {table: set() for table in self._tables}
-        for file_id, table_id, path, relative, kind, simple in rows:
-            number, table = int(file_id), of[int(table_id)]
-            if number in self._known:
-                known[number] = self._known[number]
-            else:
-                plain = kind == "parquet" and _true(simple)
-                place = self._tables[table][1] + path if _true(relative) else path
-                known[number] = DataFile(place, (), plain, *limits.get(number, (None,) * 4))
-            file = known[number]
-            if number in deletes:
-                paths = deletes[number]
-                readable = file.plain and None not in paths
-                file = file._replace(deletes=tuple(map(str, paths)), plain=readable)
-            if table in inlined:
-                file = file._replace(plain=False)
-            tables[table].append(file)
-            ids[table].add(number)
+        tables: dict[str, list[DataFile]] = {table: [] for table in places}
+        ids: dict[str, set[int]] = {table: set() for table in places}
+        for each in found.files:
+            file = self._known.get(each.number)
+            if file is None:
+                limits = _limits(found.limits.get(each.number, {}))
+                file = DataFile(each.path, (), each.readable, *limits)
+            known[each.number] = file
+            gone = deletes.get(each.number, [])
+            # Rows inside the catalog are nothing that this can read.
+            readable = all(of.readable for of in gone) and each.table not in found.inlined
+            file = file._replace(
+                deletes=tuple(of.path for of in gone), plain=file.plain and readable
+            )
+            tables[table_of[each.table]].append(file)
+            ids[table_of[each.table]].add(each.number)
         self._known = known
-        return self._with_units(cursor, Listing(snapshot, tables, _frozen(ids)))
+        frozen = {table: frozenset(numbers) for table, numbers in ids.items()}
+        return self._with_units(cursor, Listing(found.snapshot, tables, frozen))
 
     def _with_units(self, cursor: Any, listing: Listing) -> Listing:
         old = self._listing
@@ -221,51 +190,11 @@ class Files:
             listing.units.update(cursor.execute(query).fetchall())
         return listing
 
-    def _deletes(self, cursor: Any, listed: str) -> dict[int, list[str | None]]:
-        """The files of deletions of each file; None for one that only DuckLake can read."""
-        rows = self._rows(
-            cursor,
-            "SELECT data_file_id, table_id, path, path_is_relative, format, "
-            "encryption_key IS NULL AND partial_max IS NULL AS simple "
-            f"FROM {{}}ducklake_delete_file WHERE table_id IN ({listed}) AND end_snapshot IS NULL",
-        )
-        folders = {number: folder for number, folder, _ in self._tables.values()}
-        out: dict[int, list[str | None]] = {}
-        for file_id, table_id, path, relative, kind, simple in rows:
-            place = folders[int(table_id)] + path if _true(relative) else path
-            readable = kind == "parquet" and _true(simple)
-            out.setdefault(int(file_id), []).append(place if readable else None)
-        return out
 
-    def _limits(self, cursor: Any, new: set[int]) -> dict[int, tuple[Any, ...]]:
-        """The limits of new files, as DataFile has them."""
-        found: dict[int, dict[str, tuple[str, str]]] = {}
-        for table in ("closed", "open_log"):
-            number, _, columns = self._tables[table]
-            listed = ", ".join(map(str, columns))
-            rows = self._rows(
-                cursor,
-                "SELECT data_file_id, column_id, min_value, max_value "
-                f"FROM {{}}ducklake_file_column_stats WHERE table_id = {number} "
-                f"AND column_id IN ({listed}) AND data_file_id >= {min(new)}",
-            )
-            for file_id, column, low, high in rows:
-                if low is not None and high is not None and int(file_id) in new:
-                    found.setdefault(int(file_id), {})[columns[int(column)]] = (low, high)
-        out = {}
-        for number, limits in found.items():
-            times = (_times(limits.get(column)) for column in ("open_time", "close_time"))
-            out[number] = (limits.get("symbol"), limits.get("interval"), *times)
-        return out
-
-
-def _true(value: Any) -> bool:
-    """A truth value of a catalog, which may come as text."""
-    return value in (True, 1, "1", "t", "true")
-
-
-def _frozen(ids: dict[str, set[int]]) -> dict[str, frozenset[int]]:
-    return {table: frozenset(numbers) for table, numbers in ids.items()}
+def _limits(of: dict[str, tuple[str, str]]) -> tuple[Any, ...]:
+    """The limits of a file, as DataFile has them."""
+    times = (_times(of.get(column)) for column in ("open_time", "close_time"))
+    return (of.get("symbol"), of.get("interval"), *times)
 
 
 def _times(limits: tuple[str, str] | None) -> tuple[int, int] | None:
