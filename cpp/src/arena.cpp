@@ -37,7 +37,7 @@ struct Block {
 /// What nobody touches of a block is no memory.
 std::size_t block_bytes(std::size_t bytes) noexcept {
     if (bytes < CACHED_BYTES_MIN || bytes > ARENA_CACHE_BYTES_MAX) return bytes;
-    const std::size_t step = std::bit_floor(bytes) / 4;
+    const std::size_t step = std::max(std::bit_floor(bytes) / 4, std::size_t{1});
     return (bytes + step - 1) / step * step;
 }
 

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "klineagg/detail/prefetch.hpp"
+
 namespace klineagg {
 
 namespace {
 
-constexpr std::size_t CACHE_LINE = 64;
+using detail::CACHE_LINE;
 constexpr std::size_t PAGE = 4096;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE; }
@@ -46,6 +48,7 @@ BarTable::BarTable(std::int64_t rows, bool with_partials, ArenaKind kind) : rows
     const auto place = [&](auto*& column, std::size_t size) {
         using Value = std::remove_reference_t<decltype(*column)>;
         // As numbers: when only the size is asked for there is no memory yet to point into.
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
         column = reinterpret_cast<Value*>(reinterpret_cast<std::uintptr_t>(arena_.data()) + bytes);
         bytes += aligned(size);
     };

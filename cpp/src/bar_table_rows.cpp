@@ -8,12 +8,14 @@
 #endif
 
 #include "klineagg/bar_table.hpp"
+#include "klineagg/detail/prefetch.hpp"
 
 namespace klineagg {
 
 namespace {
 
-constexpr std::size_t CACHE_LINE = 64;
+using detail::CACHE_LINE;
+
 constexpr std::size_t ROWS_PER_LINE = CACHE_LINE / 8;
 
 /// Writes one value after the other to where they belong.

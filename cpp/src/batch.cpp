@@ -13,7 +13,6 @@ namespace klineagg {
 using detail::CountSink;
 using detail::FillSink;
 using detail::Layout;
-using detail::PassContext;
 using detail::Slice;
 using detail::SliceSymbol;
 using Aggregator = SymbolAggregator<PartialBar>;

@@ -87,15 +87,6 @@ template <std::size_t PARTS, class Body>
     if constexpr (PARTS == 2) body(Part<1>{});
 }
 
-/// low + error, with bits in `rest` unless that is exact: as checked_sum of exact_sum.hpp.
-template <class Doubles, class Ints>
-[[gnu::always_inline]] inline void add_checked(Doubles& low, const Doubles& error,
-                                               Ints& rest) noexcept {
-    const Doubles sum = low + error;
-    rest |= ((Ints)(sum - low) ^ (Ints)error) | ((Ints)(sum - error) ^ (Ints)low);
-    low = sum;
-}
-
 /// How many finer bars a coarser one has is a coin toss where trades are sparse, and a wrong guess
 /// costs more than a merge. So every bar is merged with what goes on, or with nothing.
 template <class Doubles, class Ints>
@@ -173,9 +164,8 @@ template <class Doubles, class Ints>
             totals.part[I] = its_totals.part[I] + (totals.part[I] & keep & Of::LAST);
 
             const Doubles sum = (Doubles)((Ints)hi.part[I] & keep);
-            hi.part[I] = sum + its_hi.part[I];
-            const Doubles rounded = hi.part[I] - sum;
-            const Doubles error = (sum - (hi.part[I] - rounded)) + (its_hi.part[I] - rounded);
+            Doubles error;
+            two_sum(sum, its_hi.part[I], hi.part[I], error);
             lo.part[I] = (Doubles)((Ints)lo.part[I] & keep);
             add_checked(lo.part[I], its_lo.part[I], inexact);
             add_checked(lo.part[I], error, inexact);

@@ -35,21 +35,33 @@ inline Double2 load2(const double* from) noexcept {
 
 inline void store2(double* to, Double2 value) noexcept { std::memcpy(to, &value, sizeof value); }
 
+// Of vectors of any width, which are never passed by value: a function that does has one ABI where
+// it is compiled for wide ones and another where it is not.
+
 /// sum + error == a + b exactly, whatever their magnitudes.
-inline void two_sum(Double2 a, Double2 b, Double2& sum, Double2& error) noexcept {
-    const Double2 both = a + b;
-    const Double2 b_rounded = both - a;
+template <class Doubles>
+[[gnu::always_inline]] inline void two_sum(const Doubles& a, const Doubles& b, Doubles& sum,
+                                           Doubles& error) noexcept {
+    const Doubles both = a + b;
+    const Doubles b_rounded = both - a;
     error = (a - (both - b_rounded)) + (b - b_rounded);
     sum = both;
 }
 
-/// low + error, with bits in `rest` unless that is exact. A zero difference is +0.0 whenever
-/// the terms are finite, so bits can be compared. One of the two differences is free of rounding
-/// (the one from the larger term, Dekker 1971), so both vanish only for an exact sum.
+/// Adds the error to low, with bits in `rest` unless that is exact. A zero difference is +0.0
+/// whenever the terms are finite, so bits can be compared. One of the two differences is free of
+/// rounding (the one from the larger term, Dekker 1971), so both vanish only for an exact sum.
+template <class Doubles, class Ints>
+[[gnu::always_inline]] inline void add_checked(Doubles& low, const Doubles& error,
+                                               Ints& rest) noexcept {
+    const Doubles sum = low + error;
+    rest |= ((Ints)(sum - low) ^ (Ints)error) | ((Ints)(sum - error) ^ (Ints)low);
+    low = sum;
+}
+
 inline Double2 checked_sum(Double2 low, Double2 error, Int2& rest) noexcept {
-    const Double2 sum = low + error;
-    rest |= ((Int2)(sum - low) ^ (Int2)error) | ((Int2)(sum - error) ^ (Int2)low);
-    return sum;
+    add_checked(low, error, rest);
+    return low;
 }
 
 inline bool any_bit(Int2 bits) noexcept { return (bits[0] | bits[1]) != 0; }

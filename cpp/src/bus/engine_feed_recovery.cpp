@@ -33,12 +33,13 @@ void read_topic(const std::string& root, const std::string& topic, const char* t
     const RecordType type = builtin_type(type_name);
     for (const std::string& publisher : logged_publishers(root, topic)) {
         const std::string directory = log_directory(root, topic, publisher);
+        const std::string log = std::string(topic).append("@").append(publisher);
         std::uint64_t next = 1;
-        if (!origin.knows(topic + "@" + publisher)) {
+        if (!origin.knows(log)) {
             read_log<Record>(directory, type, 1,
                              [&](const Record& record) { next = record.header.sequence + 1; });
         }
-        read_log<Record>(directory, type, origin.first(topic + "@" + publisher, next),
+        read_log<Record>(directory, type, origin.first(log, next),
                          [&](const Record& record) { published.add(record); });
     }
 }

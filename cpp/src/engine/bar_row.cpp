@@ -8,13 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "klineagg/detail/prefetch.hpp"
+
 namespace klineagg::engine {
 
-namespace {
-
-constexpr std::size_t LINE = 64;
-
-}  // namespace
+using detail::CACHE_LINE;
 
 void write_rows(const BarColumns& to, std::int64_t place, const BarRow* const* rows,
                 std::size_t count) noexcept {
@@ -24,10 +22,10 @@ void write_rows(const BarColumns& to, std::int64_t place, const BarRow* const* r
 #ifdef __SSE2__
         // Past the caches, as all of it is: a line that is written whole need not be read first.
         if constexpr (sizeof *column == 8) {
-            for (; i < count && reinterpret_cast<std::uintptr_t>(column + i) % LINE != 0; ++i)
+            for (; i < count && reinterpret_cast<std::uintptr_t>(column + i) % CACHE_LINE != 0; ++i)
                 column[i] = value_of(*rows[i]);
-            for (; i + LINE / 8 <= count; i += LINE / 8) {
-                for (std::size_t j = i; j < i + LINE / 8; j += 2) {
+            for (; i + CACHE_LINE / 8 <= count; i += CACHE_LINE / 8) {
+                for (std::size_t j = i; j < i + CACHE_LINE / 8; j += 2) {
                     const auto first = std::bit_cast<std::int64_t>(value_of(*rows[j]));
                     const auto second = std::bit_cast<std::int64_t>(value_of(*rows[j + 1]));
                     _mm_stream_si128(reinterpret_cast<__m128i*>(column + j),

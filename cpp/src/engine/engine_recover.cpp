@@ -17,8 +17,6 @@ namespace klineagg {
 using engine::ByteReader;
 using engine::JournalKind;
 using engine::LaneRecord;
-using engine::RouteTable;
-using engine::Worker;
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include "control.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <string>
 
 #include "handover.hpp"
@@ -226,9 +227,9 @@ void Engine::drop_read_logs() {
     if (core_->options.on_bound == BoundPolicy::lose) {
         // However many workers went: together their logs may hold what one may.
         std::uint64_t held = 0;
-        for (auto worker = logs_.rbegin(); worker != logs_.rend(); ++worker) {
-            if (!(*worker)->is_retired()) continue;
-            engine::ClosedLog& log = (*worker)->log();
+        for (const auto& worker : std::views::reverse(logs_)) {
+            if (!worker->is_retired()) continue;
+            engine::ClosedLog& log = worker->log();
             held += log.end() - log.begin();
             if (held > core_->options.unacknowledged_rows_max) log.trim(log.end());
         }

@@ -64,7 +64,7 @@ std::vector<CommittedFile> committed_files(FileSystem& files, const std::string&
     std::vector<CommittedFile> out;
     for (const std::string& name : files.list(directory)) {
         if (!name.ends_with(SUFFIX)) continue;
-        const std::vector<std::byte> bytes = read_file(files, directory + "/" + name);
+        const std::vector<std::byte> bytes = read_file(files, std::string(directory).append("/").append(name));
         CommittedFile file{consumer_of(name), {}, bytes.size()};
         try {
             if (const auto placed = get_placed(bytes)) file.position = placed->position;
