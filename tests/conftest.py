@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 from disks import small_disk  # noqa: F401  fixture
 from watchdog import (  # noqa: F401  hooks of pytest
@@ -21,7 +22,8 @@ from watchdog import (  # noqa: F401  hooks of pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 # Without deadlines: a slow machine is no defect. The default profile tries the same examples on
-# every run, so that a change is judged by its own doing; the long one looks for new ones.
+# every run, so that a change is judged by its own doing; the long one looks for new ones, which it
+# has to say: a profile takes what it does not say from the one that is named "default".
 settings.register_profile(
     "default", max_examples=100, deadline=None, derandomize=True, print_blob=True
 )
@@ -29,6 +31,8 @@ settings.register_profile(
     "long",
     max_examples=2_000,
     deadline=None,
+    derandomize=False,
+    database=DirectoryBasedExampleDatabase(PROJECT / ".hypothesis" / "examples"),
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from hypothesis import settings
+
 from codebase.tree import ROOT, sources, text
 
 # Third-party packages that the top level of a module may import.
@@ -156,3 +158,10 @@ def test_stubs_match_the_module(tmp_path: Path) -> None:
     assert [line for line in said if not OF_PYBIND11.search(line)] == []
     # A crash without a word would look like a success.
     assert run.returncode == (1 if said else 0)
+
+
+def test_the_long_properties_look_for_new_examples() -> None:
+    """A profile inherits from "default", whose examples are always the same."""
+    long = settings.get_profile("long")
+    assert not long.derandomize and long.database is not None
+    assert settings.get_profile("default").derandomize

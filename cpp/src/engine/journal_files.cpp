@@ -64,7 +64,8 @@ std::vector<CommittedFile> committed_files(FileSystem& files, const std::string&
     std::vector<CommittedFile> out;
     for (const std::string& name : files.list(directory)) {
         if (!name.ends_with(SUFFIX)) continue;
-        const std::vector<std::byte> bytes = read_file(files, std::string(directory).append("/").append(name));
+        const std::string path = std::string(directory).append("/").append(name);
+        const std::vector<std::byte> bytes = read_file(files, path);
         CommittedFile file{consumer_of(name), {}, bytes.size()};
         try {
             if (const auto placed = get_placed(bytes)) file.position = placed->position;
