@@ -60,10 +60,11 @@ PartialBar bar_of_row(const BarColumns& from, std::int64_t row) noexcept {
     bar.revision = from.revision[row];
     bar.flags = from.flags[row];
     if (from.last_trade_time[row] == TIME_NONE) return bar;
-    const bool has_range = from.high[row] >= from.low[row];  // false for NaN
     bar.open = from.open[row];
-    bar.high = has_range ? from.high[row] : NO_HIGH;
-    bar.low = has_range ? from.low[row] : NO_LOW;
+    if (from.high[row] >= from.low[row]) {  // not for NaN: then a bar has no range
+        bar.high = from.high[row];
+        bar.low = from.low[row];
+    }
     bar.close = from.close[row];
     bar.first = {from.first_trade_time[row], from.first_trade_id[row]};
     bar.last_time = from.last_trade_time[row];

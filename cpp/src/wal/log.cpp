@@ -227,7 +227,8 @@ void Log::resume() {
     shared_->wait([&] { return !shared_->resume_wanted.load() || state() == LogState::closed; },
                   engine::NO_DEADLINE);
     const std::lock_guard lock(shared_->mutex);
-    if (shared_->resume_failure) throw Error(*shared_->resume_failure);
+    const std::optional<Error>& failure = shared_->resume_failure;
+    if (failure) throw Error(*failure);
 }
 
 void Log::set_committed(Sequence sequence) noexcept {
@@ -275,7 +276,8 @@ void Log::close() {
     shared_->directory_lock.reset();
     if (!halted) return;
     const std::lock_guard lock(shared_->mutex);
-    if (shared_->failure) throw Error(*shared_->failure);
+    const std::optional<Error>& failure = shared_->failure;
+    if (failure) throw Error(*failure);
 }
 
 }  // namespace klineagg::wal

@@ -1,6 +1,7 @@
 // Segments of the writer: begun, kept, removed, and begun again after a failure.
 #include <algorithm>
 #include <cstring>
+#include <ranges>
 
 #include "klineagg/wal/segment.hpp"
 #include "log_writer.hpp"
@@ -27,7 +28,7 @@ Log::Writer::Writer(Shared& shared, const Recovery& recovery)
     for (std::size_t i = 0; i + 1 < kept_.size(); ++i) {
         SegmentScanner next(files.open(kept_[i + 1].path, OpenMode::read), kept_[i + 1].path,
                             kept_[i + 1].first);
-        if (next.header()) kept_[i].ended = next.header()->created;
+        if (const auto& header = next.header()) kept_[i].ended = header->created;
     }
     begin_segment(recovery.next, 0);
 }
@@ -187,17 +188,17 @@ void Log::Writer::try_resume() {
 
 void Log::Writer::verify_tail(Sequence last) const {
     const std::vector<SegmentEntry> segments = list_segments(*shared_->files, shared_->directory);
-    for (auto each = segments.rbegin(); each != segments.rend(); ++each) {
-        if (each->first > last) continue;
-        SegmentScanner scanner(shared_->files->open(each->path, OpenMode::read), each->path,
-                               each->first);
+    for (const SegmentEntry& each : std::views::reverse(segments)) {
+        if (each.first > last) continue;
+        SegmentScanner scanner(shared_->files->open(each.path, OpenMode::read), each.path,
+                               each.first);
         FrameView frame;
         ScanResult result = ScanResult::frame;
         while (result == ScanResult::frame && scanner.expected() <= last)
             result = scanner.next(frame);
         if (result == ScanResult::damaged) throw scanner.damage().error();
         if (scanner.expected() <= last) {
-            const Damage missing{each->path, scanner.offset(), 0, scanner.expected(), last};
+            const Damage missing{each.path, scanner.offset(), 0, scanner.expected(), last};
             throw missing.error();
         }
         return;

@@ -41,8 +41,9 @@ bool Reader::open(const SegmentEntry& segment) {
     names_.clear();
     ++names_version_;
     sealed_ = false;
-    if (scanner_->header()) log_ = scanner_->header()->log;
-    if (scanner_->header() && scanner_->has_damaged_header())
+    const auto& header = scanner_->header();
+    if (header) log_ = header->log;
+    if (header && scanner_->has_damaged_header())
         damages_.push_back(
             {segment.path, 0, SEGMENT_HEADER_BYTES, segment.first, segment.first - 1});
     return true;

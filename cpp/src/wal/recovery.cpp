@@ -40,7 +40,8 @@ public:
         into.next = scanner_->expected();
         into.end = scanner_->offset();
         into.is_sealed = sealed_;
-        const bool synced = scanner_->header()->sync != SyncMode::none;
+        const auto& header = scanner_->header();
+        const bool synced = header && header->sync != SyncMode::none;
         into.was_synced = synced;
         const std::uint64_t size = scanner_->file().size();
         if (torn_) into.cut_bytes = size - into.end;
@@ -109,18 +110,20 @@ Recovery recover(FileSystem& files, const std::string& directory, bool salvage) 
         }
         into.last_segment = last.first;
         into.path = last.path;
-        if (!scanner.header()) {
+        const auto& found = scanner.header();
+        if (!found) {
             lose_segment(scanner, last.first, salvage, into);
             into.log = random_uuid();
             for (const SegmentEntry& each : segments) {
                 SegmentScanner other(files.open(each.path, OpenMode::read), each.path, each.first);
-                if (!other.header()) continue;
-                into.log = other.header()->log;
-                into.number = other.header()->number + 1;
+                if (const auto& header = other.header()) {
+                    into.log = header->log;
+                    into.number = header->number + 1;
+                }
             }
             return into;
         }
-        const SegmentHeader& header = *scanner.header();
+        const SegmentHeader& header = *found;
         into.log = header.log;
         into.number = header.number;
         TailScan scan(scanner);

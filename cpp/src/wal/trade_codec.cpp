@@ -52,6 +52,28 @@ bool find_mantissa(double value, std::uint8_t& scale, std::uint8_t& rest, bool& 
     return false;
 }
 
+/// Which of the fields a row has that most rows do without.
+unsigned extras_of(const LaneRecord& row, bool is_new_source, bool is_finer) noexcept {
+    const unsigned more = row.more_ids < 256 ? HAS_MORE_8 : HAS_MORE_32;
+    return (row.flags != 0 ? HAS_FLAGS : 0) | (row.more_ids != 0 ? more : 0) |
+           (is_new_source ? HAS_SOURCE : 0) | (is_finer ? HAS_SCALES : 0);
+}
+
+std::byte* put_extras(const LaneRecord& row, unsigned extras, std::uint8_t price_scale,
+                      std::uint8_t quantity_scale, std::byte* to) noexcept {
+    *to++ = static_cast<std::byte>(extras);
+    if ((extras & HAS_FLAGS) != 0) *to++ = static_cast<std::byte>(row.flags);
+    store(to, row.more_ids);
+    to += (extras & HAS_MORE_8) != 0 ? 1 : (extras & HAS_MORE_32) != 0 ? 4 : 0;
+    store(to, row.source);
+    to += (extras & HAS_SOURCE) != 0 ? 2 : 0;
+    if ((extras & HAS_SCALES) != 0) {
+        *to++ = static_cast<std::byte>(price_scale);
+        *to++ = static_cast<std::byte>(quantity_scale);
+    }
+    return to;
+}
+
 std::int64_t rescale(std::int64_t value, int from, int to) noexcept {
     for (; from < to; ++from) value = times(value, 10);
     return value;
@@ -135,23 +157,9 @@ std::byte* TradeEncoder::encode_rows(std::span<const LaneRecord> records, std::b
                                   quantity >= 0;
         if (is_finer) symbol->price = rescale(symbol->price, price_scale, symbol->price_scale);
 
-        const unsigned extras = (row.flags != 0 ? HAS_FLAGS : 0) |
-                                (row.more_ids == 0    ? 0
-                                 : row.more_ids < 256 ? HAS_MORE_8
-                                                      : HAS_MORE_32) |
-                                (row.source != source ? HAS_SOURCE : 0) |
-                                (is_finer ? HAS_SCALES : 0);
+        const unsigned extras = extras_of(row, row.source != source, is_finer);
         if (extras != 0) {
-            *to++ = static_cast<std::byte>(extras);
-            if ((extras & HAS_FLAGS) != 0) *to++ = static_cast<std::byte>(row.flags);
-            store(to, row.more_ids);
-            to += (extras & HAS_MORE_8) != 0 ? 1 : (extras & HAS_MORE_32) != 0 ? 4 : 0;
-            store(to, row.source);
-            to += (extras & HAS_SOURCE) != 0 ? 2 : 0;
-            if ((extras & HAS_SCALES) != 0) {
-                *to++ = static_cast<std::byte>(symbol->price_scale);
-                *to++ = static_cast<std::byte>(symbol->quantity_scale);
-            }
+            to = put_extras(row, extras, symbol->price_scale, symbol->quantity_scale, to);
             if ((extras & HAS_SOURCE) != 0) {
                 source = row.source;
                 see_source(source);

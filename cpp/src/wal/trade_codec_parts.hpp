@@ -82,7 +82,7 @@ inline std::int64_t expected_id(std::int64_t last) noexcept {
 /// The integer whose quotient by POWERS[scale] is exactly `value`.
 inline bool mantissa(double value, int scale, std::int64_t& to) noexcept {
     const double scaled = value * POWERS[static_cast<std::size_t>(scale)];
-    if (!(scaled > -MANTISSA_LIMIT && scaled < MANTISSA_LIMIT)) return false;  // NaN too
+    if (!(std::abs(scaled) < MANTISSA_LIMIT)) return false;  // NaN too
     // Rounds to the nearest: behind 2^52 doubles have no fractions.
     constexpr double MAGIC = 0x1.8p52;
     const double rounded = (scaled + MAGIC) - MAGIC;
@@ -90,7 +90,7 @@ inline bool mantissa(double value, int scale, std::int64_t& to) noexcept {
     to = static_cast<std::int64_t>(rounded);
     // By bits: -0.0 is not 0.0. The integer has no sign of its own for zero.
     return std::bit_cast<std::uint64_t>(back) == std::bit_cast<std::uint64_t>(value) &&
-           !(to == 0 && std::signbit(value));
+           (to != 0 || !std::signbit(value));
 }
 inline double amount(std::int64_t mantissa, int scale) noexcept {
     return static_cast<double>(mantissa) / POWERS[static_cast<std::size_t>(scale)];
