@@ -228,3 +228,22 @@ def test_open_flat_bars_say_nothing_of_trades_that_an_older_base_has(late: str, 
             gap = int(BarFlag.GAP)
             assert bars.flags[:2].tolist() == [gap | int(BarFlag.PARTIAL), gap]
             assert bars.trade_count.sum() == 2
+
+
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_what_a_hidden_base_closed_is_missing_in_what_comes_later(late: str) -> None:
+    """Bars of 4 and 6 seconds are made of hidden ones of 2, which nobody keeps."""
+    with Engine("4s,6s", clock=SimulatedClock(T0), late=late, gaps="none",
+                max_ahead=None) as engine, engine.producer() as producer:  # fmt: skip
+        producer.push(trades(0.5, 2.5))
+        for added in ("2s", "10s"):  # the one is hidden no more, the other is made of it
+            engine.reconfigure(add=added)
+        producer.push(trades(3.5, 11.0, 21.0))
+        with engine.take("lake") as snapshot:
+            tens = snapshot.closed["BTC", "10s"]
+            twos = snapshot.closed["BTC", "2s"]
+    assert [bool(flags & int(BarFlag.PARTIAL)) for flags in tens.flags] == [True, False]
+    assert tens.trade_count.tolist() == [2, 1]
+    # That bar was open when it was asked for: what it has may not be all.
+    assert [bool(flags & int(BarFlag.PARTIAL)) for flags in twos.flags] == [True, False]
+    assert ((twos.open_time - T0) // SECOND).tolist() == [2, 10]

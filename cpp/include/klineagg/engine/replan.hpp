@@ -161,12 +161,20 @@ private:
             return;
         }
         const TimeNs mark = to.watermark_ == TIME_NONE ? to.newest_ : to.watermark_;
+        if (went_on) begins[output] = begin_again(to, level, mark);
         // A new base knows nothing of the trades up to now.
         if (!went_on && level == 0) begins[output] = begin_of_base(to);
         if (!went_on && level != 0) begins[output] = build(to, next, level, begins, mark);
         // Bars of the old base come before it still.
         const bool is_behind = next.has_new_base && to.base_.active && (level == 0 || source == 0);
         if (!is_behind) remember_last(to, level, mark);
+    }
+
+    /// Of a level that was hidden: nobody keeps what it closed unseen, or since when it was there.
+    static TimeNs begin_again(const Aggregator& to, int level, TimeNs mark) noexcept {
+        Span open;
+        const bool is_open = to.plan_[level].interval->locate(mark, open);
+        return std::max(to.newest_ + 1, is_open ? open.open : mark);
     }
 
     /// What the first bar of a new level would keep.
