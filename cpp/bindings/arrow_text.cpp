@@ -181,6 +181,7 @@ void encode_objects(Factorizer& factorizer, const Items& items, std::int32_t* co
     std::vector<Seen> cache(SEEN);
     for (py::ssize_t row = 0; row < items.count; ++row) {
         PyObject* object = nullptr;
+        // NOLINTNEXTLINE(bugprone-sizeof-expression): the pointer itself
         std::memcpy(&object, items.at(row), sizeof object);
         const auto address = reinterpret_cast<std::uintptr_t>(object);
         Seen& seen = cache[(address >> 4 ^ address >> 16) & (SEEN - 1)];

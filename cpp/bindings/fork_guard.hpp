@@ -33,7 +33,10 @@ public:
         : value_(std::move(value)),
           generation_(fork_generation().load(std::memory_order_relaxed)) {}
     ~ForkGuarded() {
-        if (is_foreign()) (void)new std::shared_ptr<T>(std::move(value_));  // never destroyed
+        if (!is_foreign()) return;
+        // Never destroyed; without memory for that the child ends here, which is as good.
+        // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new)
+        (void)new std::shared_ptr<T>(std::move(value_));
     }
     ForkGuarded(const ForkGuarded&) = delete;
     ForkGuarded& operator=(const ForkGuarded&) = delete;

@@ -286,9 +286,7 @@ void register_clocks(py::module_& module) {
         .def("advance", &SimulatedClock::advance, py::arg("time"));
 }
 
-}  // namespace
-
-void register_engine(py::module_& module) {
+void register_policies(py::module_& module) {
     py::enum_<WaitKind>(module, "WaitKind")
         .value("spin", WaitKind::spin)
         .value("backoff", WaitKind::backoff)
@@ -301,12 +299,25 @@ void register_engine(py::module_& module) {
         .value("lose", BoundPolicy::lose)
         .value("block", BoundPolicy::block)
         .value("evict", BoundPolicy::evict);
-    register_clocks(module);
+}
 
-    py::class_<engine::RecoveredTail>(module, "RecoveredTail")
-        .def_property_readonly("left", &engine::RecoveredTail::left)
-        .def("keep", &keep_rows, py::arg("chunk"));
+py::dict stats_of(const EngineHandle& self) {
+    EngineStats stats;
+    const Engine& engine = self.get();
+    {
+        const GilReleased released;
+        stats = engine.stats();
+    }
+    py::dict out = stats_to_python(stats);
+    out["outside_sessions"] = engine.counts().outside;
+    py::dict sources;
+    for (const ProducerStats& producer : stats.producers)
+        sources[py::int_(producer.source)] = ids_to_python(engine.id_counts(producer.source));
+    out["sources"] = sources;
+    return out;
+}
 
+void register_handle(py::module_& module) {
     py::class_<EngineHandle>(module, "Engine", "See klineagg.Engine.")
         .def(py::init(&make_engine), py::arg("intervals"), py::arg("clock"), py::arg("options"),
              py::arg("wal") = nullptr, py::arg("checkpoint") = std::nullopt)
@@ -382,25 +393,21 @@ void register_engine(py::module_& module) {
              py::arg("close"), ReleaseGil())
         .def("bars", &bars, py::arg("symbol"), py::arg("output"))
         .def("warm_start", &warm_start, py::arg("columns"), py::arg("series"))
-        .def("stats",
-             [](const EngineHandle& self) {
-                 EngineStats stats;
-                 const Engine& engine = self.get();
-                 {
-                     const GilReleased released;
-                     stats = engine.stats();
-                 }
-                 py::dict out = stats_to_python(stats);
-                 out["outside_sessions"] = engine.counts().outside;
-                 py::dict sources;
-                 for (const ProducerStats& producer : stats.producers)
-                     sources[py::int_(producer.source)] = ids_to_python(engine.id_counts(producer.source));
-                 out["sources"] = sources;
-                 return out;
-             })
+        .def("stats", &stats_of)
         .def("closed_rows", [](const EngineHandle& self) { return self->closed_rows(); })
         .def("memory", [](const EngineHandle& self) { return memory_to_python(self->memory()); })
         .def("worker_loads", [](const EngineHandle& self) { return self->worker_loads(); });
+}
+
+}  // namespace
+
+void register_engine(py::module_& module) {
+    register_policies(module);
+    register_clocks(module);
+    py::class_<engine::RecoveredTail>(module, "RecoveredTail")
+        .def_property_readonly("left", &engine::RecoveredTail::left)
+        .def("keep", &keep_rows, py::arg("chunk"));
+    register_handle(module);
     module.def(
         "checkpoint_place",
         [](const py::bytes& data) -> py::object {

@@ -51,7 +51,7 @@ void register_errors(py::module_& module) {
         },
         "Every error as (number, name, Python class, hint).");
 
-    py::register_local_exception_translator([](std::exception_ptr pointer) {
+    py::register_local_exception_translator([](std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): its type
         try {
             if (pointer) std::rethrow_exception(pointer);
         } catch (const Error& error) {

@@ -29,8 +29,8 @@ const char* gaps_of(std::uint8_t gaps) {
     return "unknown";
 }
 
-py::tuple event(const char* kind, py::dict values) {
-    return py::make_tuple(std::string(kind), std::move(values));
+py::tuple event(const char* kind, const py::dict& values) {
+    return py::make_tuple(std::string(kind), values);
 }
 
 py::tuple clock(const engine::ClockRecord& record) {
