@@ -97,8 +97,9 @@ class Changes(Reaching):
         """Changes what is named, all of it or nothing, while trades flow.
 
         An interval that comes is made of the finer bars that the engine holds, open ones and those
-        that late trades can still change; bars that began before them are PARTIAL. The bars of
-        other intervals do not change by it. Rows of an interval that went can still be taken.
+        that late trades can still change; bars that began before them are PARTIAL. One that comes
+        back begins anew. The bars of other intervals do not change by it. Rows of an interval
+        that went can still be taken.
 
         Args:
             intervals: all that are wanted, in place of the present ones.
