@@ -65,6 +65,17 @@ class Reach:
             end = min(high_ns + _AHEAD_NS, TIME_MAX_NS)
         return replace(self, start_ns=start, end_ns=end)
 
+    def for_error(self, error: errors.KlineaggError) -> Reach:
+        """What is not refused like that; the same times where they are not the reason.
+
+        What an engine recovers or restores may have bars of other times than the clock's.
+        """
+        if error.name not in ("recovery_mismatch", "checkpoint_mismatch"):
+            return self
+        if "low_ns" not in error.fields:
+            return self
+        return self.covering(int(error.fields["low_ns"]), int(error.fields["high_ns"]))
+
     @property
     def in_core(self) -> tuple[int, int]:
         """The times that the core may take without asking."""
@@ -113,7 +124,7 @@ def made_within(
         try:
             core = _core.Engine(built, clock._core, options, log, given)
         except errors.EngineError as error:
-            wider = _wider(reach, error)
+            wider = reach.for_error(error)
             if wider == reach:
                 raise
             reach = wider
@@ -128,15 +139,6 @@ def _past_zones(names: Sequence[str], wanted: Sequence[Interval]) -> list[Interv
         with suppress(errors.IntervalError):
             found.append(Interval(name))
     return found
-
-
-def _wider(reach: Reach, error: errors.EngineError) -> Reach:
-    if error.name == "recovery_mismatch" and "low_ns" in error.fields:
-        return reach.covering(int(error.fields["low_ns"]), int(error.fields["high_ns"]))
-    if error.name == "checkpoint_mismatch":
-        # Its bars lie before the times for which wall clocks are worked out.
-        return reach.covering(0, reach.start_ns)
-    return reach
 
 
 class Reaching:

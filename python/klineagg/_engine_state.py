@@ -57,11 +57,11 @@ class States(Reaching):
         try:
             return self._core.restore(checkpoint)
         except errors.EngineError as error:
-            if error.name != "checkpoint_mismatch" or self._reach.holds(0, self._reach.start_ns):
+            wider = self._reach.for_error(error)
+            if wider == self._reach:
                 raise
-            # Its bars may lie before the times for which wall clocks are worked out here.
-            self._use_reach(self._reach.covering(0, self._reach.start_ns))
-            return self._core.restore(checkpoint)
+            self._use_reach(wider)
+        return self._restore(checkpoint)
 
     def warm_start(self, bars: Bars) -> int:
         """Goes on behind bars of an earlier run; before :meth:`start`.

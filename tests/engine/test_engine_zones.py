@@ -139,6 +139,30 @@ def test_checkpoints_and_bars_of_other_years_than_those_worked_out() -> None:
     assert len(third.bars("ZONE-A", "1d@America/New_York")) == 5
 
 
+@pytest.mark.parametrize("clock_start", [None, "1996-10-12", "2012-01-01", "system"])
+@pytest.mark.parametrize("start", ["1969-12-29", "2009-03-01", "2024-02-28"])
+def test_open_bars_of_a_checkpoint_of_other_years(start: str, clock_start: str | None) -> None:
+    """The base is no wall clock's, so its open bars say nothing of what is not worked out."""
+    intervals = "1d@America/New_York,1w@Europe/Berlin"
+    with Engine(intervals, clock=SimulatedClock(start), max_ahead=None) as engine:
+        engine.producer().push(hourly(start, 30))
+        engine.flush()
+        checkpoint = engine.checkpoint()
+        expected = engine.view().open
+    clock = SystemClock() if clock_start == "system" else SimulatedClock(clock_start)
+    engine = Engine(intervals, clock=clock, max_ahead=None)
+    assert engine.restore(checkpoint) == 1
+    with engine:
+        with engine.take("lake") as snapshot:  # a later clock has closed them
+            closed = snapshot.closed.resolve()
+        told = klineagg.Bars.concat([closed, engine.view().open])
+    for name in intervals.split(","):
+        mine = told[:, name]
+        mine = mine[mine.trade_count > 0]
+        for column in ("open_time", "close_time", "open", "close", "trade_count", "volume"):
+            assert mine.column(column).tobytes() == expected[:, name].column(column).tobytes()
+
+
 def test_clocks_that_were_set_by_seconds_are_refused() -> None:
     """Amsterdam was 19 minutes and 32 seconds ahead, which bars made of quarters cannot follow."""
     trades = hourly("1930-01-01", 3)

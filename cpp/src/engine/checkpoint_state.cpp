@@ -104,7 +104,26 @@ void engine::AggregatorState::check_span(const ByteReader& from, const Aggregato
     if (interval.kind() != IntervalKind::table) from.fail("a bar that is not one of its interval");
     throw Error(ErrorCode::checkpoint_mismatch,
                 "a bar of '" + interval.name() + "' has other boundaries than it has here",
-                {{"interval", interval.name()}});
+                {{"interval", interval.name()},
+                 {"low_ns", std::to_string(bar.open_time)},
+                 {"high_ns", std::to_string(bar.close_time)}});
+}
+
+Span engine::AggregatorState::trade_times(const Aggregator& of) {
+    Span times{TIME_MAX, TIME_MIN};
+    const auto see = [&](const PartialBar& bar) {
+        if (!bar.has_trades()) return;
+        times.open = std::min(times.open, bar.first.time);
+        times.close = std::max(times.close, bar.last_time + 1);
+    };
+    if (of.base_.active) see(of.base_.bar);
+    for (const Aggregator::Level& level : of.coarser_)
+        if (level.active) see(level.bar);
+    for (const auto* cell = of.older_.front(); cell != nullptr; cell = cell->links.next)
+        see(cell->bar);
+    for (const History& history : of.histories_)
+        history.each([&](const PartialBar& bar, TimeNs, const KeptBar*) { see(bar); });
+    return times;
 }
 
 void engine::AggregatorState::get_level(ByteReader& from, Aggregator& to, int level) {

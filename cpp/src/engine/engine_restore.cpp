@@ -3,9 +3,11 @@
 #include "klineagg/engine.hpp"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "klineagg/engine/checkpoint.hpp"
+#include "klineagg/engine/checkpoint_state.hpp"
 #include "klineagg/engine/past_intervals.hpp"
 #include "klineagg/engine/replan.hpp"
 
@@ -73,6 +75,15 @@ void carry_over(SymbolSlot& from, SymbolSlot& slot, const std::vector<int>& outp
     if (generation.options.coverage_start == TIME_NONE && start != TIME_NONE) slot.joined = start;
 }
 
+/// Bars of times for which no boundaries are worked out would be restored and never be seen.
+void check_reach(Span times, Span reach) {
+    if (times.open >= times.close || (times.open >= reach.open && times.close <= reach.close)) return;
+    throw Error(ErrorCode::checkpoint_mismatch,
+                "the boundaries of wall clocks are not worked out for times of the checkpoint",
+                {{"low_ns", std::to_string(times.open)},
+                 {"high_ns", std::to_string(times.close - 1)}});
+}
+
 }  // namespace
 
 void Engine::go_on_from(const Checkpoint& checkpoint, const PlanGeneration& generation) {
@@ -123,9 +134,15 @@ std::size_t Engine::restore(std::span<const std::byte> given) {
     // Not the next number: slots that there are do not follow from those of the checkpoint.
     next->number = now.number + 2;
     // Everything is read once before anything changes, so that bad bytes change nothing.
+    const Span reach = core_->journal
+                           ? core_->options.journal.reach
+                           : Span{core_->reach_open.load(), core_->reach_close.load()};
+    for (const TimeNs time : {checkpoint.head.watermark, checkpoint.head.simulated})
+        if (time > TIME_MIN) check_reach({time, time + 1}, reach);
     for (const Checkpoint::Symbol& symbol : checkpoint.symbols) {
         LooseSlot loose(checkpoint.plan, core_->options.keep_bars, nullptr);
         checkpoint.read(symbol, loose.slot(), nullptr);
+        check_reach(engine::AggregatorState::trade_times(loose.slot().aggregator), reach);
     }
     core_->generations.push_back(std::move(next));
     go_on_from(checkpoint, *core_->generations.back());

@@ -29,6 +29,9 @@ public:
     /// bytes is Error(checkpoint_format); then it may be destroyed, and no more.
     static void get(engine::ByteReader& from, Aggregator& to);
 
+    /// From the first trade to behind the last one, of the bars that it holds; empty without any.
+    [[nodiscard]] static Span trade_times(const Aggregator& of);
+
 private:
     static void put_level(engine::ByteWriter& to, const Aggregator::Level& level, TimeNs close);
     static void put_history(engine::ByteWriter& to, const History& history, TimeNs forgotten_to);
