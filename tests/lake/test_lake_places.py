@@ -72,6 +72,27 @@ def test_a_lake_of_the_default_layout_may_be_moved_and_copied(
         assert content(Lake(f"{prefix}{colon}{old / file}")) == rows
 
 
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_lake_whose_data_path_is_given_may_be_moved_and_copied(tmp_path: Path, how: str) -> None:
+    """As a configuration gives it, which always names both."""
+    old, new = tmp_path / "old" / "lake", tmp_path / "new" / "lake"
+    old.mkdir(parents=True)
+    rows = made(old / "catalog.sqlite", old / "data")
+    (shutil.move if how == "moved" else shutil.copytree)(str(old.parent), str(new.parent))
+    before = files(tmp_path / "old") if how == "copied" else set()
+    with Lake(new / "catalog.sqlite", new / "data") as lake:
+        lake.commit(delivery(4, [{"at": 3}]))
+        lake.maintain(longest_read=0, orphan_age=0)
+        assert content(lake)[: len(rows)] == rows and len(lake.sql("FROM bars")) == len(rows) + 1
+    assert not old.exists() or files(tmp_path / "old") == before
+    # A folder that is not the catalog's own, or has another name, is another lake's.
+    shutil.copytree(new, tmp_path / "other")
+    for wrong in (tmp_path / "other" / "data", new / "data2"):
+        with pytest.raises(errors.LakeError) as caught:
+            Lake(new / "catalog.sqlite", wrong)
+        assert caught.value.name == "lake_catalog"
+
+
 def test_a_catalog_knows_where_its_files_are(tmp_path: Path) -> None:
     rows = made(tmp_path / "lake", tmp_path / "elsewhere" / "data")
     with Lake(tmp_path / "lake") as lake:
@@ -82,6 +103,8 @@ def test_a_catalog_knows_where_its_files_are(tmp_path: Path) -> None:
         Lake(tmp_path / "lake", tmp_path / "other")
     assert caught.value.name == "lake_catalog" and not (tmp_path / "other").exists()
     assert str(tmp_path / "elsewhere") in str(caught.value)
+    with pytest.raises(errors.LakeError, match="and not in"):  # it has the name of the old one
+        Lake(tmp_path / "lake", tmp_path / "lake" / "data")
     os.rename(tmp_path / "elsewhere", tmp_path / "gone")
     for read_only in (True, False):
         with pytest.raises(errors.LakeError, match="not there") as caught:

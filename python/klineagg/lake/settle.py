@@ -81,10 +81,8 @@ def _placed(catalog: Catalog, path: Path, stored: str) -> Catalog:
     if own is None or _real(own) == _real(stored):
         # The catalog's own spelling: DuckLake compares letter by letter.
         return replace(catalog, data_path=stored)
-    if catalog.is_given:
-        text = f"the files of {catalog.label} are in {stored}, and not in {own}"
-        hint = "leave the data path out: the catalog knows it"
-        raise errors.make("lake_catalog", text, hint=hint, catalog=catalog.label, data_path=stored)
+    if catalog.is_given and not _went_along(own, stored, path):
+        raise _elsewhere(catalog, stored)
     if "://" in stored:
         return replace(catalog, data_path=stored)
     there = Path(stored).is_dir()
@@ -97,7 +95,26 @@ def _placed(catalog: Catalog, path: Path, stored: str) -> Catalog:
         text = f"the files of {catalog.label} were in {stored}, which is not there"
         hint = f"put them back, or into {own}"
         raise errors.make("lake_catalog", text, hint=hint, catalog=catalog.label, data_path=stored)
+    if catalog.is_given:
+        raise _elsewhere(catalog, stored)
     return replace(catalog, data_path=stored)
+
+
+def _elsewhere(catalog: Catalog, stored: str) -> errors.KlineaggError:
+    text = f"the files of {catalog.label} are in {stored}, and not in {catalog.data_path}"
+    hint = "leave the data path out: the catalog knows it"
+    return errors.make("lake_catalog", text, hint=hint, catalog=catalog.label, data_path=stored)
+
+
+def _went_along(own: str, stored: str, path: Path) -> bool:
+    """Whether a data path that was given is the old folder, beside the catalog as before.
+
+    A configuration names it always, so that one that was moved with its lake would be refused. A
+    folder elsewhere stays refused: tidying up there would take what belongs to another lake.
+    """
+    if "://" in own or "://" in stored or Path(own).name != Path(stored).name:
+        return False
+    return _real(str(Path(own).parent)) == _real(str(path.parent))
 
 
 def _beside(data: Path, path: Path) -> Path:
