@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ __all__ = ["PersistQueue", "TaskQueue", "crontab_of"]
 _log: Final = logging.getLogger("klineagg.tasks")
 _STOP_S: Final = 30.0
 _AGAIN_S: Final = 60.0
+_NUMBERED: Final = re.compile(r"[0-9a-f]*[0-9][-0-9a-f]*")  # numbers, and UUIDs in names of files
 
 
 def _daily(day: str = "yesterday") -> None:
@@ -72,9 +74,11 @@ class _Trouble:
         """It failed."""
         self._failures += 1
         now = time.monotonic()
-        if str(error) != self._text or now - self._told >= _AGAIN_S:
+        # Without names of files that are new each time: a full disk would get a line each time.
+        text = _NUMBERED.sub("", str(error))
+        if text != self._text or now - self._told >= _AGAIN_S:
             _log.warning("bars are not stored yet: %s", error)
-            self._text, self._told = str(error), now
+            self._text, self._told = text, now
 
     def over(self) -> None:
         """It did not fail."""
