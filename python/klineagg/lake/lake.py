@@ -15,7 +15,7 @@ import numpy as np
 
 from klineagg import errors
 from klineagg._bars_time import to_ns
-from klineagg._options import invalid
+from klineagg._options import check_bytes, invalid
 from klineagg.lake.catalog import Catalog
 from klineagg.lake.commit import check_snapshot, commit_once
 from klineagg.lake.maintain import Maintenance, Plan, check_intervals, maintain, oldest_ns
@@ -100,6 +100,10 @@ class Lake:
             OptionError: ``invalid_option``.
         """
         check_snapshot(snapshot)
+        if not isinstance(consumer, str) or not consumer:
+            raise invalid("consumer", consumer, "the name of a consumer")
+        if checkpoint is not None:
+            check_bytes(checkpoint, "checkpoint")  # bytes(5) would be five zeros
         return self._session.writing(
             lambda cursor: commit_once(
                 cursor, ALIAS, self._session.files, snapshot, consumer, checkpoint
