@@ -55,6 +55,18 @@ def test_a_run_stores_its_trades_and_ends(tmp_path: Path) -> None:
     assert_same(stored(tmp_path), expected(paths))
 
 
+def test_a_run_says_how_many_files_of_a_folder_it_goes_on_behind(tmp_path: Path) -> None:
+    paths = write_trades(tmp_path / "trades", 3_000)
+    config = write_config(tmp_path, **FOLLOWED)
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["rows_read"] == 3_000)
+        terminated(process)
+    with running("run", config, cwd=tmp_path) as process:
+        said(process, f"goes on at kind directory, files {len(paths)}\n")
+        until(lambda: answers(config))
+        assert "0 rows read" in terminated(process)
+
+
 @pytest.mark.parametrize(
     "cycles", [3, pytest.param(kills(0.2), marks=pytest.mark.slow)], ids=["few", "many"]
 )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "seconds"]
 
-_PLACE: Final = ("kind", "file", "rows", "topic")  # of a source's position
+_PLACE: Final = ("kind", "file", "files", "rows", "topic")  # of a source's position
 _log: Final = logging.getLogger("klineagg.run")
 
 
@@ -104,9 +104,10 @@ class App:
             )  # fmt: skip
         position = take_waiting(self.engine, position)
         if position is not None:
-            # Of a folder it has a place for each file: too much for a line.
-            told = (f"{key} {position[key]}" for key in _PLACE if position.get(key) is not None)
-            _log.info("goes on at %s", ", ".join(told))
+            places = {key: position[key] for key in _PLACE if position.get(key) is not None}
+            if "files" in places:  # a place for each: too much for a line
+                places["files"] = len(places["files"])
+            _log.info("goes on at %s", ", ".join(f"{key} {place}" for key, place in places.items()))
         self.source = make(config, position)
         stack.callback(self.source.close)
         self.engine.start()
