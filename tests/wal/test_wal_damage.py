@@ -131,6 +131,29 @@ def test_a_killed_writer_loses_nothing_that_was_accepted(tmp_path: Path, fsync: 
     kill_writers(tmp_path, 3, fsync, seed=1)
 
 
+DIES = """
+import os, sys
+from klineagg import Wal
+wal = Wal(sys.argv[1], segment_bytes=1 << 20, ring_bytes=1 << 20, size_max=2 << 20)
+wal.append("command", b"x")
+wal.flush()
+os._exit(0)
+"""
+
+
+def test_a_writer_that_died_leaves_no_room_taken(tmp_path: Path) -> None:
+    """A segment of a MiB for each of its deaths would fill the log with a record each."""
+    for _ in range(4):
+        child = python(DIES, tmp_path)
+        assert child.wait() == 0
+        assert child.stdout is not None
+        child.stdout.close()
+    with Wal(tmp_path, size_max=2 << 20, segment_bytes=1 << 20, ring_bytes=1 << 20) as wal:
+        assert wal.repaired_bytes == 0 and wal.stats().segment_bytes < (1 << 20) + (1 << 16)
+        assert wal.next_sequence == 5
+    assert [record.first for record in read(tmp_path)] == [1, 2, 3, 4]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fsync", ["none", "interval", "always"])
 def test_many_killed_writers(tmp_path: Path, fsync: str) -> None:

@@ -145,7 +145,9 @@ void repair(FileSystem& files, const std::string& directory, const Recovery& rec
             if (each.first < recovery.last_segment) files.open(each.path, OpenMode::write)->sync();
     }
     const std::unique_ptr<File> file = files.open(recovery.path, OpenMode::write);
-    if (recovery.cut_bytes != 0) file->truncate(recovery.end);
+    // Also the room that a killed writer had made for more: one segment for each of its deaths
+    // would soon be all that the limit of the log allows.
+    if (file->size() > recovery.end) file->truncate(recovery.end);
     if (!sync) return;
     // The last writer may have died of a failed sync, after which the system takes pages that
     // never reached the disk for clean ones. Written again, they are dirty, and this sync counts.
