@@ -5,10 +5,12 @@
 
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "gil.hpp"
@@ -57,7 +59,7 @@ public:
     /// Without the GIL. False at the end.
     bool next(std::size_t rows_max, Found& found) {
         const std::lock_guard lock(mutex_);
-        while (pending_ || (pending_ = reader_.next(frame_))) {
+        while (pending_ || (pending_ = read_on(found))) {
             const wal::FrameHeader& header = frame_.view.header;
             const wal::Sequence first = header.sequence + frame_.skip;
             if (header.topic != wal::Topic::trade) {
@@ -76,6 +78,17 @@ public:
     [[nodiscard]] const wal::Reader& reader() const noexcept { return reader_; }
 
 private:
+    /// The next frame. What was found before damage is handed out, and then the damage is told.
+    bool read_on(const Found& found) {
+        if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+        try {
+            return reader_.next(frame_);
+        } catch (const Error&) {
+            if (found.trades.empty()) throw;
+            failure_ = std::current_exception();
+            return false;
+        }
+    }
     void begin(wal::Sequence first, Found& found) const {
         found.header = frame_.view.header;
         found.first = first;
@@ -136,6 +149,7 @@ private:
     wal::Reader reader_;
     wal::Reader::Frame frame_;
     bool pending_ = false;
+    std::exception_ptr failure_;
     wal::TradeDecoder decoder_;
     std::vector<wal::LaneRecord> records_;
     std::unordered_map<std::int32_t, std::int32_t> ids_;

@@ -6,10 +6,12 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from klineagg import Wal, errors
-from klineagg.wal import WalDamage, inspect
+from klineagg.data import load_bitmex
+from klineagg.wal import WalDamage, WalRecord, inspect
 from runtime.runs import kills
 from wal.harness import (
     SMALL,
@@ -75,6 +77,26 @@ def test_damage_inside_is_a_range_and_salvage_goes_past_it(tmp_path: Path) -> No
     assert str(DAMAGED_AT) in str(lost[0])
     # Nobody who does not ask for the lost record is stopped by it.
     check_whole(read(tmp_path, from_seq=500), 500, 1000)
+
+
+def test_trades_before_damage_come_before_its_error(tmp_path: Path) -> None:
+    """Blocks of trades are read as one array: that one must not go with the damage behind it."""
+    trades = load_bitmex()[:9000]
+    with Wal(tmp_path) as wal:
+        for begin in range(0, len(trades), 1000):
+            wal.append_trades(trades[begin : begin + 1000])
+            wal.flush()
+    only = segments(tmp_path)[0]
+    flip(only, only.stat().st_size // 2)
+    records: list[WalRecord] = []
+    with pytest.raises(errors.WalDamagedError) as caught:
+        records.extend(Wal.read(tmp_path))
+    arrays: list[np.ndarray] = []
+    with pytest.raises(errors.WalDamagedError):
+        arrays.extend(Wal.read_trades(tmp_path))
+    before = int(caught.value.fields["first_sequence"]) - 1
+    assert records[0].first == 1 and records[-1].last == before > 0
+    assert sum(map(len, arrays)) == before
 
 
 def test_a_log_that_is_damaged_at_its_end_opens_with_salvage_only(tmp_path: Path) -> None:
