@@ -67,6 +67,17 @@ def test_a_run_says_how_many_files_of_a_folder_it_goes_on_behind(tmp_path: Path)
         assert "0 rows read" in terminated(process)
 
 
+def test_a_lake_that_cannot_be_reached_at_the_start_costs_nothing(tmp_path: Path) -> None:
+    paths = write_trades(tmp_path / "trades", 3_000)
+    config = write_config(tmp_path)
+    (tmp_path / "lake").write_text("no folder")
+    out = ended(command("run", config, cwd=tmp_path), code=3)
+    assert "lake_catalog" in out and "Traceback" not in out
+    (tmp_path / "lake").unlink()
+    assert "3000 rows read" in ended(command("run", config, cwd=tmp_path))
+    assert_same(stored(tmp_path), expected(paths))
+
+
 @pytest.mark.parametrize(
     "cycles", [3, pytest.param(kills(0.2), marks=pytest.mark.slow)], ids=["few", "many"]
 )
