@@ -91,6 +91,18 @@ def test_a_persist_task_that_fails_does_not_end_the_next(
     ]
 
 
+@pytest.mark.parametrize("content", [None, b"no database at all, but long enough" * 200])
+def test_a_queue_that_cannot_be_opened_is_named(tmp_path: Path, content: bytes | None) -> None:
+    broker = tmp_path / "tasks.sqlite"
+    if content is None:
+        broker.mkdir()
+    else:
+        broker.write_bytes(content)
+    with pytest.raises(errors.FileError) as caught:
+        PersistQueue(broker)
+    assert caught.value.name == "file_not_written" and str(broker) in str(caught.value)
+
+
 def test_a_task_that_was_left_by_a_killed_process_runs_once(tmp_path: Path) -> None:
     PersistQueue(tmp_path / "tasks.sqlite").enqueue()  # nobody to run it
     runs: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,8 +41,13 @@ _BUILT_IN: Final = {"klineagg.daily": _daily, "klineagg.maintenance": _maintenan
 def _huey(name: str, broker: Path) -> Any:
     huey = require("huey", "run", "the queue of tasks")
     broker.parent.mkdir(parents=True, exist_ok=True)
-    # A lost task costs nothing, so the broker need not wait for the disk.
-    return huey.SqliteHuey(name, filename=str(broker), results=False, fsync=False, utc=True)
+    try:
+        # A lost task costs nothing, so the broker need not wait for the disk.
+        return huey.SqliteHuey(name, filename=str(broker), results=False, fsync=False, utc=True)
+    except sqlite3.Error as error:
+        text = f"the queue of tasks {broker} cannot be opened: {error}"
+        hint = "look at [tasks] broker; a damaged queue may be removed, no bar is lost by it"
+        raise errors.make("file_not_written", text, hint=hint, file=str(broker)) from error
 
 
 def _consumer(queue: Any, **options: Any) -> Any:
