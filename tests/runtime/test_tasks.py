@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 import sys
 import threading
 import time
@@ -88,6 +89,34 @@ def test_a_persist_task_that_fails_does_not_end_the_next(
     assert others == [
         "bars are not stored yet: the disk is gone",
         "bars are stored again; that failed 3 times",
+    ]
+
+
+def test_a_broker_that_fails_is_told_once_and_stores_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is full: bars wait, and the log is not filled at every tick of the timer."""
+    monkeypatch.setattr(logging.getLogger("klineagg"), "propagate", True)
+    runs: list[int] = []
+    queue = PersistQueue(tmp_path / "tasks.sqlite", lambda: runs.append(1))
+    queue.start(20)
+    fails = True
+
+    def size() -> int:
+        if fails:
+            raise sqlite3.OperationalError("database or disk is full")
+        return 0
+
+    monkeypatch.setattr(queue._huey.storage, "queue_size", size)
+    with caplog.at_level(logging.INFO, logger="klineagg"):
+        assert [queue.enqueue() for _ in range(5)] == [False] * 5 and queue.enqueued == 0
+        fails = False
+        assert queue.enqueue()
+        until(lambda: len(runs) == 1)
+        queue.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "bars are not stored yet: database or disk is full",
+        "bars are stored again; that failed 5 times",
     ]
 
 

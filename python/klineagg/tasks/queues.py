@@ -105,7 +105,7 @@ class PersistQueue:
         self._huey = _huey("klineagg-persist", broker)
         self._consumer: Any = None
         self.enqueued = self.coalesced = 0
-        trouble = _Trouble()
+        trouble = self._trouble = _Trouble()
 
         def run() -> None:
             if persist is None:
@@ -120,11 +120,15 @@ class PersistQueue:
         self._task = self._huey.task(name="klineagg.persist")(run)
 
     def enqueue(self) -> bool:
-        """Adds a task unless one waits already; says whether it did."""
-        if self._huey.storage.queue_size():
-            self.coalesced += 1
+        """Adds a task unless one waits already, or the broker fails; says whether it did."""
+        try:
+            if self._huey.storage.queue_size():
+                self.coalesced += 1
+                return False
+            self._task()
+        except sqlite3.Error as error:  # a full disk: told now and then, and tried again
+            self._trouble.failed(error)
             return False
-        self._task()
         self.enqueued += 1
         return True
 
