@@ -65,6 +65,9 @@ def test_what_is_set_comes_back_from_its_own_text() -> None:
         ('[engine]\npolicy = "lose"', 2, '"drop_newest"'),
         ('[engine]\nlateness = "5 parsecs"', 2, "a length of time"),
         ('[engine]\nlease = "0s"', 2, 'longer than "0s"'),
+        ('[wal]\nage_max = "0s"', 2, 'longer than "0s"'),
+        ('[lake]\ncatalog = ""', 2, "not an empty one"),
+        ('[source]\npattern = " "', 2, "not an empty one"),
         ("[engine]\nworker = 1", 2, "no such key; did you mean workers?"),
         ("[engin]\nworkers = 1", 1, "did you mean engine?"),
         ("engine = 1", 1, "a section"),
@@ -108,6 +111,15 @@ def test_a_file_that_is_no_text_names_the_line(tmp_path: Path) -> None:
     assert caught.value.fields["line"] == 3
     with pytest.raises(errors.FileError):
         load(tmp_path / "other.toml")
+
+
+@pytest.mark.parametrize("text", ["x:${A B}@h", "${A", "${}", "${1A}", "${OK}${"])
+def test_a_variable_that_is_misspelt_is_no_part_of_a_password(text: str) -> None:
+    with pytest.raises(errors.ConfigError, match="names no variable") as caught:
+        expand(text, "lake.catalog", {"OK": "1"})
+    assert caught.value.fields["key"] == "lake.catalog"
+    # What a variable holds may look like one.
+    assert expand("${OK}-$x", "lake.catalog", {"OK": "a${b"}) == "a${b-$x"
 
 
 def test_secrets_come_from_the_environment_and_are_never_shown() -> None:

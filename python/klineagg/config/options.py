@@ -13,6 +13,7 @@ __all__ = [
     "boolean",
     "choice",
     "duration",
+    "filled",
     "folder",
     "globs",
     "integer",
@@ -58,6 +59,12 @@ def boolean(value: Any) -> bool:
 def text(value: Any) -> str:
     """Any text."""
     _wanted(isinstance(value, str), "a text in quotes")
+    return str(value)
+
+
+def filled(value: Any) -> str:
+    """A text with something in it."""
+    _wanted(text(value).strip() != "", "a text in quotes, and not an empty one")
     return str(value)
 
 

@@ -27,7 +27,7 @@ def expand(text: str, key: str, environment: Mapping[str, str] | None = None) ->
         environment: None: that of the process.
 
     Raises:
-        ConfigError: ``config_invalid`` when there is no such variable.
+        ConfigError: ``config_invalid`` when there is no such variable, or a ``${`` is not closed.
     """
     variables = os.environ if environment is None else environment
 
@@ -42,6 +42,10 @@ def expand(text: str, key: str, environment: Mapping[str, str] | None = None) ->
             _known.add(value)
         return value
 
+    if "${" in _NAME.sub("", text):  # of the text alone: a value may have anything in it
+        reason = "it has a ${ that names no variable"
+        hint = "write ${NAME}, of letters, digits and _"
+        raise errors.make("config_invalid", f"{key}: {reason}", hint=hint, key=key, reason=reason)
     return _NAME.sub(value_of, text)
 
 

@@ -10,6 +10,7 @@ from klineagg.config.options import (
     boolean,
     choice,
     duration,
+    filled,
     folder,
     globs,
     integer,
@@ -127,7 +128,7 @@ class SourceConfig:
     paths: tuple[str, ...] = option(
         ["trades"], globs, "file: files in the order of their trades; directory: the folder"
     )
-    pattern: str = option("*", text, "directory: names of the files to read")
+    pattern: str = option("*", filled, "directory: names of the files to read")
     format: str = option("csv", choice("csv", "jsonl"), "stdin: csv, or jsonl (an object a line)")
     on_end: str = option(
         "stop", choice("stop", "wait"), "file, stdin: stop when all is read and stored, or wait"
@@ -196,7 +197,7 @@ class LakeConfig:
 
     catalog: str = option(
         "lake/catalog.sqlite",
-        text,
+        filled,
         "a SQLite file, or postgresql://...; ${NAME} is taken from the environment (passwords)",
     )
     data_path: str = option(
@@ -234,7 +235,9 @@ class WalConfig:
         0, integer(0, 2**30), "of all files: nothing is accepted beyond it; 0: no limit"
     )
     age_max: str | None = option(
-        "none", optional(duration), 'older files go, once they are stored; "none": at size_max_mb'
+        "none",
+        optional(positive_duration),
+        'older files go, once they are stored; "none": at size_max_mb',
     )
 
 
