@@ -55,6 +55,16 @@ def test_verify(log: Path, damaged: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run("wal", "verify", damaged / "nowhere") == 3
 
 
+def test_verify_of_a_damaged_checkpoint(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An engine does not start with it, so the log is not called whole."""
+    (log / "lake.checkpoint").write_bytes(b"no checkpoint")
+    found = json_of(capsys, 3, "wal", "verify", log)
+    assert found["whole"] is False and not found["damages"]
+    assert run("wal", "verify", log) == 3
+    assert "checkpoint of 'lake' cannot be read" in capsys.readouterr().out
+    assert run("wal", "verify", log, "--salvage") == 0
+
+
 def test_replay_of_records(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("wal", "replay", log, "--from", 500, "--json") == 0
     trade, command, account = map(json.loads, capsys.readouterr().out.splitlines())

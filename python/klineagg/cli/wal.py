@@ -121,13 +121,16 @@ def run_verify(arguments: argparse.Namespace, output: Output) -> int:
 
     _check_is_log(arguments.path)
     content = inspect(arguments.path)
-    whole = not content.damages
+    unreadable = [each for each in content.checkpoints if each.position is None]
+    whole = not content.damages and not unreadable  # an engine starts with neither of them
     readable = bool(content.records) and arguments.salvage
     code = OK if whole or readable else BAD_INPUT
     total = sum(content.records.values())
     lines = [str(damage) for damage in content.damages]
-    if whole:
-        lines.append(f"{content.path}: {total:,} records, no damage")
+    lines += [f"the checkpoint of {each.consumer!r} cannot be read" for each in unreadable]
+    if not content.damages:
+        what = "no damage in them" if unreadable else "no damage"
+        lines.append(f"{content.path}: {total:,} records, {what}")
     else:
         lines.append(f"{content.path}: {content.lost_records:,} records lost, {total:,} readable")
     if content.torn_bytes:
