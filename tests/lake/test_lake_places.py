@@ -112,6 +112,19 @@ def test_a_catalog_knows_where_its_files_are(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists() and not (tmp_path / "lake" / "data").exists()
 
 
+def test_a_lake_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    with Lake(tmp_path / "lake") as lake:
+        lake.commit(delivery(1, [{"at": 0}]))
+        os.rename(tmp_path / "lake", tmp_path / "away")
+        with pytest.raises(errors.LakeError) as caught:
+            lake.commit(delivery(2, [{"at": 1}]))
+        assert caught.value.name == "lake_commit" and str(tmp_path / "lake") in str(caught.value)
+        assert not (tmp_path / "lake").exists()  # nothing is begun in its place
+        os.rename(tmp_path / "away", tmp_path / "lake")
+        assert lake.commit(delivery(2, [{"at": 1}])).applied
+        assert len(content(lake)) == 2
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 def test_the_database_of_something_else_is_left_alone(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"other.{kind}"

@@ -142,7 +142,11 @@ def _locked(cursor: Any, wait_s: float) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[int]:
     """A file for locks, which go when it is closed."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:  # the folder is gone: a disk that is not there any more
+        text = f"{path} cannot be opened: {error.strerror or error}"
+        raise errors.make("lake_commit", text) from error
     try:
         yield file
     finally:
