@@ -67,6 +67,21 @@ def test_a_run_says_how_many_files_of_a_folder_it_goes_on_behind(tmp_path: Path)
         assert "0 rows read" in terminated(process)
 
 
+def test_a_status_is_given_without_the_lake(tmp_path: Path) -> None:
+    paths = write_trades(tmp_path / "trades", 3_000)
+    config = write_config(tmp_path, **FOLLOWED)
+    with running("run", config, cwd=tmp_path) as process:
+        until(lambda: answers(config) and status(config)["persist"]["commits"])
+        assert status(config)["lake"] and status(config)["lake_error"] is None
+        (tmp_path / "lake").rename(tmp_path / "away")
+        assert "lake_catalog" in status(config)["lake_error"]
+        assert status(config)["state"] == "running" and status(config)["lake"] is None
+        (tmp_path / "away").rename(tmp_path / "lake")
+        until(lambda: status(config)["lake"] and status(config)["rows_read"] == 3_000)
+        terminated(process)
+    assert_same(stored(tmp_path), expected(paths))
+
+
 def test_a_lake_that_cannot_be_reached_at_the_start_costs_nothing(tmp_path: Path) -> None:
     paths = write_trades(tmp_path / "trades", 3_000)
     config = write_config(tmp_path)

@@ -38,6 +38,7 @@ from klineagg.tasks.queues import PersistQueue, TaskQueue
 
 if TYPE_CHECKING:
     from klineagg.config import Config
+    from klineagg.lake import Fence
 
 __all__ = ["App", "seconds"]
 
@@ -307,7 +308,7 @@ class App:
         """How it is doing, for JSON."""
         rows_read = self.host.rows  # before the counts, which then have them all
         counts = self.engine.counts()
-        fence = self.lake.fence() if self.state == "running" else None
+        fence, lake_error = self._fence() if self.state == "running" else (None, None)
         return {
             "name": self.config.runtime.name,
             "process": os.getpid(),
@@ -328,12 +329,20 @@ class App:
             "maintenance": self.upkeep.describe(),
             "persistence_interval_ms": self.config.persist.persistence_interval_ms,
             "lake": None if fence is None else list(fence.id),
+            "lake_error": lake_error,
             "consumers": self.lender.borrowers(),
             "lent": self.lender.lent,
             "outstanding": self.lender.outstanding,
             "loans": self.lender.describe(),
             "tasks": [] if self.tasks is None else self.tasks.names(),
         }
+
+    def _fence(self) -> tuple[Fence | None, str | None]:
+        """The lake's last snapshot, or why it cannot be asked: a status is wanted most then."""
+        try:
+            return self.lake.fence(), None
+        except errors.KlineaggError as error:
+            return None, str(error)
 
     def metrics_text(self) -> str:
         """Its numbers, for Prometheus."""
