@@ -126,6 +126,19 @@ def test_files_by_pattern_and_a_position_elsewhere(tmp_path: Path) -> None:
         FileSource([tmp_path / "day0.csv"], Wanted(), position=elsewhere)
 
 
+def test_a_file_that_was_read_and_is_gone_may_be_its_header_alone(tmp_path: Path) -> None:
+    """As the error of a position elsewhere says: else there was no way on."""
+    gone = write(tmp_path / "jan", HEADER + lines(range(5)), "csv")
+    source = FileSource([gone], Wanted())
+    assert some(source) == list(range(5))
+    position = again(source.position())
+    following = write(tmp_path / "feb", HEADER + lines(range(5, 9)), "csv")
+    with pytest.raises(errors.SourceError, match="its header alone"):
+        FileSource([following], Wanted(), position=position)
+    gone.write_text(HEADER)
+    assert some(FileSource([gone, following], Wanted(), position=position)) == list(range(5, 9))
+
+
 def test_bad_rows_are_counted_by_reason(tmp_path: Path) -> None:
     bad = f"BTCUSDT,{START_MS},none,1,77\nBTCUSDT,soon,1.5,1,78\n"
     path = write(tmp_path / "a", HEADER + lines(range(5)) + bad + lines(range(5, 9)), "csv")

@@ -72,7 +72,10 @@ class FileSource(Source):
             file = position.get("file")
             if file is not None and file not in names:
                 text = f"trades up to row {position.get('rows')} of {file} are stored already"
-                hint = "list that file, and those behind it, in [source] paths"
+                hint = (
+                    "list that file, and those behind it, in [source] paths; if it is gone, "
+                    "a file of that name with its header alone will do"
+                )
                 raise errors.make("source_failed", text, hint=hint, file=file)
             if file is not None:
                 self._at, self._row = names.index(file), int(position["rows"])
