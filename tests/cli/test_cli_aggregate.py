@@ -259,6 +259,31 @@ def test_an_output_that_cannot_be_written(
     assert "rights" in error["hint"] and error["fields"]["file"] == str(target)
 
 
+@pytest.mark.parametrize("way", ["its name", "a link", "one of several"])
+def test_the_trades_are_not_overwritten_by_their_bars(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    trades = tmp_path / "trades.csv"
+    trades.write_bytes(dump.read_bytes())
+    target = trades
+    if way == "a link":
+        target = tmp_path / "link.csv"
+        target.symlink_to(trades)
+    files = [dump, trades] if way == "one of several" else [trades]
+    options = ["-o", target, "--symbol", "BTCUSDT", "--format", "parquet"]
+    error = json_of(capsys, 2, "aggregate", *files, *options)["error"]
+    assert error["message"] == f"the output {target} is one of the inputs"
+    assert error["fields"]["option"] == "output"
+    assert trades.read_bytes() == dump.read_bytes()
+
+
+def test_a_missing_folder_is_told_before_the_work(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("aggregate", dump, "-o", tmp_path / "none" / "a.csv") == 4
+    assert "preset" not in capsys.readouterr().err  # not one file was opened
+
+
 def test_a_missing_package(
     dump: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
@@ -181,14 +183,11 @@ def _last_price(text: str) -> tuple[str, float]:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Does the work; returns the exit code."""
-    from klineagg.io.barfiles import format_for, write_bars
+    from klineagg.io.barfiles import write_bars
 
     target = arguments.output
     if target is not None:
-        format_for(target, arguments.format)  # a wrong name is told before the work, not after
-    if target == "-" and output.json:
-        text = "--json and -o - both want standard output"
-        raise errors.make("invalid_option", text, hint="write the bars to a file", option="json")
+        _check_target(target, arguments)
     begin = time.perf_counter()
     bars, reader, report = bars_of(arguments, output)
     seconds = time.perf_counter() - begin
@@ -222,6 +221,38 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         table = terminal.table(bars)
     output.result(summary, table)
     return OK
+
+
+def _check_target(target: str, arguments: argparse.Namespace) -> None:
+    """Tells before the work, not after it, where the bars cannot go."""
+    from klineagg._bars_files import not_written
+    from klineagg.io.barfiles import format_for
+
+    format_for(target, arguments.format)
+    if target == "-":
+        if arguments.json:
+            text = "--json and -o - both want standard output"
+            hint = "write the bars to a file"
+            raise errors.make("invalid_option", text, hint=hint, option="json")
+        return
+    try:
+        os.scandir(os.path.dirname(target) or ".").close()
+    except PermissionError:
+        pass  # a folder that may be written and not listed
+    except OSError as error:
+        raise not_written(Path(target), error) from error
+    # The trades would be gone: bars take the place of a file as a whole.
+    if any(_same_file(target, file) for file in arguments.files):
+        text = f"the output {target} is one of the inputs"
+        hint = "write the bars to another file"
+        raise errors.make("invalid_option", text, hint=hint, option="output", value=target)
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False
 
 
 def _tell_rejected(reader: TradeReader, report: Report, output: Output) -> None:
