@@ -35,24 +35,31 @@ def to_parquet(bars: Bars, path: str | os.PathLike[str], compression: str) -> No
 def replacing(target: Path) -> Iterator[Path]:
     """A file to be written, which takes the place of ``target`` once it is whole.
 
-    Readers, and a run that is cut off, never see half a file.
+    Readers, and a run that is cut off, never see half a file. A link stays one: the file that it
+    names is replaced. A pipe or a device is written as it is.
 
     Raises:
         FileError: ``file_not_written``; nothing is left behind then.
     """
     if not target.name:
         raise not_written(target, "that is a directory")
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
+    unfinished = None
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target  # a file in its place would take /dev/null away from everybody
+            return
+        real = Path(os.path.realpath(target))
+        unfinished = real.with_name(f".{real.name}.{os.getpid()}.part")
         yield unfinished
-        os.replace(unfinished, target)
+        os.replace(unfinished, real)
     except errors.KlineaggError:
         raise
     except OSError as error:
         raise not_written(target, error) from error
     finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 def not_written(target: Path, reason: OSError | str) -> errors.KlineaggError:

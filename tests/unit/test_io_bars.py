@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,29 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="none"):
         write_bars(some_bars(), tmp_path / "none" / "a.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    bars = some_bars()
+    real = tmp_path / "folder" / "2024-01-01.csv"
+    real.parent.mkdir()
+    link = tmp_path / "newest.csv"
+    link.symlink_to(real)
+    for _ in range(2):  # a link into nothing first, then to a file
+        write_bars(bars, link)
+        assert link.is_symlink()
+        assert read_bars(real).equals(bars)
+    assert [path.name for path in real.parent.iterdir()] == [real.name]
+
+
+def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
+    bars = some_bars()[:20]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reader:
+        write_bars(bars, pipe, format="csv")
+        assert pipe.is_fifo()
+        assert len(reader.read().splitlines()) == len(bars) + 1
 
 
 @pytest.mark.parametrize("column", ["close", "open_time", "trade_count", "first_trade_time"])
