@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import klineagg
-from cli.harness import NAME, command, run
+from cli.harness import NAME, command, json_of, run
 from klineagg.cli.output import EXIT_CODES
 from unit import dumps
 from unit.dumps import make_trades, write
@@ -72,6 +72,25 @@ def test_wrong_usage(dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert run(*arguments) == 2, arguments
         assert capsys.readouterr().err != ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "told"),
+    [
+        (["aggregate", "a.csv", "--threads", "0"], "aggregate", "--threads: '0' is no number"),
+        (["aggregate"], "aggregate", "arguments are required: FILE"),
+        (["show", "a.csv", "--nonsense"], "", "unrecognized arguments: --nonsense"),
+        (["lake"], "lake", "arguments are required"),
+        (["frobnicate"], "", "invalid choice: 'frobnicate'"),
+    ],
+)
+def test_wrong_usage_as_json(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], command: str, told: str
+) -> None:
+    result = json_of(capsys, 2, *arguments)
+    assert (result["command"], result["exit_code"]) == (command, 2)
+    assert result["error"]["name"] == "invalid_option"
+    assert told in result["error"]["message"]
 
 
 def test_the_reader_of_a_pipe_may_leave(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from klineagg import errors
 from klineagg.cli import (
@@ -28,7 +28,14 @@ from klineagg.cli import (
     wal,
 )
 from klineagg.cli.options import HelpFormatter
-from klineagg.cli.output import EXIT_CODES, INTERNAL, INTERRUPTED, PIPE_CLOSED, Output
+from klineagg.cli.output import (
+    EXIT_CODES,
+    INTERNAL,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    USAGE,
+    Output,
+)
 
 __all__ = ["main", "make_parser"]
 
@@ -61,12 +68,30 @@ exit codes:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage as JSON, too, where that was asked for."""
+
+    _json = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._json = "--json" in (sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        if self._json:
+            _, _, command = self.prog.partition(" ")
+            error = errors.make("invalid_option", message, hint=f"see {self.prog} --help")
+            Output(command, json=True, quiet=True).fail(error)
+            sys.exit(USAGE)
+        super().error(message)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     from klineagg import __version__
 
     codes = "\n".join(f"  {code:<4}{meaning}" for code, meaning in EXIT_CODES.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="klineagg",
         description="Real trades into K-lines (OHLCV bars), exactly and fast.",
         epilog=_EPILOG.format(codes=codes),
