@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klineagg import errors
 from klineagg._bars_columns import COLUMNS, DTYPES
 from klineagg._bars_index import SeriesIndex, ranges
 from klineagg._distinct import distinct, is_among
@@ -15,7 +16,17 @@ from klineagg._distinct import distinct, is_among
 if TYPE_CHECKING:
     from klineagg.bars import Bars
 
-__all__ = ["concat_columns", "sorted_rows", "with_symbols"]
+__all__ = ["concat_columns", "only_bars", "sorted_rows", "with_symbols"]
+
+
+def only_bars(results: Sequence[object], hint: str) -> None:
+    """Refuses what is no result, before it is asked for columns that it does not have."""
+    from klineagg.bars import Bars
+
+    for result in results:
+        if not isinstance(result, Bars):
+            kind = type(result).__name__
+            raise errors.make("unsupported_input", f"a {kind} is no Bars", hint=hint, type=kind)
 
 
 def sorted_rows(

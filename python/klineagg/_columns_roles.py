@@ -169,7 +169,8 @@ def _mapped(names: Sequence[str], columns: Mapping[str, str | None]) -> dict[str
         places = [place for place, other in enumerate(names) if other == name]
         if not places:
             text = f"columns= says that the {role} is in {name!r}; {_known(names)}"
-            raise errors.make("missing_column", text, column=name, role=role, known=list(names))
+            facts = {"column": name, "role": role, "known": list(names)}
+            raise errors.make("missing_column", text, hint=_mapping(role), **facts)
         if len(places) > 1:
             raise _ambiguous(role, [name] * len(places))
         out[role] = places[0]
@@ -216,8 +217,12 @@ def _known(names: Sequence[str]) -> str:
     return f"the columns are {', '.join(map(repr, names))}" if names else "there are no columns"
 
 
+def _mapping(role: str) -> str:
+    return f"map it with columns={{{role!r}: 'its_name'}}"
+
+
 def _missing(role: str, names: Sequence[str]) -> errors.KlineaggError:
-    hint = f"map it with columns={{{role!r}: 'its_name'}}"
+    hint = _mapping(role)
     if role == "symbol":
         hint += ", or pass symbol='BTCUSDT' when all trades are of one symbol"
     text = f"no column holds the {role.replace('_', ' ')}; {_known(names)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -208,6 +209,10 @@ def _unsupported(trades: Any, what: str | None = None) -> errors.KlineaggError:
     hint = None
     if hasattr(trades, "collect"):
         hint = "call .collect() first: a lazy frame has no data"
+    elif "DuckDBPyConnection" in kind:  # what execute() returns
+        hint = "pass connection.sql(query), or the Arrow table of the result"
+    elif isinstance(trades, (str, os.PathLike)):
+        hint = "klineagg.io.read_trades(path) reads files of trades"
     text = f"{name} is no table of trades"
     if what is not None and kind not in what:
         text += f" (it is of type {kind})"

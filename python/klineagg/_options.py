@@ -150,7 +150,12 @@ class Options:
         if self.partials and self.gaps != "none":
             raise invalid("partials", True, "possible with gaps: merge first, then fill them")
         if (self.by != "time") != (self.threshold is not None):
-            raise invalid("threshold", self.threshold, f"what by={self.by!r} needs")
+            wanted = (
+                "a positive number, which by={!r} needs"
+                if self.by != "time"
+                else ("None, which by={!r} needs: bars by time have intervals")
+            )
+            raise invalid("threshold", self.threshold, wanted.format(self.by))
         if self.threshold is not None and not (
             is_number(self.threshold) and 0 < self.threshold <= AMOUNT_MAX
         ):

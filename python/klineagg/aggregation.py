@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._bars_concat import only_bars
 from klineagg._core_tables import PARTIAL_DTYPE, bars_of, core_columns, time_range
 from klineagg._follow import follow
 from klineagg._options import TIME_MAX_NS, TIME_MIN_NS, Options
@@ -314,9 +315,11 @@ def merge(*results: Bars) -> Bars:
 
     Raises:
         ResultError: ``partials_needed``, ``merge_mismatch``, ``record_version``.
+        ColumnError: ``unsupported_input`` for what is no :class:`Bars`, such as a list of them.
     """
     if not results:
         raise errors.make("merge_mismatch", "there is nothing to merge")
+    only_bars(results, "pass them one by one: merge(first, second), merge(*parts)")
     names = results[0].intervals
     parts = []
     for bars in results:

@@ -351,8 +351,12 @@ class Bars(Forms):
 
         Returns:
             New columns; the part itself when there is only one, in order.
+
+        Raises:
+            ColumnError: ``unsupported_input`` for what is no :class:`Bars`.
         """
         parts = list(parts)
+        _bars_concat.only_bars(parts, "pass a list: Bars.concat([first, second])")
         if len(parts) == 1 and parts[0]._in_order() is parts[0]:
             return parts[0]
         columns, symbols, intervals, rows = _bars_concat.concat_columns(parts)

@@ -169,6 +169,16 @@ def test_info(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "1,500" in text
 
 
+def test_info_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trades, bars = tmp_path / "trades.csv", tmp_path / "bars.csv"
+    trades.write_text("symbol,time,price,quantity\n")
+    assert run("aggregate", trades, "-o", bars, "-q") == 0
+    assert run("info", trades, bars) == 0
+    text = capsys.readouterr().out
+    assert text.count("rows") == 2
+    assert "None" not in text
+
+
 def test_info_of_what_cannot_be_read(
     tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import klineagg
-from klineagg import Aggregator, Bars, Report, aggregate, errors
+from klineagg import Aggregator, Bars, Report, aggregate, errors, merge
 from klineagg._options import Options
 from klineagg.bars import BarFlag
 
@@ -137,6 +137,24 @@ def test_what_bars_of_activity_cannot_have(option: str, options: dict[str, Any])
     with pytest.raises(errors.OptionError) as caught:
         aggregate(ONE, **options)
     assert caught.value.fields["option"] == option
+
+
+def test_a_threshold_that_is_missing_is_told() -> None:
+    with pytest.raises(errors.OptionError, match="a positive number, which by='tick' needs"):
+        aggregate(ONE, by="tick")
+
+
+def test_what_is_no_result_is_refused() -> None:
+    bars = aggregate(ONE, "1m", partials=True)
+    cases: list[Any] = [None, 5, [bars]]
+    for case in cases:
+        with pytest.raises(errors.ColumnError, match=r"merge\(\*parts\)") as caught:
+            merge(bars, case)
+        assert caught.value.name == "unsupported_input"
+        with pytest.raises(errors.ColumnError, match=r"Bars\.concat\(\[first, second\]\)"):
+            Bars.concat([case])
+    with pytest.raises(errors.ColumnError, match="a Bar is no Bars"):
+        Bars.concat(bars)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

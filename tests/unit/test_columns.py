@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -326,6 +327,18 @@ def test_other_objects_are_refused(trades: Any) -> None:
         list(iter_chunks(trades))
     assert raised.value.name == "unsupported_input"
     assert "type" in raised.value.fields
+
+
+def test_who_passes_the_name_of_a_file_is_told_what_reads_it() -> None:
+    for trades in ("trades.csv", Path("trades.csv")):
+        with pytest.raises(errors.ColumnError, match=r"klineagg\.io\.read_trades"):
+            list(iter_chunks(trades))
+
+
+def test_who_passes_a_connection_of_duckdb_is_told_what_to_pass() -> None:
+    connection = pytest.importorskip("duckdb").connect()
+    with pytest.raises(errors.ColumnError, match=r"connection\.sql"):
+        list(iter_chunks(connection.execute("select 1 as price")))
 
 
 def test_a_lazy_frame_has_to_be_collected() -> None:

@@ -133,8 +133,9 @@ def test_columns_that_are_not_there() -> None:
             only(data)
         assert raised.value.name == "missing_column"
         assert raised.value.fields["known"] == list(data)
-    with pytest.raises(errors.ColumnError, match="'nope'"):
-        only(columns(), columns={"price": "nope"})
+    with pytest.raises(errors.ColumnError, match="'nope'") as raised:
+        only(columns(), columns={"side": "nope"})
+    assert raised.value.hint == "map it with columns={'side': 'its_name'}"
     with pytest.raises(errors.OptionError, match="'prize'"):
         only(columns(), columns={"prize": "price"})
 

@@ -212,7 +212,7 @@ def _text(facts: dict[str, Any]) -> str:
             "rows": f"{facts['rows']:,}",
             "symbols": _few(facts["symbols"]),
             "intervals": _few([f"{name} ({n:,})" for name, n in facts["intervals"].items()]),
-            "time": f"{facts['first']} to {facts['end']}",
+            "time": f"{facts['first']} to {facts['end']}" if facts["rows"] else "",
             "flags": ", ".join(f"{name} {count:,}" for name, count in facts["flags"].items()),
         }
     else:
@@ -222,7 +222,7 @@ def _text(facts: dict[str, Any]) -> str:
             "read as": facts["read_as"],
             "rows": f"{facts['rows']:,}",
             "symbols": _few([f"{name} ({count:,})" for name, count in facts["symbols"].items()]),
-            "time": f"{facts['first']} to {facts['last']}",
+            "time": f"{facts['first']} to {facts['last']}" if facts["first"] else "",
             "order": facts["order"],
             "ties": f"{facts['same_stamp_as_before']:,} trades have the stamp of the one before",
             "sides": f"{facts['taker_bought']:,} bought, {facts['taker_sold']:,} sold, "
