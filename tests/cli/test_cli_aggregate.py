@@ -259,6 +259,14 @@ def test_an_output_that_cannot_be_written(
     assert "rights" in error["hint"] and error["fields"]["file"] == str(target)
 
 
+@pytest.mark.parametrize("intervals", ["", "1m,,5m"])
+def test_an_empty_interval_is_none(
+    dump: Path, capsys: pytest.CaptureFixture[str], intervals: str
+) -> None:
+    error = json_of(capsys, 2, "aggregate", dump, "-i", intervals)["error"]
+    assert error["name"] == "invalid_interval"
+
+
 @pytest.mark.parametrize("way", ["its name", "a link", "one of several"])
 def test_the_trades_are_not_overwritten_by_their_bars(
     tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str], way: str

@@ -489,6 +489,15 @@ def test_utf16(tmp_path: Path) -> None:
         bars_of(path)
 
 
+@pytest.mark.parametrize(("module", "tool"), [("lzma", "xz"), ("bz2", "bzip2")])
+def test_archives_that_are_not_read(tmp_path: Path, module: str, tool: str) -> None:
+    path = tmp_path / "a.csv.packed"
+    path.write_bytes(pytest.importorskip(module).compress(b"time,price,qty\n1,2,3\n"))
+    with pytest.raises(errors.FileError, match=f"packed by {tool}") as caught:
+        bars_of(path)
+    assert caught.value.hint == f"unpack it: {tool} -dk"
+
+
 def test_missing_files(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(errors.FileError) as caught:

@@ -47,8 +47,10 @@ def bars_of(
         text = "--last-price needs the start of the coverage"
         hint = "pass --coverage START.., the time up to which it was the last price"
         raise errors.make("invalid_option", text, hint=hint, option="last_price")
+    if intervals is None:
+        intervals = "1m" if arguments.intervals is None else arguments.intervals
     aggregator = Aggregator(
-        (intervals or arguments.intervals or "1m") if by_time else None,
+        intervals if by_time else None,
         by=arguments.by,
         threshold=arguments.threshold,
         gaps=arguments.gaps,

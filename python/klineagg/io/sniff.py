@@ -126,6 +126,11 @@ def _text(head: bytes, file: str) -> str:
             hint = "if it was fetched, look at it: servers answer errors with such files"
             raise errors.make("file_format", text, hint=hint, file=file)
     sample = head[:_SAMPLE_BYTES]
+    # bzip2 has the size of its blocks before the mark.
+    for mark, at, tool in ((b"\xfd7zXZ\0", 0, "xz"), (b"1AY&SY", 4, "bzip2")):
+        if head.startswith(mark, at):
+            text = f"{file} is packed by {tool}, which is not read"
+            raise errors.make("file_format", text, hint=f"unpack it: {tool} -dk", file=file)
     if b"\0" in sample:
         text = f"{file} is binary, and neither Parquet, Arrow, gzip, zip nor zstd"
         raise errors.make("file_format", text, file=file)
