@@ -297,8 +297,11 @@ def test_a_missing_package(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    assert run("aggregate", dump, "-o", dump.with_suffix(".parquet")) == 5
-    assert "pip install" in capsys.readouterr().err
+    for suffix in (".parquet", ".arrow"):
+        assert run("aggregate", dump, "-o", dump.with_suffix(suffix)) == 5
+        said = capsys.readouterr().err
+        assert "pip install 'klineagg[parquet]'" in said
+        assert "preset" not in said  # before the work, not after it
 
 
 def test_a_defect_is_not_taken_for_a_difference(

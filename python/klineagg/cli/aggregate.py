@@ -225,10 +225,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _check_target(target: str, arguments: argparse.Namespace) -> None:
     """Tells before the work, not after it, where the bars cannot go."""
+    from klineagg._bars_extras import require
     from klineagg._bars_files import not_written
     from klineagg.io.barfiles import format_for
 
-    format_for(target, arguments.format)
+    if format_for(target, arguments.format) != "csv":
+        require("pyarrow", "parquet", f"writing {target}")
     if target == "-":
         if arguments.json:
             text = "--json and -o - both want standard output"
