@@ -542,6 +542,18 @@ def test_the_wrong_unit_is_noticed(tmp_path: Path) -> None:
     assert len(bars_of(path, unit="ms")) == 2
 
 
+def test_a_preset_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "1,45000.1,15,675001.5,1704240000011,true,true\n")
+    with pytest.raises(errors.ColumnError, match="preset okx does not fit"):
+        bars_of(path, preset="okx", symbol="A")
+    with pytest.raises(errors.ColumnError, match="'nope'") as caught:
+        bars_of(path, preset="okx", symbol="A", columns={"price": "nope"})
+    assert "fit" not in caught.value.message
+    with pytest.raises(errors.ColumnError) as caught:
+        bars_of(write(tmp_path / "b.csv", "a,b,c,d\n1,2,3,4\n"), symbol="A")
+    assert "fit" not in caught.value.message
+
+
 def test_unknown_presets(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "1,2,3\n")
     with pytest.raises(errors.OptionError, match="binance-trades"):

@@ -78,6 +78,8 @@ def positions_of(
             "(#2 stands for the second field)"
         )
         text = f"{file}: {error.message}"
+        if preset is not None and wanted.preset is not None and not mapped:
+            text += f"; preset {wanted.preset} does not fit"
         raise errors.make(error.name, text, hint=hint, **{**error.fields, "file": file}) from error
     positions = dict(roles.positions)
     first = positions.pop("first_trade_id", None)
