@@ -51,6 +51,16 @@ def test_without_output_a_table_is_shown(dump: Path, capsys: pytest.CaptureFixtu
     assert "BTCUSDT" in capsys.readouterr().out
 
 
+def test_one_of_a_thing_is_not_called_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.csv", "symbol,time,price,qty\nA,1704067200,1,1\nA,1704067201,x,1\n")
+    assert run("aggregate", path, "--on-bad", "count") == 0
+    said = capsys.readouterr().err
+    assert "1 row left out" in said
+    assert "2 trades -> 1 bar of 1 symbol (1m)" in said
+
+
 def test_json_of_aggregate(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "a.csv"
     result = json_of(capsys, 0, "aggregate", dump, "-i", "1m", "-o", target)

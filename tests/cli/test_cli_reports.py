@@ -51,6 +51,14 @@ def test_show_json(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str
     assert gap["first_trade_time"] is None
 
 
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_show_names_the_option_that_is_no_time(
+    dump: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    error = json_of(capsys, 2, "show", dump, option, "noon")["error"]
+    assert error["message"].startswith(f"{option}='noon' is not a time")
+
+
 def test_show_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "q.csv", "symbol,time,price,qty\n")
     assert run("show", path) == 0

@@ -197,9 +197,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     rate = ""
     if report.offered >= 1_000_000:
         rate = f", {report.offered / seconds / 1e6:,.1f} million a second"
-    symbols = f"{len(bars.symbols)} symbol" + ("s" if len(bars.symbols) != 1 else "")
     output.note(
-        f"{report.offered:,} trades -> {len(bars):,} bars of {symbols} "
+        f"{_count(report.offered, 'trade')} -> {_count(len(bars), 'bar')} of "
+        f"{_count(len(bars.symbols), 'symbol')} "
         f"({', '.join(bars.intervals)}) in {seconds:,.2f} s"
         + rate
         + (f" -> {target}" if target not in (None, "-") else "")
@@ -261,9 +261,13 @@ def _tell_rejected(reader: TradeReader, report: Report, output: Output) -> None:
     for what, counts in (("left out", report.rejected), ("dropped", report.dropped)):
         reasons = [f"{reason} {count:,}" for reason, count in counts.items() if count]
         if reasons:
-            output.note(f"{sum(counts.values()):,} rows {what}: {', '.join(reasons)}")
+            output.note(f"{_count(sum(counts.values()), 'row')} {what}: {', '.join(reasons)}")
     for sample in reader.samples[:3]:
         output.note(f"  {sample}")
     for name, count in report.outside_sessions.items():
         if count:
-            output.note(f"{count:,} trades outside the sessions of {name}")
+            output.note(f"{_count(count, 'trade')} outside the sessions of {name}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     bars = _load(arguments, output)
     if arguments.start is not None or arguments.end is not None:
-        bars = bars.between(arguments.start, arguments.end)
+        bars = bars.between(_time(arguments.start, "--from"), _time(arguments.end, "--to"))
     if output.json:
         output.result({"rows": len(bars), "bars": [row_of(bar) for bar in bars]})
         return OK
@@ -75,6 +75,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         pictures.append(terminal.table(bars, rows=max(arguments.rows, 2), style=style))
     output.result({}, "\n\n".join(pictures))
     return OK
+
+
+def _time(text: str | None, option: str) -> int | None:
+    """Nanoseconds; an error calls the option as the user does."""
+    from klineagg._bars_time import to_ns
+
+    return None if text is None else to_ns(text, option)
 
 
 def _load(arguments: argparse.Namespace, output: Output) -> Bars:
