@@ -239,6 +239,7 @@ def test_unsorted_rows_name_their_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert before > 0
     error = json_of(capsys, 3, "aggregate", a, b)["error"]
     assert error["name"] == "unsorted"
+    assert "pass --sort, or --lateness TIME" in error["hint"]
     assert (error["fields"]["file"], error["fields"]["row"]) == (str(b), 32)
     assert "--lateness" in error["hint"]
 

@@ -147,6 +147,6 @@ class located:
         message = error.message.removeprefix(f"row {row}: ").replace(f"row {row} ", "the trade ", 1)
         fields = {**error.fields, "file": file, "row": line}
         hint = error.hint.replace("pass on_bad='count'", "pass --on-bad count").replace(
-            "pass a lateness", "pass --lateness 5s or --sort"
+            "pass a lateness", "pass --sort, or --lateness TIME (how late trades may come)"
         )
         raise errors.make(error.name, f"{file}:{line}: {message}", hint=hint, **fields) from error
