@@ -2,6 +2,9 @@
 
 namespace klineagg {
 
+template const PlainTrade* begin_with_trades(PartialBar& bar, Span span, const PlainTrade* trade,
+                                             const PlainTrade* end) noexcept;
+
 namespace {
 
 void split_keys(PartialBar& bar) noexcept {
