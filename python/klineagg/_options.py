@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,16 @@ def invalid(option: str, value: object, wanted: str) -> errors.KlineaggError:
 
 def is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def threads_of(value: object) -> int:
+    """A number of threads; ``"auto"``: as many as the process may use."""
+    if isinstance(value, str) and value == "auto":
+        allowed = getattr(os, "sched_getaffinity", None)
+        return min(len(allowed(0)) if allowed else os.cpu_count() or 1, THREADS_MAX)
+    if not is_integer(value) or not 1 <= int(value) <= THREADS_MAX:  # type: ignore[call-overload]
+        raise invalid("threads", value, f"an integer in 1 ... {THREADS_MAX}, or 'auto'")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def is_number(value: object) -> bool:
@@ -122,7 +133,7 @@ def choice(value: str, option: str, choices: tuple[str, ...]) -> str:
 class Options:
     """Arguments of :func:`klineagg.aggregate`; its documentation says what they mean."""
 
-    threads: int = 1
+    threads: int | str = 1
     lateness: Any = None
     late: str = "raise"
     amend_horizon: Any = None
@@ -145,8 +156,7 @@ class Options:
         for name in ("include_open", "allow_nonpositive_prices", "partials"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise invalid(name, getattr(self, name), "True or False")
-        if not is_integer(self.threads) or not 1 <= self.threads <= THREADS_MAX:
-            raise invalid("threads", self.threads, f"an integer in 1 ... {THREADS_MAX}")
+        threads_of(self.threads)
         if self.partials and self.gaps != "none":
             raise invalid("partials", True, "possible with gaps: merge first, then fill them")
         if (self.by != "time") != (self.threshold is not None):
@@ -204,7 +214,7 @@ class Options:
             "on_bad": self.core_on_bad,
             "allow_nonpositive_prices": bool(self.allow_nonpositive_prices),
             "with_partials": bool(self.partials),
-            "threads": int(self.threads),
+            "threads": threads_of(self.threads),
             "last_prices": self._seeds(),
             **horizon,
         }

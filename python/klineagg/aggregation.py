@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def aggregate(
     symbol: str | int | None = None,
     side: str | None = None,
     conditions: ConditionTable | str | None = None,
-    threads: int = 1,
+    threads: int | Literal["auto"] = 1,
     lateness: Any = None,
     late: str = "raise",
     amend_horizon: Any = None,
@@ -73,8 +73,9 @@ def aggregate(
         side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name
             says.
         conditions: table of sale conditions, see :mod:`klineagg.conditions`.
-        threads: threads to use, at most 256; the result has the same bits for any number. One is
-            used where others would not help: with a lateness, and for bars by activity.
+        threads: threads to use, at most 256, or ``"auto"``: as many as the process may use; the
+            result has the same bits for any number. One is used where others would not help: with
+            a lateness, and for bars by activity.
         lateness: how far behind a symbol's newest trade another may come (``"5s"``, timedelta,
             ns). ``None``: time never falls within a symbol.
         late: what happens to trades behind that: ``"raise"``; ``"drop"``: in no bar, counted in

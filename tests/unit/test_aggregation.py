@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -49,6 +52,7 @@ TICKS = {"by": "tick", "threshold": 3}
         ("threads", {"threads": 2**40}),
         ("threads", {"threads": 1.5}),
         ("threads", {"threads": True}),
+        ("threads", {"threads": "all"}),
         ("late", {"late": "later"}),
         ("late", {"late": None}),
         ("late", {"late": "drop"}),  # without a lateness
@@ -395,3 +399,17 @@ def test_results_that_cannot_be_merged() -> None:
     with pytest.raises(errors.ResultError) as caught:
         klineagg.merge(minute, aggregate(ONE, "1m"))
     assert caught.value.code == "KLA-501"
+
+
+def test_automatic_threads_are_those_that_the_process_may_use() -> None:
+    assert aggregate(trades(1, 2, 61), "1m", threads="auto").equals(
+        aggregate(trades(1, 2, 61), "1m")
+    )
+    allowed = sorted(os.sched_getaffinity(0))
+    for cores in ({allowed[0]}, set(allowed)):
+        counted = (
+            f"import os; os.sched_setaffinity(0, {cores}); "
+            "from klineagg._options import threads_of; print(threads_of('auto'))"
+        )
+        shown = subprocess.run([sys.executable, "-c", counted], capture_output=True, check=True)
+        assert int(shown.stdout) == len(cores)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from klineagg._options import THREADS_MAX
+from klineagg._options import THREADS_MAX, threads_of
 from klineagg.conditions import TABLES, ConditionTable
+from klineagg.errors import OptionError
 from klineagg.io.presets import PRESETS
 from klineagg.io.roles import Wanted
 
@@ -163,14 +164,12 @@ def _delimiter(text: str) -> str:
 
 def threads(text: str) -> int:
     """A number of threads; ``auto``: as many as the process may use."""
-    if text == "auto":
-        import os
-
-        counted = getattr(os, "sched_getaffinity", None)
-        return min(len(counted(0)) if counted else os.cpu_count() or 1, THREADS_MAX)
-    if not text.isdecimal() or not 1 <= int(text) <= THREADS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads in 1 ... {THREADS_MAX}")
-    return int(text)
+    try:
+        return threads_of(int(text) if text.isdecimal() else text)
+    except OptionError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of threads in 1 ... {THREADS_MAX}, nor auto"
+        ) from None
 
 
 def duration(text: str) -> str | int:
