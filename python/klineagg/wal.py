@@ -110,6 +110,9 @@ class Wal:
         salvage: bool = False,
     ) -> None:
         self._path = os.fspath(path)
+        # The call to the system would take what is before the null character.
+        if not self._path or "\0" in self._path:
+            raise invalid("path", self._path, "the path of a folder")
         self._timeout_ns = _timeout(timeout)
         self._salvages = check_bool(salvage, "salvage")
         choice(fsync, "fsync", ("none", "interval", "always"))

@@ -266,7 +266,7 @@ def test_a_forked_child_is_told(lake: Lake) -> None:
 
 
 def test_what_is_no_catalog_is_refused() -> None:
-    for wrong in ("mysql://user:geheim@host/base", "", "postgres:geheim"):
+    for wrong in ("mysql://user:geheim@host/base", "", "postgres:geheim", "bars\0.db"):
         with pytest.raises(errors.OptionError) as caught:
             Lake(wrong)
         assert caught.value.name == "invalid_option"

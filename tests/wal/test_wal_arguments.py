@@ -62,6 +62,16 @@ def test_a_topic_that_there_is_not_names_those_that_there_are(tmp_path: Path) ->
         assert wal.append("command", bytearray(b"x")) == wal.append("command", b"y") - 1
 
 
+@pytest.mark.parametrize("path", ["", "log\0"])
+def test_what_is_no_path_makes_no_log(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.OptionError) as caught:
+        Wal(path)
+    assert caught.value.fields["option"] == "path" and not list(tmp_path.iterdir())
+
+
 def test_an_engine_that_was_never_started_says_how_to_start_it() -> None:
     engine = Engine("1m", clock=SimulatedClock())
     for call in (engine.flush, engine.drain):

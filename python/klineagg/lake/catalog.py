@@ -61,7 +61,7 @@ class Catalog:
         for prefix in ("sqlite:", "duckdb:"):
             if text.startswith(prefix):
                 kind, path = prefix[:-1], Path(text[len(prefix) :])
-        if not text or "://" in text:
+        if not text or "://" in text or "\0" in text:
             shown = without_secrets(text)
             hint = "give a folder, sqlite:FILE, duckdb:FILE or postgresql://..."
             raise errors.make(
