@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bar_arrays.hpp"
@@ -174,7 +175,7 @@ void register_batch(py::module_& module) {
     module.attr("PARTIAL_BAR_SIZE") = sizeof(PartialBar);
     py::register_local_exception_translator([](std::exception_ptr pointer) {
         try {
-            if (pointer) std::rethrow_exception(pointer);
+            if (pointer) std::rethrow_exception(std::move(pointer));
         } catch (const BatchAggregator::Cancelled&) {
             PyErr_SetNone(PyExc_KeyboardInterrupt);
         }
