@@ -93,12 +93,14 @@ class Child:
     def end(self, after_s: float) -> tuple[int, int, bool]:
         """Kills it: rows that were offered at most, accepted at least, and whether it was done."""
         try:
-            told, _ = self._process.communicate(timeout=after_s)
+            assert self._process.wait(timeout=after_s) == 0
         except subprocess.TimeoutExpired:
             self._process.kill()
-            told, _ = self._process.communicate()
-        else:
-            assert self._process.returncode == 0
+            self._process.wait()
+        # Not by communicate(), which passes over what came together with the first line.
+        assert self._process.stdout is not None
+        told = self._process.stdout.read()
+        self._process.stdout.close()
         offered = accepted = 0
         done = False
         for line in told.decode().splitlines(keepends=True):

@@ -90,14 +90,19 @@ def running(
         process.kill()
         if process.stdout is not None and not process.stdout.closed:
             # What it said, and nobody has read yet, tells why a test failed.
-            print(process.communicate()[0])
+            print(process.stdout.read())
+            process.stdout.close()
         process.wait()
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     """What it printed, once it has ended."""
-    out, _ = process.communicate(timeout=LONG_S)
-    assert process.returncode == code, out
+    # Not by communicate(), which passes over what came together with the lines read before.
+    assert process.stdout is not None
+    if process.stdin is not None:
+        process.stdin.close()
+    out = process.stdout.read()
+    assert process.wait(LONG_S) == code, out
     return out
 
 
