@@ -109,7 +109,7 @@ class Wal:
         timeout: Any = None,
         salvage: bool = False,
     ) -> None:
-        self._path = os.fspath(path)
+        self._path = os.fsdecode(path)
         # The call to the system would take what is before the null character.
         if not self._path or "\0" in self._path:
             raise invalid("path", self._path, "the path of a folder")

@@ -72,6 +72,13 @@ def test_what_is_no_path_makes_no_log(
     assert caught.value.fields["option"] == "path" and not list(tmp_path.iterdir())
 
 
+def test_a_path_may_be_bytes(tmp_path: Path) -> None:
+    path: Any = bytes(tmp_path / "log")
+    with Wal(path) as wal:
+        assert wal.append("command", b"x") == 1
+    assert (tmp_path / "log").is_dir()
+
+
 def test_an_engine_that_was_never_started_says_how_to_start_it() -> None:
     engine = Engine("1m", clock=SimulatedClock())
     for call in (engine.flush, engine.drain):
