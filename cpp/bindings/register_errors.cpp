@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
 #include "interpreter_exit.hpp"
 #include "klineagg/error.hpp"
@@ -51,9 +52,9 @@ void register_errors(py::module_& module) {
         },
         "Every error as (number, name, Python class, hint).");
 
-    py::register_local_exception_translator([](std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): its type
+    py::register_local_exception_translator([](std::exception_ptr pointer) {
         try {
-            if (pointer) std::rethrow_exception(pointer);
+            if (pointer) std::rethrow_exception(std::move(pointer));
         } catch (const Error& error) {
             raise_in_python(error);
         }

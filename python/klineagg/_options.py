@@ -43,14 +43,14 @@ def is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def threads_of(value: object) -> int:
+def threads_of(value: Any) -> int:
     """A number of threads; ``"auto"``: as many as the process may use."""
     if isinstance(value, str) and value == "auto":
         allowed = getattr(os, "sched_getaffinity", None)
         return min(len(allowed(0)) if allowed else os.cpu_count() or 1, THREADS_MAX)
-    if not is_integer(value) or not 1 <= int(value) <= THREADS_MAX:  # type: ignore[call-overload]
+    if not is_integer(value) or not 1 <= value <= THREADS_MAX:
         raise invalid("threads", value, f"an integer in 1 ... {THREADS_MAX}, or 'auto'")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
 
 
 def is_number(value: object) -> bool:

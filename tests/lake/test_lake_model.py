@@ -118,9 +118,8 @@ def test_writers_killed_at_any_instant_lose_nothing_acknowledged(
         time.sleep(source.uniform(0.0, 0.3))
         os.kill(writer.pid, signal.SIGKILL)
         # Not by communicate(), which passes over what came together with the lines before.
-        told = [first, *writer.stdout]
-        writer.wait()
-        writer.stdout.close()
+        with writer:
+            told = [first, *writer.stdout]
         acknowledged = max([acknowledged, *(int(line) for line in told if line.strip())])
     with Lake(place) as lake:
         fence = lake.fence()
