@@ -18,6 +18,8 @@ class FaultProxy:
             ``"flip"`` (a wrong bit), ``"silent"`` (nothing more comes), ``"delay"``; picked at
             random for each connection. Empty: nothing is broken.
         after: bytes that come through before, from ... to.
+        seed: of the random choices.
+        at: the port that it listens at; 0: one that is free.
     """
 
     def __init__(
@@ -26,10 +28,11 @@ class FaultProxy:
         ways: tuple[str, ...] = (),
         after: tuple[int, int] = (2_000, 60_000),
         seed: int = 1,
+        at: int = 0,
     ) -> None:
         self._target, self.ways, self._after = port, ways, after
         self._random = random.Random(seed)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self.port: int = self._listener.getsockname()[1]
         self.broken: dict[str, int] = {}
         self._sockets: list[socket.socket] = []

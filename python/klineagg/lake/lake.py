@@ -50,6 +50,8 @@ class Lake:
             catalog: the catalog knows the place of those of a lake that exists.
         read_only: only read; a lake that is not there is an error then.
         timeout: seconds to wait for other writers.
+        lazy: open it when it is first used, which then raises what opening it raises; for a
+            catalog that may not be there yet.
 
     Raises:
         MissingExtraError: ``missing_extra`` without the extra ``lake``.
@@ -64,6 +66,7 @@ class Lake:
         *,
         read_only: bool = False,
         timeout: float = 30.0,
+        lazy: bool = False,
     ) -> None:
         # Written so that NaN is refused too.
         if not (isinstance(timeout, (int, float)) and 0 <= timeout < math.inf):
@@ -73,7 +76,8 @@ class Lake:
         )
         self._guarded: dict[int | None, Any] = {}
         self._guard = threading.Lock()
-        self._session.connection()
+        if not lazy:
+            self._session.connection()
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -12,7 +12,15 @@ from klineagg._options import TIME_MIN_NS
 if TYPE_CHECKING:
     from klineagg.lake.lake import Lake
 
-__all__ = ["CommitResult", "Fence", "closed_until", "fences", "revised_rows", "write_fences"]
+__all__ = [
+    "CommitResult",
+    "Fence",
+    "all_fences",
+    "closed_until",
+    "fences",
+    "revised_rows",
+    "write_fences",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,11 @@ def write_fences(cursor: Any, known: dict[str, Fence], commits: int) -> None:
     ]
     values = ", ".join(["(?, ?, ?, ?, make_timestamp_ns(?), ?, now()::TIMESTAMP)"] * len(rows))
     cursor.execute(f"INSERT INTO fence VALUES {values}", [value for row in rows for value in row])
+
+
+def all_fences(lake: Lake) -> dict[str, Fence]:
+    """The last snapshot of each consumer that a lake holds."""
+    return lake._session.reading(lambda cursor: fences(cursor)[0])
 
 
 def closed_until(lake: Lake, symbol: str) -> np.datetime64 | None:

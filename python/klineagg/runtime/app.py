@@ -18,17 +18,17 @@ from klineagg.runtime.correcting import OPERATIONS, correct
 from klineagg.runtime.daily import Upkeep, daily_update, day_of
 from klineagg.runtime.host import Feeder, Host, take_waiting
 from klineagg.runtime.lending import Lender
+from klineagg.runtime.link import LakeLink
 from klineagg.runtime.logs import set_level
 from klineagg.runtime.metrics import metrics_text
 from klineagg.runtime.persist import Persister
+from klineagg.runtime.place import PlaceFile
 from klineagg.runtime.setup import (
+    CONSUMER,
     changes_of_engine,
-    claim,
-    engine_that_goes_on,
     open_lake,
     open_wal,
     patience_of,
-    revised,
     tell_lost,
 )
 from klineagg.runtime.timer import Timer
@@ -81,17 +81,16 @@ class App:
         # First of all: its lock keeps a second engine away from the lake.
         self.server = Server(config.socket, self._answer, self._left)
         stack.callback(self.server.close)
-        self.lake = open_lake(config)
+        self.lake = open_lake(config, lazy=True)
         stack.callback(self.lake.close)
-        found = claim(self.lake, config)
+        self.link = LakeLink(self.lake, config)
+        self.link.claim()
         self.wal = open_wal(config, salvage=self._salvage)
         if self.wal is not None:
             if self._salvage:
                 tell_lost(self.wal)
             stack.callback(self._close_wal)
-        self.engine, position = engine_that_goes_on(
-            config, self.wal, found, revised(self.lake, config)
-        )
+        self.engine, position = self.link.engine(self.wal)
         recovery = self.engine.recovery
         if recovery is not None and recovery.missing:
             _log.error(
@@ -113,10 +112,11 @@ class App:
         stack.callback(self.source.close)
         self.engine.start()
         stack.callback(self._stop_engine)
-        self.host = Host(self.engine, self.source, patience_of(config, self.engine))
+        patience = patience_of(config, self.engine)
+        self.host = Host(self.engine, self.source, patience, PlaceFile(config))
         self.lender = Lender(self.host, seconds(config.engine.lease))
         stack.callback(self.lender.close)
-        self.persister = Persister(self.host, lambda: self.lake)
+        self.persister = Persister(self.host, self.link.join)
         self.feeder = Feeder(self.host, self._on_end)
         self.queue: PersistQueue | None = None
         self.tasks: TaskQueue | None = None
@@ -132,8 +132,8 @@ class App:
         self.tasks = TaskQueue(
             lambda: self.config,
             Context(self.lake, config, self.status),
-            daily=lambda *day: daily_update(self.config, self.lake, *map(day_of, day)),
-            maintenance=lambda: self.upkeep(self.config, self.lake),
+            daily=lambda *day: daily_update(self.config, self.link.join(), *map(day_of, day)),
+            maintenance=lambda: self.upkeep(self.config, self.link.join()),
         )
 
     # -- life ------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class App:
         """A look at everything, to be taken now and then; False when it is time to end."""
         self.lender.expire()
         self._look_at_config()
-        if self.persister.refusal is not None or self.engine.state == "failed":
+        if self._refusal is not None or self.engine.state == "failed":
             return False
         if not self._ended.is_set():
             return True
@@ -201,8 +201,8 @@ class App:
                 return
 
     def _store_the_rest(self) -> None:
-        if self.persister.refusal is not None:  # what is left belongs to whoever has the lake now
-            raise self.persister.refusal
+        if self._refusal is not None:  # what is left belongs to whoever has the lake now
+            raise self._refusal
         patience = seconds(self.config.runtime.shutdown_timeout)
         begin = time.monotonic()
         while not self._is_stored(time.monotonic() - begin, patience):
@@ -213,13 +213,17 @@ class App:
             while self.persister.persist():
                 pass
         except errors.KlineaggError as error:
-            if self.persister.refusal is not None or waited > patience:
+            if self._refusal is not None or waited > patience:
                 raise
             if error.name == "snapshot_outstanding" and waited > patience / 2:
                 self.lender.close()  # whoever has it has had the time to store it
             _log.warning("not all bars are stored yet: %s", error)
             return False
         return True
+
+    @property
+    def _refusal(self) -> errors.KlineaggError | None:
+        return self.persister.refusal or self.link.refusal
 
     def _close_wal(self) -> None:
         with suppress(errors.WalError):  # its halt was told
@@ -286,9 +290,11 @@ class App:
             self.lender.seen(connection)
             return {"mark": self.host.mark()}, ()
         if op == "take" and self.state == "running":
-            if self.config.persist.by == "run" and request["consumer"] == "lake":
-                text = 'this engine stores its bars itself: [persist] by is "run"'
-                raise errors.make("control_refused", text)
+            if request["consumer"] == CONSUMER:
+                if self.config.persist.by == "run":
+                    text = 'this engine stores its bars itself: [persist] by is "run"'
+                    raise errors.make("control_refused", text)
+                self.link.join()  # a worker cannot tell whether the lake is that of this engine
             return self.lender.take(
                 connection, request["consumer"],
                 checkpoint=bool(request.get("checkpoint")), process=request.get("process"),
@@ -298,7 +304,7 @@ class App:
             return {}, ()
         if op in OPERATIONS and self.state == "running":
             of = self.config.engine
-            return correct(self.engine, self.lake, request, horizon=str(of.amend_horizon)), ()
+            return correct(self.engine, self.link.join, request, horizon=str(of.amend_horizon)), ()
         if op == "stop":
             self._ended.set()
             return {}, ()
@@ -339,6 +345,8 @@ class App:
 
     def _fence(self) -> tuple[Fence | None, str | None]:
         """The lake's last snapshot, or why it cannot be asked: a status is wanted most then."""
+        if self.link.error is not None:
+            return None, str(self.link.error)  # asking it may take as long as a network waits
         try:
             return self.lake.fence(), None
         except errors.KlineaggError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -23,7 +23,7 @@ _log: Final = logging.getLogger("klineagg.correct")
 
 def correct(
     engine: Engine,
-    lake: Lake,
+    lake: Callable[[], Lake],
     request: dict[str, Any],
     *,
     horizon: str = "",
@@ -35,7 +35,7 @@ def correct(
 
     Args:
         engine: running.
-        lake: its lake.
+        lake: gives its lake, for what the engine does not keep any more.
         request: what is asked.
         horizon: for messages: the engine's ``amend_horizon``.
 
@@ -101,7 +101,7 @@ def logged_trades(path: str | os.PathLike[str], symbol: str, start: Any, end: An
     yield rows[(times >= begin_ns) & (times < end_ns)]
 
 
-def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, Any]:
+def _repair(engine: Engine, lake_of: Callable[[], Lake], request: dict[str, Any]) -> dict[str, Any]:
     from klineagg._bars_time import to_ns
     from klineagg.io.readers import read_trades
     from klineagg.lake.repair import plan_repair, write_repair
@@ -112,6 +112,11 @@ def _repair(engine: Engine, lake: Lake, request: dict[str, Any]) -> dict[str, An
     trades = read_trades(*files) if files else None
     done = {**asdict(engine.repair(symbol, start, end, trades)), "in_lake": 0}
     if not done["unexplained"]:
+        return done
+    try:
+        lake = lake_of()
+    except errors.KlineaggError as error:
+        _log.warning("the lake is not repaired: %s", error.message)
         return done
     # Once more from the beginning: trades are streams, and the engine has read this one.
     if files:

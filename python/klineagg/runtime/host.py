@@ -13,6 +13,7 @@ from klineagg import errors
 from klineagg._engine_snapshot import Snapshot
 from klineagg.runtime.halts import Patience
 from klineagg.runtime.left_out import LeftOut
+from klineagg.runtime.place import PlaceFile
 from klineagg.sources import Batch, Source
 
 if TYPE_CHECKING:
@@ -67,11 +68,21 @@ class Host:
         engine: running.
         source: that feeds it.
         patience: waits while the engine's log takes nothing.
+        place: beside the engine's log.
     """
 
-    def __init__(self, engine: Engine, source: Source, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        source: Source,
+        patience: Patience | None = None,
+        place: PlaceFile | None = None,
+    ) -> None:
         self.engine, self.source = engine, source
         self.patience = Patience(engine) if patience is None else patience
+        self._place = place
+        # What goes with the last checkpoint that each consumer was handed.
+        self._frozen: dict[str, tuple[Any, dict[str, Any] | None]] = {}
         self.producer = engine.producer(name="source")
         if engine.wal is not None and source.position() is not None:
             # Those behind the last note: the source is read on from there.
@@ -190,7 +201,23 @@ class Host:
             snapshot = self.engine.take(consumer, checkpoint=checkpoint)
             if snapshot.checkpoint is None:
                 return snapshot, None
-            return snapshot, pack_state(self.position(), snapshot.checkpoint)
+            position = self.position()
+            self._frozen[consumer] = snapshot.id, position
+            return snapshot, pack_state(position, snapshot.checkpoint)
+
+    def stored(self, snapshot: Snapshot) -> None:
+        """Before the ack of a snapshot, by which the log may let its notes go.
+
+        Raises:
+            WalError: ``wal_io``: an older place would stay, and the snapshot is not to be
+                acknowledged.
+        """
+        wal = self.engine.wal
+        if wal is None or self._place is None:
+            return
+        for number, position in list(self._frozen.values()):  # others may be handed one just now
+            if number == snapshot.id:
+                self._place.keep(wal, position)
 
 
 class Feeder(threading.Thread):

@@ -101,6 +101,11 @@ class Lender:
                 return
             raise errors.make("snapshot_over", "the lease of this snapshot is over")
         if how == "ack":
+            try:
+                self._host.stored(loan.snapshot)
+            except BaseException:
+                loan.snapshot.nack()
+                raise
             loan.snapshot.ack()
             self.seen(loan.connection, stored=1)
         else:

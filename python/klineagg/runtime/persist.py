@@ -29,6 +29,9 @@ class Freezer(Protocol):
     def mark(self) -> list[Any] | None:
         """See :meth:`klineagg.runtime.host.Host.mark`."""
 
+    def stored(self, snapshot: Any) -> None:
+        """See :meth:`klineagg.runtime.host.Host.stored`."""
+
 
 class Persister:
     """Takes a snapshot, commits it with the state that goes with it, acknowledges it.
@@ -87,6 +90,7 @@ class Persister:
                 hint = "another engine writes to it, or the system's clock was set back"
                 self.refusal = errors.make("control_refused", text, hint=hint)
                 raise self.refusal
+            self._host.stored(snapshot)
         self._position, self._stateless, self._mark = position, state is None, mark
         self.commits += 1
         self.rows += result.rows

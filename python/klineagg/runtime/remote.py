@@ -51,6 +51,9 @@ class RemoteHost:
         found: list[Any] | None = self._ask("mark")[0]["mark"]
         return found
 
+    def stored(self, snapshot: MappedSnapshot) -> None:
+        """Nothing to do here: the engine's process keeps the place when it hears of the ack."""
+
     def status(self) -> dict[str, Any]:
         """How the engine is doing."""
         return self._ask("status")[0]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSUMER",
+    "another_lake",
     "changes_of_engine",
     "claim",
     "engine_that_goes_on",
@@ -126,12 +127,17 @@ def engine_that_goes_on(
     recovery = engine.recovery
     assert recovery is not None
     if recovery.checkpoint and not fits:
-        text = f"the log in {config.at(config.wal.path)} belongs to another lake"
-        hint = "give both, or neither, of those that belong together; or move the log away"
-        raise errors.make("control_refused", text, hint=hint)
+        raise another_lake(config)
     if recovery.note is not None:
         position = json.loads(recovery.note)
     return engine, position
+
+
+def another_lake(config: Config) -> errors.KlineaggError:
+    """The error for a log and a lake that do not go together."""
+    text = f"the log in {config.at(config.wal.path)} belongs to another lake"
+    hint = "give both, or neither, of those that belong together; or move the log away"
+    return errors.make("control_refused", text, hint=hint)
 
 
 def revised(lake: Lake, config: Config) -> Revisions:
@@ -217,8 +223,13 @@ def changes_of_engine(config: Config, changed: dict[str, Any]) -> dict[str, Any]
     return told
 
 
-def open_lake(config: Config, *, read_only: bool = False) -> Lake:
+def open_lake(config: Config, *, read_only: bool = False, lazy: bool = False) -> Lake:
     """The lake of a configuration; made when it is not there.
+
+    Args:
+        config: where it is.
+        read_only: without the right to write.
+        lazy: it is opened when it is first used.
 
     Raises:
         ConfigError: ``config_invalid`` for a variable that the environment lacks.
@@ -227,7 +238,7 @@ def open_lake(config: Config, *, read_only: bool = False) -> Lake:
     from klineagg.lake import Lake
 
     catalog, data_path = (place_of(config, key) for key in ("catalog", "data_path"))
-    return Lake(catalog, data_path, read_only=read_only)
+    return Lake(catalog, data_path, read_only=read_only, lazy=lazy)
 
 
 def place_of(config: Config, key: str) -> str:
