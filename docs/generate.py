@@ -50,7 +50,7 @@ WHEN = {
     "snapshot_outstanding": "a consumer takes a snapshot before it has settled its last one",
     "snapshot_over": "an ack or a nack comes too late: the lease has expired, or it came before",
     "worker_failed": "a worker came upon an error, which has stopped the engine; `fields` has it",
-    "forked": "an engine is used in a process that was forked from the one that made it",
+    "forked": "an engine, a log or a publisher is used in a process that was forked from its own",
     "clock_backwards": "a simulated clock is to go back",
     "unknown_name": "there is no consumer, producer, worker or symbol of that name",
     "checkpoint_format": "the bytes of a checkpoint are damaged, or are none",

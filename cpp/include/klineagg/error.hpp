@@ -48,7 +48,7 @@ namespace klineagg {
     X(604, snapshot_outstanding, SnapshotError, "ack or nack the consumer's last snapshot first")  \
     X(605, snapshot_over, SnapshotError, "take again: the same rows come back")                    \
     X(606, worker_failed, EngineError, "look at the cause; make a new engine")                     \
-    X(607, forked, EngineError, "make engines in the process that uses them")                      \
+    X(607, forked, EngineError, "make engines, logs and rings in the process that uses them")      \
     X(608, clock_backwards, EngineError, "advance the simulated clock forward only")               \
     X(609, unknown_name, EngineError, "look at the names listed")                                  \
     X(620, checkpoint_format, EngineError, "use an older checkpoint, and replay more")             \

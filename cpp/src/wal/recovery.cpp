@@ -47,8 +47,12 @@ public:
         if (torn_) into.cut_bytes = size - into.end;
         for (const Damage& damage : damages_) {
             // A hole in what was not synced yet, after a power cut: what lies behind it was
-            // never promised, and without what is missing it means nothing.
-            if (!same_boot && synced && damage.first > durable_) {
+            // never promised, and without what is missing it means nothing. Not behind damage that
+            // was gone past: what says that the records before that were durable may lie behind
+            // this hole, and without it the next opening would take the damage for such a hole
+            // and cut off all that was saved.
+            const bool was_promised = damage.first <= durable_ || !into.damages.empty();
+            if (!same_boot && synced && !was_promised) {
                 into.cut_records = into.next - damage.first -
                                    (damage.loses_records() ? damage.last - damage.first + 1 : 0);
                 into.next = damage.first;
