@@ -38,8 +38,8 @@ py::array receive(Handle& self, const py::dtype& dtype, std::size_t count_max) {
     bus::Subscriber& subscriber = self.subscriber;
     if (dtype.itemsize() != static_cast<py::ssize_t>(subscriber.type().bytes()))
         throw Error(ErrorCode::record_mismatch, "the dtype has another size than the record");
-    // A changed roster may bring a publisher with records that are not counted yet.
-    const std::uint64_t there = subscriber.behind();
+    // A few more: some may come between this look and the copy.
+    const std::uint64_t there = subscriber.available();
     const auto most = static_cast<std::size_t>(
         std::min<std::uint64_t>(count_max, std::max<std::uint64_t>(there, 16)));
     py::array records(dtype, static_cast<py::ssize_t>(most));
@@ -151,6 +151,11 @@ void register_bus_subscriber(py::module_& module) {
                  return self.subscriber.release_peek(peek);
              },
              py::arg("peek"))
+        .def("close",
+             [](Handle& self) {
+                 const auto lock = turn_of(self);
+                 self.subscriber.leave();
+             })
         .def("sources", &sources)
         .def("positions",
              [](Handle& self) {

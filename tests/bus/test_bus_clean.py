@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,41 @@ def test_a_start_cleans_other_topics_too(bus: Bus) -> None:
     come_and_go(bus, "one", 4)
     with bus.publisher("two", record=CHECKED, orphan_after=0.0):
         assert files(bus) == ["one@feed.last", "two.topic", "two@publisher.ring"]
+
+
+@pytest.mark.parametrize("seen", [0, 100])
+@pytest.mark.parametrize(("gone", "there"), [(5, 300), (100, 100), (500, 800), (10, 10)])
+def test_all_that_a_new_ring_has_is_received_behind_what_is_lost(
+    bus: Bus, seen: int, gone: int, there: int
+) -> None:
+    received = 0
+    with bus.publisher("one", "feed", record=CHECKED, ring_bytes=1 << 17) as publisher:
+        subscriber = bus.subscriber("one")
+        publisher.publish(checked(1, 100))
+        if seen:
+            received += len(subscriber.receive(seen))
+    come_and_go(bus, "one", gone)  # in a ring that the next publisher's replaces
+    with bus.publisher("one", "feed", record=CHECKED, ring_bytes=1 << 18) as publisher:
+        publisher.publish(checked(publisher.next_sequence, there))
+        for _ in range(4):
+            received += len(subscriber.receive())
+    assert (received, subscriber.lost) == (100 + there, gone)
+
+
+def test_notes_of_sequences_are_for_the_group(folder: str) -> None:
+    bus = Bus(folder, group=os.getgid())
+    come_and_go(bus, "one", 7)
+    assert bus.clean(older_than=0.0) == 2
+    note = Path(folder, "one@feed.last")
+    assert stat.S_IMODE(note.stat().st_mode) == 0o640 and note.stat().st_gid == os.getgid()
+    kept = note.read_text()
+    note.write_text("unreadable")
+    with pytest.raises(BusError, match="where the sequence goes on") as caught:
+        bus.publisher("one", "feed", record=CHECKED)  # not from 1 on
+    assert caught.value.name == "bus_unavailable"
+    note.write_text(kept)
+    with bus.publisher("one", "feed", record=CHECKED) as publisher:
+        assert publisher.next_sequence == 8
 
 
 def test_what_a_subscriber_never_saw_is_lost_to_it(bus: Bus) -> None:

@@ -189,6 +189,9 @@ def test_damaged_segments_are_shown_and_hide_nobody(
     found = {(one["topic"], one["name"]): one["health"] for one in values["publishers"]}
     assert found["other", ""] == "Damaged"
     assert found["ticks", "whole"] == "Healthy"
+    Path(bus.path, "other.topic").write_bytes(b"")
+    both = {(one.topic, one.name): one.health for one in bus.monitor().check()}
+    assert both["other", ""] == Health.DAMAGED and both["ticks", "whole"] == Health.HEALTHY
     whole.close()
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bus.records import CHECKED, checked, damaged
-from klineagg.bus import Bus, HistoricalSubscriber, LogHistory
+from klineagg.bus import Bus, HistoricalSubscriber, LogHistory, record_type
 from klineagg.bus.historical import merged
-from klineagg.errors import BusError
+from klineagg.errors import BusError, RecordTypeError
 
 
 @pytest.fixture
@@ -117,3 +117,26 @@ def test_a_clock_that_steps_back_leaves_each_publishers_order() -> None:
     ]
     assert rows == [(1, 1), (4, 2), (5, 1), (6, 2), (2, 3), (3, 4), (7, 3), (8, 4), (9, 5),
                     (10, 6), (20, 5)]  # fmt: skip
+
+
+def test_a_log_has_one_kind_of_records(bus: Bus, tmp_path: Path) -> None:
+    with bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path) as publisher:
+        publisher.publish(checked(1, 3))
+    bus.clean(older_than=0.0, forget=0.0)
+    other = record_type("Checked", CHECKED.dtype, version=2)
+    with pytest.raises(RecordTypeError, match="the log has other records"):
+        bus.publisher("ticks", "feed", record=other, wal=tmp_path)
+    assert bus.topics() == []  # it has not become a publisher by then
+    with bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path) as publisher:
+        assert publisher.next_sequence == 4
+
+
+def test_who_published_without_its_log_is_told_what_to_do(bus: Bus, tmp_path: Path) -> None:
+    for wal in (tmp_path / "one", None):
+        with bus.publisher("ticks", "feed", record=CHECKED, wal=wal) as publisher:
+            publisher.publish(checked(publisher.next_sequence, 3))
+    with pytest.raises(BusError, match="published without this log.*forgotten"):
+        bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path / "one")
+    bus.clean(older_than=0.0, forget=0.0)
+    with bus.publisher("ticks", "feed", record=CHECKED, wal=tmp_path / "one") as publisher:
+        assert publisher.next_sequence == 4

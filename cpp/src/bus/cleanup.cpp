@@ -55,7 +55,7 @@ bool removed_orphan(const Topic& topic, const std::string& name, DurationNs orph
     const FileLock lock = FileLock::try_lock(path);
     if (!lock.held() || !lock.is_at(path) || !file->is_at(path)) return false;
     // First the note, then the removal: the sequence must not begin anew after a crash between.
-    Tombstone::of(ring->header()).write(topic.tombstone_path(name));
+    Tombstone::of(ring->header()).write(topic.tombstone_path(name), topic.folder().access());
     return ::unlink(path.c_str()) == 0;
 }
 

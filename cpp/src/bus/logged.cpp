@@ -32,6 +32,7 @@ LoggedPublisher::LoggedPublisher(const Folder& folder, const std::string& topic,
     // First the log, whose lock tells of another publisher; then the ring, from its number on.
     log_ = std::make_unique<wal::Log>(real_files(), directory, std::move(log_options));
     options.first_sequence = log_->next_sequence();
+    check_records(directory);
     options.keep_headers = true;  // they have them since they were logged
     publisher_ = std::make_unique<Publisher>(folder, topic, name, type, options);
     catch_up(directory);
@@ -42,14 +43,27 @@ LoggedPublisher::~LoggedPublisher() {
     if (publisher_ && publisher_->is_foreign()) (void)log_.release();
 }
 
+/// A log of two kinds of records could not be read from its beginning by anybody.
+void LoggedPublisher::check_records(const std::string& directory) const {
+    const std::uint64_t end = log_->next_sequence();
+    if (end == 1) return;
+    std::vector<std::byte> record;
+    (void)LogReplay(directory, type_, end - 1, end).next(record);
+}
+
 void LoggedPublisher::catch_up(const std::string& directory) {
     const std::uint64_t shown = publisher_->next_sequence();
     const std::uint64_t logged = log_->next_sequence();
     if (shown > logged) {
         throw Error(ErrorCode::bus_unavailable,
                     "the ring stands at message " + std::to_string(shown) + ", its log at " +
-                        std::to_string(logged) + ": the log lost its end, or is another one",
-                    {{"ring", std::to_string(shown)}, {"log", std::to_string(logged)}});
+                        std::to_string(logged) +
+                        ": it published without this log, or the log lost its end",
+                    {{"ring", std::to_string(shown)},
+                     {"log", std::to_string(logged)},
+                     {"hint",
+                      "publish under another name; or have the sequence forgotten (close it, then "
+                      "clean(older_than=0, forget=0)), and it goes on where the log ends"}});
     }
     LogReplay replay(directory, type_, shown, logged);
     std::vector<std::byte> records;

@@ -84,6 +84,7 @@ void Publisher::close() noexcept {
     header.state.store(static_cast<std::uint32_t>(RingState::closed), std::memory_order_release);
     lock_.release();
     topic_.roster_changed();
+    topic_.leave();
 }
 
 void Publisher::check_open() const {

@@ -61,14 +61,21 @@ void Publisher::acquire(const PublisherOptions& options) {
                         "a publisher " + name_ + " of the topic " + topic_.name() + " lives",
                         {{"topic", topic_.name()}, {"publisher", name_}});
         } else if (::access(path.c_str(), F_OK) != 0) {
-            const Tombstone last = Tombstone::read(topic_.tombstone_path(name_));
+            const std::string note = topic_.tombstone_path(name_);
+            const Tombstone last = Tombstone::read(note);
             const bool first = last.sequence == 0;
+            // Beginning anew would give numbers a second time.
+            if (first && ::access(note.c_str(), F_OK) == 0) {
+                throw Error(ErrorCode::bus_unavailable,
+                            "cannot read " + note + ", which says where the sequence goes on",
+                            {{"path", note}});
+            }
             const Place place{
                 std::max(options.skip_to, first ? options.first_sequence : last.sequence),
                 first ? 1 : last.generation + 1, last.origin_created, last.origin_sequence,
                 false};
             if (make(options, place)) {
-                ::unlink(topic_.tombstone_path(name_).c_str());
+                ::unlink(note.c_str());
                 return;
             }
         }

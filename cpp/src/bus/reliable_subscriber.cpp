@@ -115,6 +115,8 @@ void ReliableSubscriber::close(const std::byte* kept, std::size_t count) {
     acknowledge(kept, count);
     unacknowledged_.clear();
     acks_.close();
+    main_.leave();
+    again_.leave();
 }
 
 std::uint64_t ReliableSubscriber::duplicates() const noexcept {

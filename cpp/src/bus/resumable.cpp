@@ -179,6 +179,7 @@ void Resumable::close() {
     if (closed_) return;
     processed();
     checkpoint();
+    live_.leave();
     closed_ = true;
 }
 

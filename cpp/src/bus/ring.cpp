@@ -81,11 +81,15 @@ RecordType RingMemory::type() const {
 bool RingReader::skip_lost() noexcept {
     const std::uint64_t gone = oldest();
     if (static_cast<std::int64_t>(gone - cursor_) <= 0) return false;
-    // Not to the oldest, which the writer is about to overwrite: a quarter of the ring of room.
+    // Not to what the writer is about to overwrite: a quarter of the ring of room in front of it.
+    // A ring that begins behind the cursor may be far from that, and all of it is there to be read.
     // `tail` is at most half of it below the intent, so this does not run ahead of it, except
     // behind a writer that died within a batch, or a hostile one.
+    const std::uint64_t intent = ring_.header().tail_intent.load(std::memory_order_relaxed);
+    const std::uint64_t kept = ring_.capacity() - ring_.capacity() / 4;
+    const std::uint64_t with_room = intent > kept ? intent - kept : 0;
     const std::uint64_t tail = ring_.header().tail.load(std::memory_order_acquire);
-    const std::uint64_t target = std::max(std::min(gone + ring_.capacity() / 4, tail), gone);
+    const std::uint64_t target = std::max(std::min(with_room, tail), gone);
     lost_ += target - cursor_;
     cursor_ = target;
     return true;

@@ -168,7 +168,8 @@ std::optional<MappedFile> MappedFile::open(const std::string& path, bool writabl
     }
     struct stat status {};
     if (fstat(file.fd(), &status) != 0) unavailable("cannot open the segment", path, errno);
-    if (status.st_size <= 0) unavailable("empty segment", path, EINVAL);
+    if (status.st_size <= 0)
+        throw Error(ErrorCode::segment_damaged, "the segment is empty: " + path, {{"path", path}});
     const auto bytes = static_cast<std::size_t>(status.st_size);
     void* const memory = mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ,
                               MAP_SHARED, file.fd(), 0);

@@ -215,6 +215,17 @@ std::uint64_t Subscriber::behind() const noexcept {
     return sum;
 }
 
+std::uint64_t Subscriber::available() {
+    look_around();
+    return behind();
+}
+
+void Subscriber::leave() noexcept {
+    for (const auto& source : sources_) source->place = nullptr;
+    seat_->leave();
+    topic_.leave();
+}
+
 std::shared_ptr<const void> Subscriber::memory_of(std::size_t source) const {
     return source < sources_.size() ? sources_[source]->file : nullptr;
 }

@@ -116,10 +116,12 @@ SubscriberSeat::SubscriberSeat(const Topic& topic, std::string_view name) {
     entry.pid.store(getpid(), std::memory_order_release);
 }
 
-SubscriberSeat::~SubscriberSeat() {
+void SubscriberSeat::leave() noexcept {
+    SubscriberEntry* const line = std::exchange(entry_, &own_);
     // A forked child has no lock: the line is still its parent's.
-    if (entry_ != &own_ && entry_->pid.load(std::memory_order_relaxed) == getpid())
-        entry_->pid.store(0, std::memory_order_release);
+    if (line != &own_ && line->pid.load(std::memory_order_relaxed) == getpid())
+        line->pid.store(0, std::memory_order_release);
+    lock_.release();
 }
 
 SubscriberPlace* SubscriberSeat::take_place(std::string_view publisher,

@@ -1,5 +1,8 @@
 #include "klineagg/bus/tombstone.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <fstream>
 
@@ -23,7 +26,7 @@ Tombstone Tombstone::read(const std::string& path) {
     return last;
 }
 
-void Tombstone::write(const std::string& path) const {
+void Tombstone::write(const std::string& path, const Access& access) const {
     const std::string draft = path + ".new";
     const auto fail = [&] {
         throw Error(ErrorCode::bus_unavailable, "cannot write " + path, {{"path", path}});
@@ -34,6 +37,11 @@ void Tombstone::write(const std::string& path) const {
              << '\n';
         if (!file.flush()) fail();
     }
+    // Whoever of the group publishes under this name next has to go on with the sequence.
+    if (access.group >= 0 &&
+        (::chown(draft.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(access.group)) != 0 ||
+         ::chmod(draft.c_str(), 0640) != 0))
+        fail();
     if (std::rename(draft.c_str(), path.c_str()) != 0) fail();
 }
 

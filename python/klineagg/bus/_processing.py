@@ -35,6 +35,7 @@ class Processing(Receiver):
 
     def _failed(self) -> None:
         """What was handed out last is not finished: it comes again, here or after a restart."""
+        self._take_coming(at_end=True)  # with it, what was at hand before counts as processed
         batch = self._current
         if batch is not None and self._batch is batch:
             self._keep_rest()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +23,8 @@ Records = np.ndarray[Any, np.dtype[Any]]
 
 #: Who waits looks this often whether it is still wanted, and for Ctrl-C.
 STEP_S = 0.1
+# So often a loop over records lets other tasks have their turn.
+_TURN_RECORDS: Final = 64
 
 
 def time_left(deadline: float | None) -> float:
@@ -45,6 +49,10 @@ class Receiver(Closing, ABC):
         self._stopped = False
         self._closed = False
         self._thread: ThreadPoolExecutor | None = None
+        # What that thread receives for a task, how many tasks wait for it, and which thread it is.
+        self._coming: Future[Records | None] | None = None
+        self._tasks_waiting = 0
+        self._thread_number = 0
         self._core_number: int | None = None
         # Batches that come before everything else at the next call.
         self._returned: list[Records] = []
@@ -131,12 +139,14 @@ class Receiver(Closing, ABC):
 
     def _keep_rest(self) -> None:
         """What a loop over records has not handed out comes first at the next call."""
+        self._take_coming()
         batch, self._batch = self._batch, None
         if batch is not None and self._given < len(batch):
             self._put_back(batch[self._given :])
 
     def _kept(self) -> list[Records]:
         """What was taken and is not handed out, in order."""
+        self._take_coming()
         rest = [] if self._batch is None else [self._batch[self._given :]]
         return [part for part in rest + self._returned if len(part)]
 
@@ -162,33 +172,74 @@ class Receiver(Closing, ABC):
         """The callback of :meth:`run` has raised."""
 
     async def next_batch(self, timeout: float | None = None) -> Records | None:
-        """The next batch; None when there is none within ``timeout`` seconds (None: no limit)."""
+        """The next batch; None when there is none within ``timeout`` seconds (None: no limit).
+
+        Other tasks have their turn in each call. A task that is cancelled in here has taken
+        nothing: what came for it is the next batch of whoever asks.
+        """
         self._check_open()
-        ready = self._ready_batch()
-        if ready is not None:
-            return ready
-        if self._thread is None:
-            self._thread = self._make_thread()
-        loop = asyncio.get_running_loop()
         deadline = deadline_of(timeout)
+        # Who never waits would stop all other tasks for as long as there is something.
+        await asyncio.sleep(0)
+        if self._coming is None and (ready := self._ready_batch()) is not None:
+            return ready
         while not self._stopped:
-            left = time_left(deadline)
-            waiting = loop.run_in_executor(self._thread, self._next_batch, max(left, 0.0))
+            coming = self._coming
+            if coming is None:
+                coming = self._coming = self._begin_waiting(max(time_left(deadline), 0.0))
+            await self._until_done(coming)
+            if self._coming is not coming:
+                continue  # another task has it, or close(), or a call without asyncio
+            self._coming = None
             try:
-                batch = await asyncio.shield(waiting)
+                batch = coming.result()
             except errors.BusError:
                 if self._closed:
                     return None  # by another thread, just now
-                raise
-            except asyncio.CancelledError:
-                # What the thread receives now must not be lost: it is the next batch.
-                self._put_back(await waiting)
                 raise
             if batch is not None:
                 return batch
             if deadline is not None and time.monotonic() >= deadline:
                 return None
         return None
+
+    def _begin_waiting(self, timeout: float) -> Future[Records | None]:
+        if self._thread is None:
+            self._thread = self._make_thread()
+        return self._thread.submit(self._receive_for_task, timeout)
+
+    def _receive_for_task(self, timeout: float) -> Records | None:
+        self._thread_number = threading.get_ident()
+        return self._next_batch(timeout)
+
+    async def _until_done(self, coming: Future[Records | None]) -> None:
+        """Waits for what the thread receives, and leaves it where it is."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def wake(_: Future[Records | None]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it the task
+                loop.call_soon_threadsafe(lambda: None if done.done() else done.set_result(None))
+
+        coming.add_done_callback(wake)
+        self._tasks_waiting += 1
+        try:
+            await done
+        finally:
+            self._tasks_waiting -= 1
+
+    def _take_coming(self, *, at_end: bool = False) -> None:
+        """What came for a task that was cancelled is the next batch; waits for it, for a moment.
+
+        ``at_end``: also when a task waits for it still, which gets nothing then.
+        """
+        coming = self._coming
+        if coming is None or threading.get_ident() == self._thread_number:
+            return
+        if self._tasks_waiting and not at_end:
+            return
+        self._coming = None
+        self._put_back(coming.result())
 
     def _put_back(self, batch: Records | None) -> None:
         """Makes a batch the next one again."""
@@ -207,8 +258,10 @@ class Receiver(Closing, ABC):
     async def __aiter__(self) -> AsyncIterator[Any]:
         """Record by record, for ``async for``."""
         async for batch in self.batches_async():
-            for record in self._records(batch):
+            for number, record in enumerate(self._records(batch), 1):
                 yield record
+                if number % _TURN_RECORDS == 0:
+                    await asyncio.sleep(0)
 
     def close(self) -> None:
         """Ends all loops and the waiting thread."""
@@ -217,6 +270,8 @@ class Receiver(Closing, ABC):
         if self._thread is not None:
             self._thread.shutdown(wait=True)
             self._thread = None
+        with suppress(errors.KlineaggError):  # of receiving, which nobody wants any more
+            self._take_coming(at_end=True)
 
     def _leave(self, error: BaseException | None) -> None:
         self.close()

@@ -44,6 +44,11 @@ class DelayedSubscriber(Receiver):
     def _next_batch(self, timeout: float | None) -> Records | None:
         return self.collect(timeout)
 
+    def close(self) -> None:
+        """Ends it, and the subscriber that it collects from."""
+        super().close()
+        self.subscriber.close()
+
     @property
     def conflated(self) -> int:
         """Records that later ones of the same key have replaced."""

@@ -114,6 +114,7 @@ class ResumableSubscriber(Processing):
 
         That is a batch, or in a loop over records one of them.
         """
+        self._take_coming()
         positions = self._core.positions()
         if self._batch is not None and self._given < len(self._batch):
             rest = self._batch[self._given]
@@ -171,6 +172,7 @@ class ResumableSubscriber(Processing):
         self._current = None
 
     def _keep_rest(self) -> None:
+        self._take_coming()
         batch, self._batch = self._batch, None
         if batch is not None and self._given < len(batch):
             self._core.put_back(len(batch) - self._given, False)

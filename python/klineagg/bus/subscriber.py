@@ -136,6 +136,11 @@ class Subscriber(Receiver):
             positions |= {n.decode(): s for n, s in zip(names.tolist(), sequences, strict=True)}
         return positions
 
+    def close(self) -> None:
+        """Ends all loops; other processes do not see it any more. Its counts stay."""
+        super().close()
+        self._core.close()
+
     def publishers(self) -> list[dict[str, Any]]:
         """The publishers: name, generation, pid, alive, heartbeat_ns, behind, received, lost."""
         self._core.refresh()

@@ -45,6 +45,7 @@ public:
     [[nodiscard]] wal::Log& log() noexcept { return *log_; }
 
 private:
+    void check_records(const std::string& directory) const;
     void catch_up(const std::string& directory);
 
     RecordType type_;

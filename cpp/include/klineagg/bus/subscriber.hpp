@@ -95,6 +95,9 @@ public:
     }
     /// Ends loops over it for good, within 0.1 s: from any thread, or a signal handler.
     void stop() noexcept { stop_.raise(); }
+    /// Gives its line in the topic's table to others. Its counts stay, and nobody else sees it:
+    /// one that was left open would be shown as falling behind for ever.
+    void leave() noexcept;
 
     /// The next records of one publisher, where they lie. release_peek() goes past them and
     /// counts them as received, or as lost when they were overwritten meanwhile: then it says
@@ -116,6 +119,8 @@ public:
     [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
     [[nodiscard]] std::uint64_t lost() const noexcept;
     [[nodiscard]] std::uint64_t behind() const noexcept;
+    /// What receive() would find: also of publishers that have come since the last one.
+    [[nodiscard]] std::uint64_t available();
     /// Keeps the mapped ring of a peek alive for whoever still looks at it.
     [[nodiscard]] std::shared_ptr<const void> memory_of(std::size_t source) const;
     void count_duplicates(std::uint64_t count) noexcept;

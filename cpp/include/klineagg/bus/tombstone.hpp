@@ -5,6 +5,7 @@
 #include <string>
 
 #include "klineagg/bus/ring.hpp"
+#include "klineagg/bus/segment.hpp"
 #include "klineagg/time.hpp"
 
 namespace klineagg::bus {
@@ -17,9 +18,10 @@ struct Tombstone {
     std::uint64_t origin_sequence = 0;
 
     static Tombstone of(const RingHeader& header) noexcept;
+    /// None, also where this user may not read it.
     static Tombstone read(const std::string& path);
-    /// Throws bus_unavailable.
-    void write(const std::string& path) const;
+    /// Readable for whom `access` names. Throws bus_unavailable.
+    void write(const std::string& path, const Access& access) const;
 };
 
 }  // namespace klineagg::bus

@@ -137,6 +137,9 @@ public:
     /// A publisher asks once whether membarriers of other processes reach this one.
     static bool register_remote_fence() noexcept;
 
+    /// Nobody uses it here any more: others may remove it. What is mapped stays readable.
+    void leave() noexcept { use_.release(); }
+
 private:
     friend class SubscriberSeat;
     void wake() noexcept;
@@ -174,9 +177,11 @@ private:
 class SubscriberSeat {
 public:
     SubscriberSeat(const Topic& topic, std::string_view name);
-    ~SubscriberSeat();
+    ~SubscriberSeat() { leave(); }
     SubscriberSeat(const SubscriberSeat&) = delete;
     SubscriberSeat& operator=(const SubscriberSeat&) = delete;
+    /// Gives the line to others; places taken before must not be written to any more.
+    void leave() noexcept;
     [[nodiscard]] SubscriberEntry& entry() noexcept { return *entry_; }
     /// For the position in this publisher's ring. None when all are taken.
     [[nodiscard]] SubscriberPlace* take_place(std::string_view publisher,
