@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from math import isnan
+from typing import Final
+
+from klineagg._options import invalid
 
 __all__ = ["Labels", "MetricsText", "Sample"]
+
+_LABEL: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 Labels = Mapping[str, object]
 #: What follows the name, labels, value.
@@ -16,6 +22,10 @@ class MetricsText:
     """Families of samples, one after the other, each with its type, unit and help."""
 
     def __init__(self, labels: Labels) -> None:
+        for name in labels:
+            if not _LABEL.fullmatch(name):
+                wanted = "labels whose names are of letters, digits and _"
+                raise invalid("labels", name, wanted)
         self._labels = labels
         self._lines: list[str] = []
 

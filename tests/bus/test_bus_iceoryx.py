@@ -237,3 +237,12 @@ def test_slices_that_have_no_room_are_an_error_of_the_bus(bus: Bus) -> None:
     service = f"klineagg-test/{uuid.uuid4()}"
     with pytest.raises(BusError, match="no room for slices"):
         Iceoryx2Bridge(bus, "bars", service=service, slice_max=1 << 24, subscribers_max=1 << 12)
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_bridge_may_be_closed_again(bus: Bus, direction: Any) -> None:
+    service = f"klineagg-test/{uuid.uuid4()}"
+    with Iceoryx2Bridge(bus, "bars", service=service, direction=direction) as bridge:
+        bridge.close()
+    bridge.close()
+    assert "idle" in repr(bridge)

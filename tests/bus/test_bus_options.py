@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from bus.records import CHECKED
-from klineagg.bus import Bus, Monitor, ResumableSubscriber
+from klineagg.bus import Bus, Monitor, ResumableSubscriber, record_type
+from klineagg.bus.bridge import BridgeServer
 from klineagg.cli import main
-from klineagg.errors import BusNameError, OptionError
+from klineagg.errors import BusNameError, OptionError, RecordTypeError, WalError
 
 NAN = float("nan")
 CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
@@ -24,6 +26,21 @@ CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
         "log's numbers are the sequence",
         lambda bus: bus.publisher("bars", wal=bus.path + "/wal", first_sequence=100),
     ),
+    "sync": ("one of 'none'", lambda bus: bus.publisher("bars", sync="bogus")),
+    "reliable sync": ("one of 'none'", lambda bus: bus.reliable_publisher("bars", sync="bogus")),
+    "acks": ("1 to 1000", lambda bus: bus.reliable_publisher("bars", acks=10_000)),
+    "first sequence": ("2\\*\\*62", lambda bus: bus.publisher("bars", first_sequence=2**63)),
+    "a large position": ("mapping", lambda bus: bus.subscriber("bars", positions={"a": 2**64})),
+    "a timeout of text": (
+        "number of seconds",
+        lambda bus: bus.subscriber("bars").receive(timeout="x"),
+    ),
+    "an interval of text": ("number of seconds", lambda bus: bus.delayed("bars", interval="x")),
+    "metrics": ("list of names", lambda bus: bus.metrics_text("bars")),
+    "label": ("letters, digits", lambda bus: bus.metrics_text(**{"a b": "c"})),
+    "no folder": ("own one", lambda bus: Bus("")),
+    "version": ("at least 1", lambda bus: record_type("Own", [("a", "<f8")], version=0)),
+    "record name": ("letters, digits", lambda bus: record_type(bus, [("a", "<f8")])),
     "reliable publisher": (
         "log's numbers are the sequence",
         lambda bus: bus.reliable_publisher("bars", wal=bus.path + "/wal", first_sequence=100),
@@ -98,6 +115,27 @@ def test_the_help_says_what_the_options_are(
     text = " ".join(capsys.readouterr().out.split())
     for part in [*said, "folder of the bus (default: the user's own one in shared memory)"]:
         assert part in text
+
+
+def test_names_that_nobody_can_have_are_refused(bus: Bus, tmp_path: Path) -> None:
+    with pytest.raises(BusNameError):
+        bus.reliable_publisher("bars", acks=["x" * 40])
+    with pytest.raises(BusNameError):
+        BridgeServer(bus, ["bars", "a/b"])
+    with pytest.raises(WalError, match="is no folder"):
+        BridgeServer(bus, ["bars"], wal=tmp_path / "nosuch")
+    with pytest.raises(RecordTypeError, match="one dimension"):
+        record_type("Own", [("a", "<f8", (2, 2))])
+    assert bus.topics() == []
+
+
+def test_a_bus_stays_where_it_was_made(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    bus = Bus("own")
+    monkeypatch.chdir("/")
+    assert bus.path == os.path.join(folder, "own")
+    bus.publisher("ticks", record=CHECKED).close()
+    assert Bus(Path(folder, "own")).topics() == ["ticks"]
 
 
 def test_looking_makes_nothing(bus: Bus, tmp_path: Path) -> None:

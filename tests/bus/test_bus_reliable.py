@@ -311,3 +311,37 @@ def test_a_list_of_one_name_waits_for_that_subscriber(bus: Bus) -> None:
             publisher.publish(checked(1, 1))
         assert caught.value.fields["missing"] == ["risk"]
     reader.close()
+
+
+def test_a_callback_may_send_but_not_wait_for_itself(bus: Bus) -> None:
+    told: list[Any] = []
+    over = threading.Event()
+    numbers: list[int] = []
+    with bus.reliable_publisher("ticks", record=CHECKED, timeout=120.0) as publisher:
+        subscriber = bus.reliable_subscriber("ticks", "web")
+
+        def first(sequence: int, error: BaseException | None) -> None:
+            try:
+                publisher.publish(checked(2, 1))
+            except OptionError as refused:
+                told.append(refused.hint)
+            publisher.publish_callback(checked(3, 1), second)
+
+        def second(sequence: int, error: BaseException | None) -> None:
+            told.append((sequence, error))
+            over.set()
+
+        publisher.publish_callback(checked(1, 1), first)
+        while not over.is_set():
+            numbers += subscriber.receive(timeout=0.1)["number"].tolist()
+    assert told == ["use send() or publish_callback() there", (2, None)]
+    assert numbers == [1, 3]
+    subscriber.close()
+
+
+def test_a_message_for_nobody_says_so(bus: Bus) -> None:
+    with (
+        bus.reliable_publisher("ticks", record=CHECKED, acks="all", timeout=0.001) as publisher,
+        pytest.raises(DeliveryError, match="by anybody: is a reliable subscriber there"),
+    ):
+        publisher.publish(checked(1, 1))

@@ -112,7 +112,9 @@ Positions Checkpoint::load() const {
     if (!text) return {};
     auto positions = Parser(*text).positions();
     if (!positions)
-        throw Error(ErrorCode::file_format, path_ + " is no checkpoint", {{"path", path_}});
+        throw Error(ErrorCode::file_format, path_ + " is no checkpoint",
+                    {{"path", path_},
+                     {"hint", "name another file; without this one the subscriber begins anew"}});
     return *std::move(positions);
 }
 

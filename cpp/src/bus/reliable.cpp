@@ -47,8 +47,8 @@ std::string listed(const std::set<std::string>& names) {
 }  // namespace
 
 std::string Delivery::text(const std::string& topic) const {
-    const std::string who =
-        missing.empty() ? std::to_string(missing_count) + " more" : listed(missing);
+    std::string who = missing.empty() ? std::to_string(missing_count) + " more" : listed(missing);
+    if (missing.empty() && acknowledged.empty()) who = "anybody: is a reliable subscriber there?";
     return "message " + std::to_string(sequence) + " of " + topic + " was sent " +
            std::to_string(attempts) + " times; not acknowledged by " + who;
 }

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
+from klineagg._options import choice, invalid
+from klineagg.bus._checks import SYNC_MODES
 from klineagg.bus._cleaning import Cleaning
 from klineagg.bus._group import group_number
 from klineagg.bus.publisher import Publisher
@@ -43,7 +45,10 @@ class Bus(Cleaning):
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, group: str | int | None = None
     ):
-        self._path = _core.bus_default_path() if path is None else os.fspath(path)
+        if path is not None and not os.fspath(path):
+            raise invalid("path", path, "a folder, or None for the user's own one")
+        # Of this moment: the process may go to another folder.
+        self._path = _core.bus_default_path() if path is None else os.path.abspath(path)
         self._group = group_number(group)
         self._types: dict[str, RecordType] = {}
         _core.bus_topics(self._path, self._group)  # makes the folder, or says why it cannot be
@@ -146,6 +151,7 @@ class Bus(Cleaning):
             RecordTypeError: living publishers of the topic send other records.
             BusError: no room in the shared memory, or too many publishers.
         """
+        choice(sync, "sync", SYNC_MODES)
         if core is not None:
             _core.pin_thread(core)
         if wal is not None:

@@ -248,7 +248,7 @@ class Iceoryx2Bridge(Closing):
                 self._sink.close()
             else:
                 self._source.close()
-            del self._port, self._service, self._node
+            self._port = self._service = self._node = None  # drops them
 
     def __repr__(self) -> str:
         state = "idle" if self._thread is None else "runs"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
 from klineagg._metrics_text import Labels, MetricsText, Sample
+from klineagg._options import invalid
 
 if TYPE_CHECKING:
     from klineagg.bus.core import Bus
@@ -36,6 +37,8 @@ _SUBSCRIBERS: Final = (
 
 def metrics_text(bus: Bus, topics: Iterable[str] | None, labels: Labels) -> str:
     """See :meth:`klineagg.bus.Bus.metrics_text`."""
+    if isinstance(topics, str):
+        raise invalid("topics", topics, f"a list of names, as [{topics!r}] is")
     text = MetricsText(labels)
     add_bus(text, bus, bus.topics() if topics is None else topics)
     return text.end()

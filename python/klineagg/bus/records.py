@@ -10,6 +10,7 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg._options import invalid
+from klineagg.bus._checks import count_of
 
 __all__ = [
     "ACCOUNT_UPDATE",
@@ -183,6 +184,9 @@ def _field_text(record: str, name: str, dtype: DType, offset: int) -> str:
             "integers, floats, bools, bytes and times in ns, and arrays of them",
             field=name,
         )
+    if len(shape) > 1:
+        text = f"the field {name} of {record} has the shape {shape}: arrays have one dimension"
+        raise errors.make("record_mismatch", text, field=name)
     count = int(np.prod(shape, dtype=np.int64)) if shape else 1
     times = f"x{count}" if count != 1 else ""
     return f"{name}:{item.kind}{item.itemsize}{times}@{offset}"
@@ -201,6 +205,9 @@ def record_type(name: str, dtype: Any, *, version: int = 1) -> RecordType:
     Raises:
         RecordTypeError: a field has no fixed layout, or the name is not possible.
     """
+    if not isinstance(name, str):
+        raise invalid("name", name, "a name of letters, digits and _")
+    count_of(version, "version")
     layout = np.dtype(dtype)
     if layout.names is None:
         raise errors.make("record_mismatch", f"the dtype of {name} has no fields", type=name)

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from klineagg import _core, errors
-from klineagg._options import invalid
-from klineagg.bus._checks import check_publisher, count_of, deadline_of, nanoseconds
+from klineagg._options import choice, invalid, is_integer
+from klineagg.bus._checks import SYNC_MODES, check_publisher, count_of, deadline_of, nanoseconds
 from klineagg.bus._closing import Closing
 from klineagg.bus.logged import check_first
 from klineagg.bus.publisher import converted
@@ -28,18 +28,22 @@ __all__ = ["ReliablePublisher"]
 Required = int | Literal["all"] | Collection[str]
 
 _STEP_S = 0.1
+# So many reliable subscribers a topic can have.
+_ACKS_MAX: Final = 1000
 
 
 def _names(acks: Any) -> set[str]:
     """The subscribers that ``acks`` names; empty when it is a number or ``"all"``."""
-    if acks == "all" or (isinstance(acks, int) and not isinstance(acks, bool) and acks >= 1):
+    if acks == "all" or (is_integer(acks) and 1 <= acks <= _ACKS_MAX):
         return set()
     # A name that is no list is no number of subscribers either: it would mean any one of them.
     if isinstance(acks, Collection) and not isinstance(acks, (str, bytes, Mapping)) and acks:
         names = set(acks)
         if all(isinstance(name, str) and name for name in names):
+            for name in names:
+                _core.bus_check_name(name)
             return names
-    text = f"acks={acks!r}: an integer of at least 1, 'all', or a list of names is allowed"
+    text = f"acks={acks!r}: an integer from 1 to {_ACKS_MAX}, 'all', or a list of names is allowed"
     raise errors.make("invalid_option", text, hint="one name is ['name']", option="acks")
 
 
@@ -90,6 +94,7 @@ class ReliablePublisher(Closing):
             raise invalid("timeout", timeout, "a number of seconds above 0")
         count_of(retries, "retries", 0)
         count_of(pending_max, "pending_max")
+        choice(sync, "sync", SYNC_MODES)
         if wal is not None:
             check_first(first_sequence)
         self.topic = topic
@@ -168,10 +173,15 @@ class ReliablePublisher(Closing):
             timeout: seconds to wait here at most; None: until its outcome is known.
 
         Raises:
+            OptionError: in a callback of :meth:`publish_callback`, whose thread it would wait for.
             DeliveryError: it was not acknowledged after all retries.
             DeliveryTimeoutError: the timeout was over first; the message is still on its way.
         """
         deadline_of(timeout)  # refused before anything is sent
+        if threading.current_thread() is self._thread:
+            text = "publish() in a callback of publish_callback() would wait for itself"
+            hint = "use send() or publish_callback() there"
+            raise errors.make("invalid_option", text, hint=hint)
         sequence, future = self._send(record)
         try:
             return future.result(timeout)
@@ -190,7 +200,10 @@ class ReliablePublisher(Closing):
     def publish_callback(
         self, record: Any, callback: Callable[[int, BaseException | None], object]
     ) -> int:
-        """Publishes one record; later ``callback(sequence, None or the error)``; its sequence."""
+        """Publishes one record; later ``callback(sequence, None or the error)``; its sequence.
+
+        All callbacks run in one thread: each should be short, and may send, but not wait.
+        """
         sequence, future = self._send(record)
         future.add_done_callback(lambda done: callback(sequence, done.exception()))
         return sequence
@@ -199,7 +212,7 @@ class ReliablePublisher(Closing):
         while (outcomes := self._core.outcomes(_STEP_S)) is not None:
             with self._lock:
                 found = [(self._futures.pop(outcome[0]), outcome) for outcome in outcomes]
-            # Callbacks may publish: they run without the lock.
+            # Callbacks may send: they run without the lock.
             for future, (sequence, delivered, missing, acknowledged, text) in found:
                 if not future.set_running_or_notify_cancel():
                     continue  # nobody wants to know any more

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from klineagg import errors
+from klineagg import _core, errors
 from klineagg.bus.bridge.frames import VERSION, Kind, Link, damaged, port_of, refused, values_of
 from klineagg.bus.bridge.security import Security, is_loopback
 from klineagg.bus.resumable import ResumableSubscriber
@@ -62,6 +62,8 @@ class BridgeServer:
 
     Raises:
         OptionError: ``invalid_option``: it would be open to everybody, or that is no port.
+        BusNameError: ``bus_name``: that is no name of a topic.
+        WalError: ``wal_io``: there is no such folder of logs.
     """
 
     def __init__(
@@ -75,6 +77,12 @@ class BridgeServer:
         security: Security | None = None,
         timeout: float = 10.0,
     ) -> None:
+        for topic in topics:
+            _core.bus_check_topic(topic)
+        # Who asks for logs would else learn of a mistyped folder by what is lost.
+        if wal is not None and not Path(wal).is_dir():
+            hint = "give the folder that the publishers have as wal=; they make it when they start"
+            raise errors.make("wal_io", f"there are no logs: {wal} is no folder", hint=hint)
         self._bus, self._topics, self._wal = bus, topics, wal
         self._security = security or Security()
         if not is_loopback(host) and self._security.is_open:
