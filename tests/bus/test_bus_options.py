@@ -16,6 +16,7 @@ from klineagg.cli import main
 from klineagg.errors import BusNameError, OptionError, RecordTypeError, WalError
 
 NAN = float("nan")
+ANY_SERVER: Any = BridgeServer
 CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "a RecordType": ("RecordType", lambda bus: bus.register("foo", 3)),
     "a default topic": ("are given", lambda bus: bus.register("bars", CHECKED)),
@@ -38,6 +39,21 @@ CALLS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "an interval of text": ("number of seconds", lambda bus: bus.delayed("bars", interval="x")),
     "metrics": ("list of names", lambda bus: bus.metrics_text("bars")),
     "label": ("letters, digits", lambda bus: bus.metrics_text(**{"a b": "c"})),
+    "publisher name": ("16 bytes", lambda bus: bus.publisher("bars", None)),
+    "subscriber name": ("16 bytes", lambda bus: bus.subscriber("bars", 3)),
+    "reliable name": ("16 bytes", lambda bus: bus.reliable_publisher("bars", 3)),
+    "core": ("number of a core", lambda bus: bus.publisher("bars", core="0")),
+    "core of a subscriber": ("number of a core", lambda bus: bus.subscriber("bars", core=1.5)),
+    "waits": ("one of 'spin'", lambda bus: bus.subscriber("bars", wait=None)),
+    "reliable waits": ("one of 'spin'", lambda bus: bus.reliable_subscriber("bars", wait=1)),
+    "half a record": ("count_max", lambda bus: bus.subscriber("bars").receive(1.5)),
+    "less than none": ("count", lambda bus: bus.publisher("bars").loan(2).commit(-1)),
+    "conflate": ("name of a field", lambda bus: bus.delayed("bars", conflate=3)),
+    "topics of a bridge": ("list of names", lambda bus: ANY_SERVER(bus, "bars")),
+    "half a sequence": (
+        "sequence of a message",
+        lambda bus: list(bus.history("bars", bus.path).replay("feed", start=1.5)),
+    ),
     "no folder": ("own one", lambda bus: Bus("")),
     "version": ("at least 1", lambda bus: record_type("Own", [("a", "<f8")], version=0)),
     "record name": ("letters, digits", lambda bus: record_type(bus, [("a", "<f8")])),

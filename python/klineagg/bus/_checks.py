@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from klineagg._options import invalid, is_integer
+from klineagg._options import choice, invalid, is_integer
 
 __all__ = [
     "SYNC_MODES",
     "check_publisher",
+    "check_role",
     "count_of",
     "deadline_of",
     "nanoseconds",
@@ -62,6 +63,15 @@ def positions_of(positions: Mapping[str, int] | None) -> dict[str, int]:
         if not isinstance(name, str) or not is_integer(next_) or not 0 <= next_ < 2**64:
             raise invalid("positions", {name: next_}, wanted)
     return {name: int(next_) for name, next_ in (positions or {}).items()}
+
+
+def check_role(name: Any, core: Any, wait: Any = "park") -> None:
+    """What publishers and subscribers have in common; the core's words are those of C++."""
+    if not isinstance(name, str):
+        raise invalid("name", name, "a name of at most 16 bytes")
+    if core is not None and not is_integer(core):
+        raise invalid("core", core, "the number of a core, or None")
+    choice(wait, "wait", ("spin", "backoff", "park"))
 
 
 def check_publisher(ring_bytes: int | None, first_sequence: int, publishers_max: int) -> None:

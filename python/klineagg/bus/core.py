@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klineagg import _core, errors
 from klineagg._options import choice, invalid
-from klineagg.bus._checks import SYNC_MODES
+from klineagg.bus._checks import SYNC_MODES, check_role
 from klineagg.bus._cleaning import Cleaning
 from klineagg.bus._group import group_number
 from klineagg.bus.publisher import Publisher
@@ -48,7 +48,9 @@ class Bus(Cleaning):
         if path is not None and not os.fspath(path):
             raise invalid("path", path, "a folder, or None for the user's own one")
         # Of this moment: the process may go to another folder.
-        self._path = _core.bus_default_path() if path is None else os.path.abspath(path)
+        self._path = (
+            _core.bus_default_path() if path is None else os.path.join(os.getcwd(), os.fspath(path))
+        )
         self._group = group_number(group)
         self._types: dict[str, RecordType] = {}
         _core.bus_topics(self._path, self._group)  # makes the folder, or says why it cannot be
@@ -151,6 +153,7 @@ class Bus(Cleaning):
             RecordTypeError: living publishers of the topic send other records.
             BusError: no room in the shared memory, or too many publishers.
         """
+        check_role(name, core)
         choice(sync, "sync", SYNC_MODES)
         if core is not None:
             _core.pin_thread(core)
@@ -210,6 +213,7 @@ class Bus(Cleaning):
             BusError: ``resume_ahead``: a publisher has never come to its position; of one that
                 comes later :meth:`Subscriber.receive` says so, and then goes on with its first.
         """
+        check_role(name, core, wait)
         subscriber = Subscriber(
             (self._path, self._group),
             topic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from klineagg._options import invalid
 from klineagg.bus._checks import count_of, deadline_of, nanoseconds
 from klineagg.bus._waiting import STEP_S, Receiver, Records, time_left
 from klineagg.bus.subscriber import Subscriber
@@ -23,6 +24,8 @@ class DelayedSubscriber(Receiver):
         super().__init__()
         self.subscriber = subscriber
         self._core_number = subscriber._core_number
+        if conflate is not None and not isinstance(conflate, str):
+            raise invalid("conflate", conflate, "the name of a field, or None")
         count, interval_ns = count_of(batch_size, "batch_size"), nanoseconds(interval, "interval")
         subscriber._core.delay(count, interval_ns, conflate or "")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from klineagg import _core, errors
-from klineagg._options import time_ns
+from klineagg._options import invalid, is_integer, time_ns
 from klineagg.bus._checks import check_publisher, nanoseconds
 from klineagg.bus._waiting import Records
 from klineagg.bus.publisher import Publisher
@@ -124,6 +124,9 @@ class LogHistory:
         start_ns: int | None,
         end_ns: int | None,
     ) -> Iterator[Records]:
+        for option, value in (("start", start), ("end", 1 if end is None else end)):
+            if not is_integer(value):
+                raise invalid(option, value, "the sequence of a message")
         if publisher not in self.publishers():
             return
         text = self.record.text

@@ -185,7 +185,8 @@ class Loan(Closing):
         """
         if not self._open:
             raise errors.make("bus_closed", "the loan was committed or dropped already")
-        last = self._core.commit_loan(self._count if count is None else count)
+        shown = self._count if count is None else count_of(count, "count", 0)
+        last = self._core.commit_loan(shown)
         self._open = False
         # Whoever still writes to them would write into what others read now.
         self.arrays = []

@@ -14,7 +14,14 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg._options import choice, invalid, is_integer
-from klineagg.bus._checks import SYNC_MODES, check_publisher, count_of, deadline_of, nanoseconds
+from klineagg.bus._checks import (
+    SYNC_MODES,
+    check_publisher,
+    check_role,
+    count_of,
+    deadline_of,
+    nanoseconds,
+)
 from klineagg.bus._closing import Closing
 from klineagg.bus.logged import check_first
 from klineagg.bus.publisher import converted
@@ -89,6 +96,7 @@ class ReliablePublisher(Closing):
         sync: Literal["none", "interval", "always"] = "interval",
     ) -> None:
         names = _names(acks)
+        check_role(name, core)
         check_publisher(ring_bytes, first_sequence, publishers_max)
         if not nanoseconds(timeout, "timeout"):
             raise invalid("timeout", timeout, "a number of seconds above 0")

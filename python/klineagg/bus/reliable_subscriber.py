@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from klineagg import _core, errors
-from klineagg.bus._checks import deadline_of, positions_of
+from klineagg.bus._checks import check_role, deadline_of, positions_of
 from klineagg.bus._processing import Processing
 from klineagg.bus._waiting import Records, joined, time_left
 from klineagg.bus.records import RecordType
@@ -60,6 +60,7 @@ class ReliableSubscriber(Processing):
         if acknowledge not in ("received", "processed"):
             text = f"acknowledge={acknowledge!r}: 'received' or 'processed' is allowed"
             raise errors.make("invalid_option", text, option="acknowledge")
+        check_role(name, core, wait)
         self.topic = topic
         self.name = name
         self._at_once = acknowledge == "received"

@@ -10,7 +10,7 @@ import numpy as np
 
 from klineagg import _core, errors
 from klineagg._options import invalid
-from klineagg.bus._checks import count_of, deadline_of, positions_of
+from klineagg.bus._checks import check_role, count_of, deadline_of, positions_of
 from klineagg.bus._processing import Processing
 from klineagg.bus._waiting import Records
 from klineagg.bus.checkpoint import Checkpoint
@@ -84,6 +84,7 @@ class ResumableSubscriber(Processing):
         core: int | None = None,
     ) -> None:
         super().__init__()
+        check_role(name, core, wait)
         count_of(every, "every")
         if checkpoint is not None and positions is not None:
             text = "checkpoint and positions exclude each other: both say where it goes on"

@@ -57,8 +57,8 @@ class Subscriber(Receiver):
             A structured array of the topic's dtype, shape ``(n,)``; empty after the timeout.
         """
         self._check_open()
-        if count_max < 1:
-            count_of(count_max, "count_max")
+        if type(count_max) is not int or count_max < 1:
+            count_max = count_of(count_max, "count_max")
         self._keep_rest()
         if self._returned:
             return self._from_returned(count_max)

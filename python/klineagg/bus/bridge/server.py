@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._options import invalid
 from klineagg.bus.bridge.frames import VERSION, Kind, Link, damaged, port_of, refused, values_of
 from klineagg.bus.bridge.security import Security, is_loopback
 from klineagg.bus.resumable import ResumableSubscriber
@@ -77,6 +78,8 @@ class BridgeServer:
         security: Security | None = None,
         timeout: float = 10.0,
     ) -> None:
+        if isinstance(topics, str):
+            raise invalid("topics", topics, f"a list of names, as [{topics!r}] is")
         for topic in topics:
             _core.bus_check_topic(topic)
         # Who asks for logs would else learn of a mistyped folder by what is lost.
