@@ -226,7 +226,7 @@ def test_nothing_is_taken_where_there_is_nothing_new(tmp_path: Path) -> None:
             host.push(batch)
             engine.flush()
             assert persister.persist()
-            wal.flush()  # the last record may be on its way still, and counts with its write
+            wal.flush()  # the last record may be on its way still
             before = written()
             for _ in range(50):
                 assert not persister.persist()

@@ -128,10 +128,7 @@ void Log::Writer::flush() {
         shared_->ring.free_to(read_position_, staged_next_);
     else if (sync_due_ == engine::NO_DEADLINE)
         sync_due_ = engine::deadline_after(shared_->options.interval_ns);
-    {
-        const std::lock_guard lock(shared_->mutex);
-        shared_->counts = counts_;
-    }
+    show_counts();
     shared_->publish(shared_->written, staged_next_ - 1);
 }
 
@@ -155,7 +152,13 @@ void Log::Writer::sync() {
     sync_due_ = engine::NO_DEADLINE;
     const Sequence written = shared_->written.load();
     shared_->ring.free_to(read_position_, written + 1);
+    show_counts();
     shared_->publish(shared_->durable, written);
+}
+
+void Log::Writer::show_counts() {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->counts = counts_;
 }
 
 void Log::Writer::remember(const Ring::Entry& entry) {

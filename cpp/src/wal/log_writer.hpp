@@ -65,6 +65,8 @@ private:
     [[nodiscard]] bool syncs() const noexcept { return shared_->options.sync != SyncMode::none; }
     [[nodiscard]] std::uint64_t total_bytes() const;
     void count_segments();
+    /// For stats(), before what they count is published: who waited for a sync finds it counted.
+    void show_counts();
 
     Shared* shared_;
     std::unique_ptr<SegmentWriter> segment_;

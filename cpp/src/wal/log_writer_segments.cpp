@@ -161,8 +161,7 @@ void Log::Writer::retain(std::uint64_t more) {
 void Log::Writer::count_segments() {
     counts_.segments = kept_.size() + (segment_ == nullptr ? 0 : 1);
     counts_.segment_bytes = total_bytes();
-    const std::lock_guard lock(shared_->mutex);
-    shared_->counts = counts_;
+    show_counts();
 }
 
 void Log::Writer::try_resume() {

@@ -121,6 +121,18 @@ TEST_CASE("What several threads append during one sync shares the next one", "[w
     CHECK(files->syncs() - before == 2);  // of the first record, and of all others
 }
 
+TEST_CASE("Who waited for a sync finds it counted", "[wal]") {
+    const auto files = std::make_shared<FaultyFiles>();
+    LogOptions options;
+    options.sync = SyncMode::always;
+    Log log(files, DIRECTORY, options);
+    for (Sequence i = 1; i <= 50; ++i) {
+        append_records(log, 1);
+        REQUIRE(log.wait_durable(i, deadline_after(120 * NS_PER_SECOND)));
+        CHECK(log.stats().syncs == i);
+    }
+}
+
 TEST_CASE("Names are in every segment that needs them", "[wal]") {
     const auto files = std::make_shared<FaultyFiles>();
     {
