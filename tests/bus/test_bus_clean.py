@@ -62,6 +62,17 @@ def test_all_that_a_new_ring_has_is_received_behind_what_is_lost(
     assert (received, subscriber.lost) == (100 + there, gone)
 
 
+def test_what_was_closed_keeps_no_topic(bus: Bus) -> None:
+    publisher = bus.reliable_publisher("one", "feed", record=CHECKED)
+    subscriber = bus.reliable_subscriber("one", "desk")
+    assert len(bus.topics()) == 3
+    subscriber.close()
+    publisher.close()
+    bus.clean(older_than=0.0)
+    assert bus.topics() == []
+    assert [name for name in files(bus) if not name.endswith(".last")] == []
+
+
 def test_notes_of_sequences_are_for_the_group(folder: str) -> None:
     bus = Bus(folder, group=os.getgid())
     come_and_go(bus, "one", 7)

@@ -242,6 +242,8 @@ void ReliablePublisher::close() {
     if (logged_) logged_->close();
     if (plain_) plain_->close();
     repeats_.close();
+    returns_.leave();
+    acks_topic_.leave();
 }
 
 }  // namespace klineagg::bus
