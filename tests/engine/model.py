@@ -127,6 +127,7 @@ class Pair:
         if clock_start is not None:
             self.model.advance(clock_start)
         self.added: dict[str, dict[str, int]] = {}  # by symbol: the newest time there was
+        self.long: dict[str, int] = {}  # by symbol: where the open bar of a base before ends
         self.names = [interval.name for interval in intervals]
         self.sources = producers
         self.built = 0  # bars of added intervals that were open when these came, and are whole
@@ -207,11 +208,12 @@ class Pair:
         for symbol, admission in self.model.symbols.items():
             # A bar that opens with the newest trade had begun, with others of the same time maybe.
             newest = None if admission.newest is None else admission.newest + 1
-            times = [newest, self.model.watermark(admission)]
             if report.has_new_base and self.model.options.lateness and admission.newest is not None:
                 # Behind the newest bar of the base before it, which is no longer than any other.
                 spans = [each.span(admission.newest) for each in self.model.intervals]
-                times.append(min((span[1] for span in spans if span), default=None))
+                self.long[symbol] = min((span[1] for span in spans if span), default=0)
+            # That bar takes its trades whatever comes and goes meanwhile.
+            times = [newest, self.model.watermark(admission), self.long.get(symbol)]
             known = [time for time in times if time is not None]
             if known:
                 self.added[name][symbol] = max(known)

@@ -247,3 +247,82 @@ def test_what_a_hidden_base_closed_is_missing_in_what_comes_later(late: str) -> 
     # That bar was open when it was asked for: what it has may not be all.
     assert [bool(flags & int(BarFlag.PARTIAL)) for flags in twos.flags] == [True, False]
     assert ((twos.open_time - T0) // SECOND).tolist() == [2, 10]
+
+
+def openings(engine: Engine, interval: str) -> list[tuple[int, int, int, float]]:
+    """Of the bars with trades, closed and open: second, trades, whether PARTIAL, open."""
+    with engine.take("lake") as snapshot:
+        both = [snapshot.closed, snapshot.open]
+    return [
+        (int((opened - T0) / SECOND), int(count), int(bool(flags & BarFlag.PARTIAL)), float(price))
+        for bars in both
+        for _, name, part in bars.series()
+        if name == interval
+        for opened, count, flags, price in zip(
+            part.open_time, part.trade_count, part.flags, part.open, strict=True
+        )
+        if count
+    ]
+
+
+@pytest.mark.parametrize("again", ["removed", "restarted", "another"])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_what_a_longer_bar_takes_is_in_no_finer_one(late: str, again: str) -> None:
+    """With a lateness the open bar of the base before stays, and takes its trades."""
+    options: dict[str, Any] = {
+        "clock": SimulatedClock(T0), "lateness": "90s", "late": late, "max_ahead": None
+    }  # fmt: skip
+    with Engine("1m", **options) as first:
+        first.producer().push(trades(1, 2, 3))
+        first.reconfigure(add="1s")
+        first.producer().push(trades(4))
+        if again == "restarted":
+            checkpoint = first.checkpoint()
+        else:
+            if again == "removed":
+                first.reconfigure(remove="1s")
+            first.reconfigure(add="1s" if again == "removed" else "3s")
+            first.producer().push(trades(5, 300))
+            finer = openings(first, "3s" if again == "another" else "1s")
+    if again == "restarted":
+        second = Engine("1m", **options)
+        second.restore(checkpoint)
+        with second:
+            second.reconfigure(add="1s")
+            second.producer().push(trades(5, 300))
+            finer = openings(second, "1s")
+    assert finer == [(300, 1, 0, 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("late", "seconds", "told"),
+    # Made of bars of 1s, held from the beginning; where nothing is held, it says so.
+    [
+        ("amend", (31,), (4, 0)),
+        ("amend", (), (4, 0)),
+        ("drop", (31,), (1, 1)),
+        ("drop", (), (2, 1)),
+    ],
+)
+def test_an_interval_that_is_made_of_one_that_came_later(
+    late: str, seconds: tuple[int, ...], told: tuple[int, int]
+) -> None:
+    with Engine("1s", clock=SimulatedClock(T0), late=late, max_ahead=None) as engine:
+        producer = engine.producer()
+        producer.push(trades(21, 25, 29))
+        engine.reconfigure(add="2s")  # holds nothing before 28
+        producer.push(trades(*seconds))
+        engine.reconfigure(add="20s")
+        producer.push(trades(*({31} - set(seconds)), 50))
+        assert openings(engine, "20s")[0][1:3] == told
+
+
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_trades_without_a_price_keep_the_last_one_in_an_interval_that_comes(late: str) -> None:
+    with Engine("1s", clock=SimulatedClock(T0), late=late, max_ahead=None) as engine:
+        producer = engine.producer()
+        producer.push(trades(1, price=15.0))
+        producer.push({**trades(11, price=99.0), "flags": [7]})
+        engine.reconfigure(add="2s")
+        producer.push(trades(20, price=16.0))
+        assert openings(engine, "2s") == [(10, 1, 0, 15.0), (20, 1, 0, 16.0)]

@@ -126,9 +126,13 @@ private:
         to.base_.covered_to = TIME_NONE;
     }
 
-    /// Since when nothing is missing in what a new base makes.
-    static TimeNs begin_of_base(const Aggregator& to) noexcept {
-        return to.base_.active ? std::max(to.newest_ + 1, to.base_close_) : to.newest_ + 1;
+    /// Whether the open base bar is one of a base before this, see keep_base, that no bar of the
+    /// level holds as a whole.
+    static bool is_cut_off(const Aggregator& to, int level) noexcept {
+        Span own;
+        if (!to.base_.active) return false;
+        const bool inside = to.plan_[level].interval->locate(to.base_.bar.open_time, own);
+        return !inside || own.close < to.base_close_;
     }
 
     /// The open base bar becomes what has closed below its level.
@@ -163,10 +167,14 @@ private:
         const TimeNs mark = to.watermark_ == TIME_NONE ? to.newest_ : to.watermark_;
         if (went_on) begins[output] = begin_again(to, level, mark);
         // A new base knows nothing of the trades up to now.
-        if (!went_on && level == 0) begins[output] = begin_of_base(to);
+        if (!went_on && level == 0) begins[output] = to.newest_ + 1;
         if (!went_on && level != 0) begins[output] = build(to, next, level, begins, mark);
+        // Nor does anybody of those that a longer bar takes still.
+        if (is_cut_off(to, level)) begins[output] = std::max(begins[output], to.base_close_);
+        // The price of bars whose trades do not count for it.
+        if (!went_on && to.amends()) to.history(level).restore_close(state.last_close);
         // Bars of the old base come before it still.
-        const bool is_behind = next.has_new_base && to.base_.active && (level == 0 || source == 0);
+        const bool is_behind = is_cut_off(to, 0) && (level == 0 || source == 0);
         if (!is_behind) remember_last(to, level, mark);
     }
 
@@ -209,55 +217,72 @@ private:
     }
 
     /// Makes the level's open bar of the closed finer ones that are held, and returns since when
-    /// it is whole.
+    /// its bars are whole. That is said even where nothing is missing: who is made of this level
+    /// later must know that nobody has held it before.
     static TimeNs build(Aggregator& to, const engine::PlanGeneration& next, int level,
                         const std::vector<TimeNs>& begins, TimeNs mark) {
         const int source = next.sources[static_cast<std::size_t>(level)];
         Span wanted;
-        Span finer;
-        if (!to.plan_[level].interval->locate(mark, wanted)) return TIME_NONE;
-        if (!to.plan_[source].interval->locate(mark, finer)) return TIME_NONE;
-        const int output = to.plan_[source].output;
-        TimeNs since = output == HIDDEN_LEVEL ? TIME_NONE : begins[static_cast<std::size_t>(output)];
-        if (source == 0 && next.has_new_base) since = begin_of_base(to);
-        // The level that was there before; of one that is new, only its open bar is there.
-        int held = source;
-        while (held != 0 && next.levels_before[static_cast<std::size_t>(held)] == NO_LEVEL)
-            held = next.sources[static_cast<std::size_t>(held)];
-        if (held != 0 || !next.has_new_base)
-            since = std::max(since, add_held(to, held, level, {wanted, finer}));
-        return since <= wanted.open ? TIME_NONE : since;
+        Span finer;  // the open one of the source, which comes when it closes
+        if (!to.plan_[level].interval->locate(mark, wanted)) return mark;
+        if (!to.plan_[source].interval->locate(mark, finer)) return mark;
+        const TimeNs open = open_since(to, next, source, begins);
+        if (open > finer.open) return std::max(open, wanted.open);
+        Held best{source, finer.open};
+        for (int held = source; best.since > wanted.open && held != NO_LEVEL;
+             held = next.sources[static_cast<std::size_t>(held)]) {
+            const TimeNs since = held_since(to, next, held, begins, finer.open);
+            if (since < best.since) best = {held, since};
+        }
+        if (to.amends()) add_held(to, best.level, level, wanted, finer.open);
+        return std::max(best.since, wanted.open);
     }
 
-    struct Open {
-        Span wanted;  // the new level's bar
-        Span finer;   // the open one of its source, which comes when it closes
+    /// Since when nothing is missing in the open bar of a level.
+    static TimeNs open_since(const Aggregator& to, const engine::PlanGeneration& next, int level,
+                             const std::vector<TimeNs>& begins) {
+        const int output = to.plan_[level].output;
+        // Nobody keeps since when a hidden one has been there.
+        const bool is_known = output != HIDDEN_LEVEL && !(level == 0 && next.has_new_base);
+        return is_known ? begins[static_cast<std::size_t>(output)] : to.newest_ + 1;
+    }
+
+    struct Held {
+        int level;
+        TimeNs since;
     };
 
-    /// Merges what `held` has kept; returns since when nothing of it is missing.
-    static TimeNs add_held(Aggregator& to, int held, int level, const Open& open) {
-        Aggregator::Level& state = to.at(level);
-        if (!to.amends() || to.plan_[held].output == HIDDEN_LEVEL) {
-            // Nothing is kept; it is whole when nothing closed since it began.
-            const bool is_known = to.plan_[held].output != HIDDEN_LEVEL;
-            const bool none = is_known && to.at(held).covered_to <= open.wanted.open;
-            return none ? TIME_NONE : open.finer.open;
-        }
-        const History& history = to.history(held);
+    /// Since when all that a level has closed up to `end` is held, or nothing has closed.
+    static TimeNs held_since(const Aggregator& to, const engine::PlanGeneration& next, int level,
+                             const std::vector<TimeNs>& begins, TimeNs end) {
+        const int output = to.plan_[level].output;
+        // What a hidden one closes is not kept, and of a new one only its open bar is there.
+        if (output == HIDDEN_LEVEL || next.levels_before[static_cast<std::size_t>(level)] == NO_LEVEL)
+            return end;
+        const TimeNs begin = begins[static_cast<std::size_t>(output)];
+        const auto at = static_cast<std::size_t>(level);
+        if (!to.amends())
+            return std::max(begin, (level == 0 ? to.base_ : to.coarser_[at - 1]).covered_to);
+        const History& history = to.histories_[at];
         const double before = history.close_before();
-        TimeNs first = open.finer.open;
+        if (before != before) return begin;
+        TimeNs first = end;  // what was forgotten lies before it
         bool is_first = true;
         history.each([&](const PartialBar& bar, TimeNs, const KeptBar*) {
             if (std::exchange(is_first, false)) first = bar.open_time;
-            if (bar.open_time < open.wanted.open || bar.open_time >= open.finer.open ||
-                !bar.has_trades())
-                return;
+        });
+        return std::max(begin, first);
+    }
+
+    /// Merges what `held` has kept from `wanted` up to `end`.
+    static void add_held(Aggregator& to, int held, int level, Span wanted, TimeNs end) {
+        Aggregator::Level& state = to.at(level);
+        to.history(held).each([&](const PartialBar& bar, TimeNs, const KeptBar*) {
+            if (bar.open_time < wanted.open || bar.open_time >= end || !bar.has_trades()) return;
             if (state.active) merge_into(state.bar, bar);
-            else (void)begin_with_bars(state.bar, open.wanted, &bar, &bar + 1);
+            else (void)begin_with_bars(state.bar, wanted, &bar, &bar + 1);
             state.active = true;
         });
-        // What was forgotten may have lain in the bar.
-        return before == before && (is_first || first > open.wanted.open) ? first : TIME_NONE;
     }
 
     /// The last bar that would have closed: where the gap behind it begins.
