@@ -50,10 +50,10 @@ struct Stream {
         write_rows(to, place - static_cast<std::int64_t>(size), rows.data(), size);
         size = 0;
     }
-    void add(const BarRow& row, std::int32_t of, std::int16_t interval, const BarColumns& to) {
-        if (symbol != of) {
-            *series++ = {of, interval, place, place};
-            symbol = of;
+    void add(const BarRow& row, const BarColumns& to) {
+        if (symbol != row.symbol) {
+            *series++ = {row.symbol, row.interval, place, place};
+            symbol = row.symbol;
         }
         series[-1].end = ++place;
         rows[size++] = &row;
@@ -75,10 +75,9 @@ BarTable open_table(std::span<const Capture* const> captures, std::size_t interv
     std::vector<std::size_t> counts(intervals, 0);
     std::size_t total = 0;
     for (const Capture* capture : captures) {
-        const CaptureRows& rows = capture->rows();
-        for (std::size_t i = 0; i < rows.size(); ++i)
-            ++counts[static_cast<std::size_t>(rows.interval(i))];
-        total += rows.size();
+        const std::span<const std::size_t> of = capture->rows().counts();
+        for (std::size_t i = 0; i < of.size(); ++i) counts[i] += of[i];
+        total += capture->rows().size();
     }
     BarTable table(static_cast<std::int64_t>(total), false, memory);
     table.outside_trades.resize(intervals, 0);
@@ -95,10 +94,9 @@ BarTable open_table(std::span<const Capture* const> captures, std::size_t interv
     for (std::size_t i = 0; i < parts.size(); ++i) {
         const Part& part = parts[i];
         if (i + AHEAD < parts.size()) prefetch(parts[i + AHEAD]);
-        for (std::size_t row = part.first; row < part.first + part.rows; ++row) {
-            const std::int16_t interval = part.from->interval(row);
-            streams[static_cast<std::size_t>(interval)].add(part.from->row(row), part.symbol,
-                                                            interval, table.columns());
+        for (std::size_t at = part.first; at < part.first + part.rows; ++at) {
+            const BarRow& row = part.from->row(at);
+            streams[static_cast<std::size_t>(row.interval)].add(row, table.columns());
         }
     }
     // Several bars of one series have left holes behind the series of their interval.

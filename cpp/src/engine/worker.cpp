@@ -30,6 +30,7 @@ void linger(std::size_t applied) noexcept {
     for (int i = 0; i < pauses; ++i) spin_pause();
 }
 
+constexpr std::size_t SLOTS_AHEAD = 16;  // asked for while others are looked at
 constexpr DurationNs LOOK_NS = 1'000'000;  // between looks at the system's clock
 
 void add(std::atomic<std::int64_t>& counter, std::int64_t count) noexcept {
@@ -343,6 +344,8 @@ void Worker::freeze(const SlotSet* pending, bool all) {
         dirty_.freeze();
         for (std::size_t i = 0; i < dirty_.frozen(); ++i) {
             const std::uint32_t slot = dirty_.frozen(i);
+            if (i + SLOTS_AHEAD < dirty_.frozen())
+                __builtin_prefetch(&core_->slots[dirty_.frozen(i + SLOTS_AHEAD)].dirty, 1);
             if (!owned_.contains(slot)) continue;  // moved away since: its new worker has it
             core_->slots[slot].dirty = false;
             capture_.want(slot);

@@ -55,6 +55,7 @@ public:
     void follow(const PlanGeneration& plan) {
         plan_ = &plan;
         scratch_.fit(plan.plan.levels().size());
+        rows_.fit(plan.outputs.size());
     }
     void grow(std::size_t slots) {
         slots_.grow(slots);

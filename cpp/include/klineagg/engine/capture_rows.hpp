@@ -1,11 +1,14 @@
 // Room for the rows of a capture: given by the taker, filled by a worker, kept from take to take.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <span>
+#include <vector>
 
 #include "klineagg/detail/huge_pool.hpp"
 #include "klineagg/detail/prefetch.hpp"
@@ -17,13 +20,12 @@ namespace klineagg::engine {
 /// longer than the bars in them.
 class CaptureRows {
 public:
-    static constexpr std::size_t CHUNK_ROWS = 3776;  // four chunks fill a huge page
+    static constexpr std::size_t CHUNK_ROWS = 3840;  // four chunks fill a huge page
     static constexpr std::size_t CHUNKS_MAX = 4096;
     static constexpr std::size_t ROWS_AHEAD = 8;
 
     struct Chunk {
         BarRow rows[CHUNK_ROWS];
-        std::int16_t intervals[CHUNK_ROWS];  // again: counting them needs not read all rows
     };
 
     CaptureRows() : chunks_(std::make_unique<std::atomic<Chunk*>[]>(CHUNKS_MAX)) {}
@@ -43,13 +45,19 @@ public:
     BarRow& append(std::int16_t interval) noexcept {
         const std::size_t place = size_++ % CHUNK_ROWS;
         if (place == 0) chunk_ = chunks_[size_ / CHUNK_ROWS].load(std::memory_order_relaxed);
-        chunk_->intervals[place] = interval;
+        ++counts_[static_cast<std::size_t>(interval)];
         // The taker had these lines last: each would be waited for until it comes from its core.
         detail::prefetch_ahead(&chunk_->rows[place], ROWS_AHEAD);
         return chunk_->rows[place];
     }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    void clear() noexcept { size_ = 0; }
+    void clear() noexcept {
+        size_ = 0;
+        std::fill(counts_.begin(), counts_.end(), 0);
+    }
+
+    /// Rows are of so many intervals from now on. Throws std::bad_alloc.
+    void fit(std::size_t intervals) { counts_.resize(intervals); }
 
     // --- The taker ---
 
@@ -78,9 +86,8 @@ public:
     [[nodiscard]] const BarRow& row(std::size_t row) const noexcept {
         return chunk(row).rows[row % CHUNK_ROWS];
     }
-    [[nodiscard]] std::int16_t interval(std::size_t row) const noexcept {
-        return chunk(row).intervals[row % CHUNK_ROWS];
-    }
+    /// How many of them are of each interval.
+    [[nodiscard]] std::span<const std::size_t> counts() const noexcept { return counts_; }
     [[nodiscard]] std::size_t bytes() const noexcept {
         return room() / CHUNK_ROWS * sizeof(Chunk) + CHUNKS_MAX * sizeof(chunks_[0]);
     }
@@ -94,6 +101,7 @@ private:
     std::atomic<std::size_t> room_{0};
     std::size_t size_ = 0;
     Chunk* chunk_ = nullptr;
+    std::vector<std::size_t> counts_;  // by interval: the taker need not read all rows for it
 };
 
 }  // namespace klineagg::engine
