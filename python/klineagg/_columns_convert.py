@@ -16,6 +16,7 @@ __all__ = ["MISSING_ID", "symbol_encoder", "to_amount", "to_flags", "to_id", "to
 MISSING_ID: Final = -1
 _SYMBOL_MAX: Final = np.iinfo(np.int32).max
 _EXACT_FLOAT: Final = 2**53
+_INT64_MAX: Final = np.uint64(np.iinfo(np.int64).max)
 
 
 def to_amount(column: Column, first_row: int) -> NDArray[np.float64]:
@@ -139,7 +140,12 @@ def to_id(column: Column, first_row: int) -> NDArray[np.int64] | None:
         return values.astype(np.int64)
     if values is None:
         raise _no_ids(column)
-    # An id beyond 2^63 turns negative, and the core refuses it as id_invalid.
+    if values.dtype == np.uint64 and len(values) and values.max() > _INT64_MAX:
+        # As it stands in 64 bits, 2^64 - 1 were no id at all, and others came before all.
+        beyond = values > _INT64_MAX if valid is None else (values > _INT64_MAX) & valid
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise _bad_id(column, row + first_row, values[row].item())
     ids = values.view(np.int64) if values.dtype.itemsize == 8 else values.astype(np.int64)
     return ids if valid is None else np.where(valid, ids, MISSING_ID)
 

@@ -118,6 +118,11 @@ def _from_pandas(name: str, series: Any) -> list[Column]:
         values = series.array if hasattr(series, "array") else series
         (categories,) = column_of(name, dtype.categories)
         return [CategoryColumn(name, np.asarray(values.codes), categories)]
+    if str(dtype).startswith("period["):
+        # Their memory holds the numbers of periods, which would be taken for stamps of 1970.
+        text = f"column {name!r} holds {dtype}: spans of time, not times"
+        hint = "take their beginnings with .dt.to_timestamp(), or .to_timestamp() of an index"
+        raise errors.make("column_type", text, hint=hint, column=name, type=str(dtype))
     if hasattr(dtype, "tz"):
         return [_from_array(name, series.to_numpy(dtype=f"datetime64[{dtype.unit}]"))]
     values = series.array

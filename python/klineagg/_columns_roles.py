@@ -132,8 +132,6 @@ def resolve(
     not_needed = set()
     if not needs_conditions:
         not_needed.add("conditions")
-    if not needs_symbol:
-        not_needed.add("symbol")
     taken = {position for position in mapped.values() if position is not None}
     found: dict[str, int] = {}
     for role in ROLES:

@@ -104,7 +104,7 @@ def _from_structured(array: Any) -> Source:
 
 def _from_pandas(frame: Any) -> Source:
     """Column by column: what is not used is not converted, and NumPy memory is used as it is."""
-    names = [name if isinstance(name, str) else "" for name in frame.columns]
+    names = [name if isinstance(name, str) else str(name) for name in frame.columns]
     index: list[Any] = []
     if type(frame.index).__name__ != "RangeIndex":
         levels = range(frame.index.nlevels)

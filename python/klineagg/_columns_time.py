@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 from klineagg._columns_data import Column, is_missing
 
-__all__ = ["MISSING_TIME", "UNITS", "check_unit", "to_time"]
+__all__ = ["MISSING_TIME", "UNITS", "check_unit", "guard_unit", "to_time"]
 
 MISSING_TIME: Final = np.iinfo(np.int64).min
 """Stands for a missing time, as in NumPy's NaT. The core rejects it as ``time_missing``."""
@@ -28,6 +28,8 @@ _PLAUSIBLE_SECONDS: Final = (631_152_000, 4_102_444_800)
 
 _SAMPLES: Final = 256
 
+_INT64_MAX: Final = np.uint64(np.iinfo(np.int64).max)
+
 _ADVICE: Final = (
     "times are integers with unit=, datetime64, datetime objects or Arrow timestamps; "
     "for example numpy.array(texts, 'datetime64[ns]') or pandas.to_datetime(texts, utc=True)"
@@ -36,7 +38,7 @@ _ADVICE: Final = (
 
 def check_unit(unit: str | None) -> None:
     """Raises ``invalid_option`` when ``unit`` is no unit of time."""
-    if unit is not None and unit not in UNITS:
+    if unit is not None and not (isinstance(unit, str) and unit in UNITS):
         text = f"unit={unit!r} is none of {', '.join(UNITS)}"
         raise errors.make("invalid_option", text, option="unit", value=unit)
 
@@ -64,11 +66,14 @@ def to_time(column: Column, unit: str | None, first_row: int) -> tuple[NDArray[n
     if kind == "int":
         stamps = column.values()
         if stamps.dtype == np.uint64:
-            stamps = stamps.view(np.int64)  # stamps beyond 2^63 turn negative: out of range
+            # As it stands in 64 bits, 2^64 - 1 (no time, for some feeds) were the year 1969.
+            if len(stamps) and stamps.max() > _INT64_MAX:
+                stamps = np.minimum(stamps, _INT64_MAX)  # out of range, which is counted
+            stamps = stamps.view(np.int64)
         elif stamps.dtype != np.int64:
             stamps = stamps.astype(np.int64)
         stamps = _filled(stamps, column.valid())
-        _guard(column.name, stamps, unit)
+        guard_unit(column.name, stamps, unit)
         return stamps, UNITS[unit or "ns"]
     raise _refused(column)
 
@@ -94,7 +99,12 @@ def _from_stamps(column: Column) -> tuple[NDArray[np.int64], int]:
     if unit in _FINER_THAN_NS:
         values, unit, count = values.astype("datetime64[ns]"), "ns", 1
     elif unit not in _SCALES:  # weeks, months, years
-        values, unit, count = values.astype("datetime64[s]"), "s", 1
+        coarse, unit, count = values, "s", 1
+        values = coarse.astype("datetime64[s]")
+        # NumPy wraps around silently: a week far from any market would become one of 1970.
+        wrapped = (values.astype(coarse.dtype) != coarse) & ~np.isnat(coarse)
+        if wrapped.any():
+            values = np.where(wrapped, np.datetime64(np.iinfo(np.int64).max, "s"), values)
     return values.view(np.int64), _SCALES[unit] * count
 
 
@@ -123,7 +133,7 @@ def _from_objects(
             fields = {"column": column.name, "row": row + first_row, "value": value}
             raise errors.make("column_type", text, hint=_ADVICE, **fields)
     if kinds == {"int"}:
-        _guard(column.name, out, unit)
+        guard_unit(column.name, out, unit)
         return out, UNITS[unit or "ns"]
     if "int" in kinds:
         text = f"the time column {column.name!r} mixes integers and datetimes"
@@ -145,30 +155,35 @@ def _nanoseconds(column: Column, value: Any, row: int) -> int:
     return int(stamp.astype(np.int64))
 
 
-def _guard(name: str, stamps: NDArray[np.int64], unit: str | None) -> None:
+def guard_unit(name: str, stamps: NDArray[np.int64], unit: str | None) -> None:
     """Milliseconds read as nanoseconds all lie in January 1970, and no later check would notice.
 
-    A sample decides: it raises when no stamp fits the unit and nearly all fit one other.
+    A sample decides: it raises when a tenth of the stamps fit one other unit and some the given
+    one, as in files of a feed that changed its unit; and where none fits that, when nearly all fit
+    one other. Zeros and negative stamps stand for no time in many feeds, and say nothing.
+
+    Raises:
+        TimeUnitError: ``time_unit``.
     """
     sample = stamps[:: max(1, len(stamps) // _SAMPLES)]
-    sample = sample[sample != MISSING_TIME]
+    sample = sample[sample > 0]
     if len(sample) == 0:
         return
-    fits = {other: _plausible(sample, UNITS["s"] // scale) for other, scale in UNITS.items()}
     given = unit or "ns"
-    if fits[given]:
-        return
-    for other, count in fits.items():
-        if count * 10 >= len(sample) * 9:
-            first = int(sample[0])
+    fits = {other: _plausible(sample, UNITS["s"] // scale) for other, scale in UNITS.items()}
+    of_ten = 1 if fits.pop(given).any() else 9
+    for other, plausible in fits.items():
+        if np.count_nonzero(plausible) * 10 >= len(sample) * of_ten:
+            first = int(sample[np.argmax(plausible)])
             date = np.datetime64(first * UNITS[other], "ns").astype("datetime64[ms]")
             said = f"unit={unit!r}" if unit is not None else "no unit (so ns)"
-            text = f"{said} was given, but the column {name!r} looks like {other}: "
+            looks = "looks like" if of_ten == 9 else "has stamps that look like"
+            text = f"{said} was given, but the column {name!r} {looks} {other}: "
             text += f"{first} is then {date}"
             hint = f"pass unit={other!r}, or datetime64 values if the times are right as they are"
             raise errors.make("time_unit", text, hint=hint, column=name, given=given, likely=other)
 
 
-def _plausible(sample: NDArray[np.int64], per_second: int) -> int:
+def _plausible(sample: NDArray[np.int64], per_second: int) -> NDArray[np.bool_]:
     low, high = (second * per_second for second in _PLAUSIBLE_SECONDS)
-    return int(np.count_nonzero((sample >= low) & (sample < high)))
+    return (sample >= low) & (sample < high)

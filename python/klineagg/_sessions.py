@@ -33,6 +33,9 @@ class SessionInterval(Interval):
     _every_s: int  # 0: a span is a whole session
 
     def __init__(self, name: str, opens_s: Int64Array, closes_s: Int64Array, every_s: int) -> None:
+        if not isinstance(name, str):
+            text = f"the name of sessions is text, not {name!r}"
+            raise errors.make("invalid_interval", text, interval=str(name))
         self._freeze(name, None, None)
         for slot, column in (("_opens_s", opens_s), ("_closes_s", closes_s)):
             array = np.array(column, dtype=np.int64)

@@ -69,7 +69,8 @@ def aggregate(
             :class:`~klineagg.Interval`.
         columns: role -> name, for columns with other names.
         unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"`` (default) of integer times.
-        symbol: the symbol of all trades, where there is no such column.
+        symbol: the symbol of all trades, where there is no such column: one that is there is
+            refused, unless ``columns={"symbol": None}`` leaves it out.
         side: ``"taker"`` or ``"maker"``: whose side the side column tells; by default its name
             says.
         conditions: table of sale conditions, see :mod:`klineagg.conditions`.
@@ -174,7 +175,7 @@ class Aggregator:
                 raise errors.make("invalid_option", text, option="intervals", value=intervals)
             threshold = self._options.threshold
             assert threshold is not None  # the options have seen to it
-            self._names = (f"{threshold:g} {self._options.by}",)
+            self._names = (f"{_shortest(threshold)} {self._options.by}",)
             self._core = _core.ActivityAggregator(
                 getattr(_core.ActivityKind, self._options.by),
                 threshold,
@@ -336,6 +337,12 @@ def merge(*results: Bars) -> Bars:
         if bars.report is not None:
             report = bars.report if report is None else report + bars.report
     return bars_of(_core.merge_results(parts), names, report)
+
+
+def _shortest(threshold: float) -> str:
+    """Of other thresholds another text, since names tell results apart."""
+    text = f"{threshold:.15g}"
+    return text if float(text) == threshold else repr(threshold)
 
 
 def _needs_table(interval: Interval) -> bool:

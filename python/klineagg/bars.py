@@ -374,11 +374,13 @@ class Bars(Forms):
             partials=partials,
         )
 
-    def equals(self, other: Bars) -> bool:
+    def equals(self, other: object) -> bool:
         """True when both have the same rows with the same bits and names.
 
         Positions of intervals and ids of symbols may differ when the names are the same.
         """
+        if not isinstance(other, Bars):
+            return False
         mine, theirs = self._series_index, other._series_index
         if len(self) != len(other) or not np.array_equal(mine.offsets, theirs.offsets):
             return False

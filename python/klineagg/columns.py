@@ -134,6 +134,9 @@ class Normaliser:
         if side not in (None, "taker", "maker"):
             text = f"side={side!r} is neither 'taker' nor 'maker'"
             raise errors.make("invalid_option", text, option="side", value=side)
+        if columns is not None and not isinstance(columns, Mapping):
+            text = f"columns={columns!r} is no mapping of names, such as {{'price': 'px'}}"
+            raise errors.make("invalid_option", text, option="columns", value=columns)
         if symbol is not None and columns and columns.get("symbol") is not None:
             text = "symbol= and columns={'symbol': ...} exclude each other"
             raise errors.make("invalid_option", text, option="symbol", value=symbol)
@@ -167,6 +170,13 @@ class Normaliser:
                 needs_symbol=self._symbol is None,
                 needs_conditions=self._flags_of is not None,
             )
+            if self._symbol is not None and "symbol" in roles.positions:
+                # Taken for that symbol's all the same, those of others would be in its bars.
+                name = source.names[roles.positions["symbol"]]
+                text = f"symbol={self._symbol!r} is for trades that do not say of which symbol "
+                text += f"they are, and these have the column {name!r}"
+                hint = f"filter by {name!r}, or leave it out with columns={{'symbol': None}}"
+                raise errors.make("invalid_option", text, hint=hint, option="symbol")
         return roles
 
     def _blocks(self, data: dict[str, Any], roles: Roles) -> Iterator[TradeChunk]:

@@ -150,6 +150,8 @@ class _FlagEncoder:
 
     def _of_numbers(self, column: Column, first_row: int) -> NDArray[np.uint8]:
         values, valid = column.values(), column.valid()
+        if len(values) and not (valid is not None and not valid.any()):
+            self._check_not_number(column.name, values[0].item(), first_row)
         distinct, codes = np.unique(values, return_inverse=True)
         numbers = distinct.tolist()
         known = np.array([self._table.bits_of(str(n)) for n in numbers] or [0], np.uint8)
@@ -158,6 +160,14 @@ class _FlagEncoder:
             flags = np.where(valid, flags, np.uint8(0))
         self._check(flags, first_row, lambda row: numbers[codes[row]])
         return flags
+
+    def _check_not_number(self, name: str, value: Any, row: int) -> None:
+        """Feeds that number their conditions have lists of their own: 37 is neither "3" nor "7"."""
+        if self._table.per_character:
+            text = f"row {row} of the conditions column {name!r} holds the number {value!r}, "
+            text += f"and the codes of the table {self._table.name!r} are characters"
+            hint = "translate the numbers by the feed's own list, or give a ConditionTable of them"
+            raise errors.make("column_type", text, hint=hint, column=name, row=row)
 
     def _of_objects(self, column: Column, first_row: int) -> NDArray[np.uint8]:
         values = column.values()
@@ -169,6 +179,8 @@ class _FlagEncoder:
             return self._joined(NumpyColumn(column.name, items), offsets, None, first_row)
         texts = np.empty(len(values), object)
         for row, value in enumerate(values):
+            if isinstance(value, (int, np.integer)):
+                self._check_not_number(column.name, value, row + first_row)
             texts[row] = value if is_missing(value) or isinstance(value, bytes) else str(value)
         column = NumpyColumn(column.name, texts, column.valid())
         flags: NDArray[np.uint8] = self._texts.encode(column, first_row)
@@ -192,7 +204,7 @@ class _FlagEncoder:
             flags = self(items, 0)
         except errors.ColumnError as error:
             item = error.fields.get("row")
-            if not isinstance(item, int):
+            if not isinstance(item, int) or "code" not in error.fields:
                 raise
             row = int(np.searchsorted(offsets, item, side="right")) - 1 + first_row
             raise self._table.bad_code(error.fields.get("code"), row) from None

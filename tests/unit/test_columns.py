@@ -269,7 +269,7 @@ def test_one_symbol_for_all_rows() -> None:
         only({"symbol": "BTCUSDT", **data}),
         only({"symbol": np.str_("BTCUSDT"), **data}),
         only(data, symbol="BTCUSDT"),
-        only({"symbol": ["other"] * 5, **data}, symbol="BTCUSDT"),
+        only({"symbol": ["other"] * 5, **data}, symbol="BTCUSDT", columns={"symbol": None}),
     ):
         assert chunk.symbol.dtype == np.int32
         assert chunk.symbol.tolist() == expected

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import klineagg
 from klineagg import errors
 from klineagg._columns_convert import to_amount, to_flags, to_id
 from klineagg._columns_data import Column
@@ -52,8 +53,16 @@ def test_narrow_integer_times(dtype: str) -> None:
 
 
 def test_stamps_beyond_int64_are_out_of_range_and_not_wrapped_into_it() -> None:
-    stamps, _ = to_time(col(np.array([2**64 - 1, 2**63 + 5], np.uint64)), "ns", 0)
-    assert (stamps < 0).all()
+    """Not -1, which is a time of 1969: some feeds mark a missing time like that."""
+    rows = {
+        "symbol": ["A"] * 3, "time": np.array([2**64 - 1, NOW * NS, 2**63 + 5], np.uint64),
+        "price": [1.0] * 3, "quantity": [1.0] * 3,
+    }  # fmt: skip
+    with klineagg.Aggregator("1d", on_bad="count") as aggregator:
+        aggregator.update(rows)
+        (bar,) = aggregator.finish().to_numpy()
+        assert dict(aggregator.report.rejected) == {"time_out_of_range": 2}
+    assert bar["trade_count"] == 1
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "m", "h", "D", "10ms"])
@@ -181,6 +190,17 @@ def test_the_guard_against_another_unit(given_: str | None, actual: str, date: s
     assert raised.value.name == "time_unit"
     assert raised.value.fields == {"column": "time", "given": given_ or "ns", "likely": actual}
     assert f"unit='{actual}'" in raised.value.hint
+
+
+def test_stamps_of_two_units_are_refused_and_not_half_of_them_in_1970() -> None:
+    micros = NOW * 10**6 + np.arange(1000)
+    both = np.concatenate([micros // 1000, micros])
+    for unit, likely in (("us", "ms"), ("ms", "us")):
+        with pytest.raises(errors.TimeUnitError, match=f"look like {likely}:") as raised:
+            nanoseconds(both, unit)
+        assert raised.value.fields["likely"] == likely
+    with pytest.raises(errors.TimeUnitError, match="looks like ms"):
+        nanoseconds([0, NOW * 1000, NOW * 1000])  # a zero says nothing
 
 
 def test_a_few_bad_stamps_do_not_silence_the_guard() -> None:
@@ -441,10 +461,12 @@ def test_what_is_no_id_is_refused(data: Any) -> None:
     assert raised.value.name == "column_type"
 
 
-def test_ids_beyond_int64_turn_negative() -> None:
-    ids = to_id(col(np.array([2**63 + 1], np.uint64)), 0)
-    assert ids is not None
-    assert ids[0] < -1
+@pytest.mark.parametrize("beyond", [2**63, 2**63 + 1, 2**64 - 1])
+def test_ids_beyond_int64_are_refused_and_not_wrapped_into_it(beyond: int) -> None:
+    with pytest.raises(errors.ColumnError, match=f"row 8 .* {beyond}"):
+        to_id(col(np.array([5, beyond], np.uint64)), 7)
+    ids = to_id(col(np.array([5, 2**63 - 1], np.uint64)), 0)
+    assert ids is not None and ids.tolist() == [5, 2**63 - 1]
 
 
 def test_flags() -> None:

@@ -12,6 +12,7 @@ from klineagg import errors
 from klineagg._bars_extras import require
 from klineagg._columns_convert import to_flags
 from klineagg._columns_read import column_of
+from klineagg._columns_time import guard_unit
 from klineagg.io import presets
 from klineagg.io.presets import Preset, key_of
 from klineagg.io.roles import Wanted, positions_of, symbol_of
@@ -161,7 +162,10 @@ class ArrowSource:
         }
         if pa.types.is_integer(columns["time"].type):
             stamps = columns["time"].cast(pa.int64())
-            columns["time"] = stamps.cast(pa.timestamp(self._unit_of(stamps)))
+            unit = self._unit_of(stamps)
+            # As timestamps nobody could tell any more that they are in another unit.
+            guard_unit(self.columns["time"], stamps.drop_null().to_numpy(), unit)
+            columns["time"] = stamps.cast(pa.timestamp(unit))
         if self.symbol is not None:
             codes = pa.array(np.zeros(batch.num_rows, np.int32))
             columns["symbol"] = pa.DictionaryArray.from_arrays(codes, pa.array([self.symbol]))
