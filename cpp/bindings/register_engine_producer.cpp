@@ -119,12 +119,14 @@ bool flush(const ProducerHandle& self, std::optional<DurationNs> timeout_ns) {
 
 // --- push_one: a plain C function, since the arguments of a pybind11 one cost more than the push
 
-/// Says which argument it was; errors other than a wrong type say enough themselves.
+/// Says which argument it was.
 bool is_wrong(const char* name, const char* wanted, PyObject* value) {
     if (PyErr_Occurred() == nullptr) return false;
     if (PyErr_ExceptionMatches(PyExc_TypeError) != 0)
         PyErr_Format(PyExc_TypeError, "push_one: %s is %s, not %s", name, wanted,
                      Py_TYPE(value)->tp_name);
+    else if (PyErr_ExceptionMatches(PyExc_OverflowError) != 0)
+        PyErr_Format(PyExc_OverflowError, "push_one: %s is %S, too large", name, value);
     return true;
 }
 

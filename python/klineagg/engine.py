@@ -39,7 +39,7 @@ from klineagg._engine_stats import (
     memory_stats,
 )
 from klineagg._engine_workers import Workers
-from klineagg._options import TIME_NONE, is_integer, time_ns
+from klineagg._options import TIME_NONE, invalid, is_integer, time_ns
 from klineagg.columns import Normaliser
 from klineagg.intervals import IntervalLike, parse_intervals
 
@@ -350,7 +350,12 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
             EngineError: ``worker_failed``.
         """
         price = 1.0 if last_price is None else last_price
-        ((symbol_id, seed),) = seeds_of({symbol: price}, self._nonpositive).items()
+        try:
+            ((symbol_id, seed),) = seeds_of({symbol: price}, self._nonpositive).items()
+        except (errors.OptionError, TypeError):
+            if isinstance(symbol, str) or (is_integer(symbol) and 0 <= symbol < 2**31):
+                raise invalid("last_price", last_price, "a price") from None
+            raise invalid("symbol", symbol, "a symbol or its id") from None
         start_ns = coverage_start_ns(start, "start", self._clock)
         self._reach_time(start_ns)
         return self._core.add_symbol(symbol_id, None if last_price is None else seed, start_ns)

@@ -186,8 +186,13 @@ def test_push_one_is_a_push_of_one_row(engine: Engine) -> None:
     ):
         with pytest.raises(TypeError, match=says):
             producer.push_one(*wrong)
-    with pytest.raises(OverflowError):
-        producer.push_one(symbol, 1.0, 1.0, 2**63)
+    for too_large, says in (
+        ((symbol, 1.0, 1.0, 2**63), "time_ns is 9223372036854775808, too large"),
+        ((2**80, 1.0, 1.0, 1), "symbol_id is 1208925819614629174706176, too large"),
+        ((symbol, 10**400, 1.0, 1), "price is 10+, too large"),
+    ):
+        with pytest.raises(OverflowError, match=says):
+            producer.push_one(*too_large)
 
 
 def test_a_full_lane_raises_after_the_timeout_or_drops() -> None:
@@ -448,8 +453,15 @@ def test_a_seeded_symbol_has_a_genesis_bar() -> None:
         engine.producer().push(trades(1, symbol="SEED"))
         engine.flush()
         assert engine.add_symbol("SEED", 43.0) is False
-        with pytest.raises(errors.OptionError):
-            engine.add_symbol("SEED", -1.0)
+        for symbol, price, says in (
+            ("SEED", -1.0, "last_price=-1.0 is not a price"),
+            ("SEED", float("nan"), "last_price=nan is not a price"),
+            (None, None, "symbol=None is not a symbol or its id"),
+            (-1, 5.0, "symbol=-1 is not a symbol or its id"),
+            ([], 5.0, "symbol=.* is not a symbol or its id"),
+        ):
+            with pytest.raises(errors.OptionError, match=says):
+                engine.add_symbol(symbol, price)  # type: ignore[arg-type]
 
 
 def test_symbols_move_and_nothing_changes() -> None:
