@@ -95,6 +95,23 @@ def test_options_reach_the_aggregation(
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("option", ["--lateness", "--amend-horizon"])
+@pytest.mark.parametrize("text", ["5", "05", "\u0665", "-5", "5x", "1M", ""])
+def test_a_length_of_time_has_a_unit(
+    dump: Path, capsys: pytest.CaptureFixture[str], option: str, text: str
+) -> None:
+    assert run("aggregate", dump, "--late", "amend", f"{option}={text}") == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: {text!r} is not a length of time" in said
+    assert "ns, us, ms, s, m, h, d" in said
+
+
+def test_lengths_of_time(tmp_path: Path, dump: Path) -> None:
+    for text in ("0", "0s", "7ns", "7us", "250ms", "5s", "2m", "1h", "1d"):
+        options = ["--late", "amend", "--lateness", text, "--amend-horizon", "7d"]
+        assert run("aggregate", dump, "-q", *options, "-o", tmp_path / "a.csv") == 0, text
+
+
 def test_last_prices(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "a.csv"
     since = ["--coverage", "2023-12-31T23:58..", "--gaps", "flat"]

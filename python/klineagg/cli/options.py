@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from klineagg._options import THREADS_MAX, threads_of
+from klineagg._options import THREADS_MAX, duration_ns, threads_of
 from klineagg.conditions import TABLES, ConditionTable
 from klineagg.errors import OptionError
 from klineagg.io.presets import PRESETS
@@ -13,6 +13,7 @@ from klineagg.io.roles import Wanted
 
 __all__ = ["HelpFormatter", "add_common", "add_input", "duration", "threads", "wanted_of"]
 
+_UNITS: Final = "ns, us, ms, s, m, h, d"
 ROLES: Final = (
     "symbol",
     "time",
@@ -173,5 +174,16 @@ def threads(text: str) -> int:
 
 
 def duration(text: str) -> str | int:
-    """A length of time: ``5s``, ``2m``, or ``0``."""
-    return int(text) if text.isdigit() else text
+    """A length of time: ``5s``, ``2m``, or ``0``.
+
+    A bare number would be nanoseconds to the library, which nobody means who types it.
+    """
+    if text == "0":
+        return 0
+    try:
+        duration_ns(text, "duration")
+    except OptionError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a length of time such as 5s: a number and one of {_UNITS}"
+        ) from None
+    return text
