@@ -23,6 +23,7 @@ from klineagg.cli import (
     repair,
     run,
     show,
+    standard,
     task,
     verify,
     wal,
@@ -114,7 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see :data:`klineagg.cli.output.EXIT_CODES`. Wrong usage and ``--help`` raise
         ``SystemExit``, as argparse does.
     """
+    standard.keep_places()
     arguments = make_parser().parse_args(argv)
+    standard.refuse_output()  # only now: argparse prints help to standard error instead
     output = Output(arguments.command, json=arguments.json, quiet=arguments.quiet)
     run: Callable[[Any, Output], int] = arguments.run
     try:

@@ -103,7 +103,8 @@ class Output:
             told = {"error": _fields(error), "exit_code": code}
             if more:
                 told["errors"] = [_fields(each) for each in (error, *more)]
-            self.result(told)
+            with suppress(OSError, errors.FileError):  # it may be what the error is about
+                self.result(told)
         for each in (error, *more):
             hint = f"\n  hint: {each.hint}" if each.hint else ""
             self.say(f"error: {each.message} [{each.code} {each.name}]{hint}")

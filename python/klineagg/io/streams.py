@@ -130,13 +130,20 @@ def open_streams(path: str | os.PathLike[str]) -> Iterator[Stream]:
         target: Path | None = None
         if os.fspath(path) == "-":
             label = "<stdin>"
-            raw: IO[bytes] = sys.stdin.buffer
+            raw: IO[bytes] = _standard_input(label)
         else:
             target = Path(path)
             label = str(target)
             raw = stack.enter_context(_open(target))
         names = (target.name,) if target is not None else ()
         yield from _unpack(stack, Stream(label, names, _buffered(raw), raw, target))
+
+
+def _standard_input(label: str) -> IO[bytes]:
+    if sys.stdin is None:
+        text = "standard input is closed"
+        raise errors.make("file_not_found", text, hint="pipe trades into it", file=label)
+    return sys.stdin.buffer
 
 
 def _open(path: Path) -> IO[bytes]:
