@@ -59,6 +59,55 @@ def test_show_names_the_option_that_is_no_time(
     assert error["message"].startswith(f"{option}='noon' is not a time")
 
 
+_IDLE = {
+    "--gaps": "flat",
+    "--lateness": "5s",
+    "--late": "drop",
+    "--coverage": "2024-01-01..",
+    "--threads": "2",
+    "--by": "tick",
+    "--threshold": "5",
+    "--closed-only": None,
+    "--last-price": "A=1",
+    "--columns": "price=px",
+    "--unit": "ms",
+    "--no-header": None,
+    "--on-bad": "count",
+}
+
+
+@pytest.mark.parametrize("command", [["show"], ["verify"]])
+def test_options_that_cannot_act_on_bars_are_refused(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1h", "-o", bars, "-q") == 0
+    command += [str(bars)] * (2 if command == ["verify"] else 1)
+    for name, value in _IDLE.items():
+        given = [name] if value is None else [name, value]
+        error = json_of(capsys, 2, *command, *given)["error"]
+        assert error["name"] == "invalid_option"
+        assert error["message"] == f"{bars} holds bars already: {name} cannot act on that"
+    every = [text for pair in _IDLE.items() for text in pair if text is not None]
+    assert set(json_of(capsys, 2, *command, *every)["error"]["fields"]["options"]) == {*_IDLE}
+    assert run(*command, "--symbol", "BTCUSDT") == 0
+    assert run(*command, "--gaps", "none", "--threads", "1") == 0  # as without them
+
+
+def test_numbers_of_rows_and_columns(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, text in (("--rows", "-1"), ("--width", "-5"), ("--height", "0"), ("--rows", "x")):
+        message = json_of(capsys, 2, "show", dump, f"{option}={text}")["error"]["message"]
+        assert f"argument {option}: {text!r} is not a whole number from" in message
+    for command in (["verify", dump, dump], ["lake", "bars", tmp_path]):
+        assert run(*command, "--rows=-1") == 2
+        assert "argument --rows: '-1' is not a whole number from 0" in capsys.readouterr().err
+    assert run("show", dump, "-q", "--no-chart", "--rows", "0") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Bars: ")
+
+
 def test_show_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "q.csv", "symbol,time,price,qty\n")
     assert run("show", path) == 0

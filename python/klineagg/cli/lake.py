@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import OK, Output
+from klineagg.cli.show import add_rows, row_of, table_of
 
 if TYPE_CHECKING:
     from klineagg.lake import Lake
@@ -45,9 +46,7 @@ def add_parser(commands: Any) -> None:
     bars.add_argument("--runs", action="store_true", help="a run of gap bars stays one row")
     bars.add_argument("--closed", action="store_true", help="no open bars")
     bars.add_argument("-o", "--output", metavar="FILE", help=".parquet, .arrow or .csv")
-    bars.add_argument(
-        "--rows", type=int, default=20, metavar="N", help="rows of the table (default: 20)"
-    )
+    add_rows(bars)
     sql = _action(actions, "sql", "one SELECT over the views bars and rows", run_sql)
     sql.add_argument("query", metavar="QUERY", help="in the SQL of DuckDB")
     for action in (bars, sql):
@@ -145,8 +144,6 @@ def run_info(arguments: argparse.Namespace, output: Output) -> int:
 
 def run_bars(arguments: argparse.Namespace, output: Output) -> int:
     """Reads bars; returns the exit code."""
-    from klineagg import terminal
-    from klineagg.cli.show import row_of
     from klineagg.io.barfiles import format_for, write_bars
 
     if arguments.output is not None:
@@ -168,7 +165,7 @@ def run_bars(arguments: argparse.Namespace, output: Output) -> int:
     elif output.json:
         output.result({"rows": len(bars), "bars": [row_of(bar) for bar in bars]})
     else:
-        output.result({}, terminal.table(bars, rows=max(arguments.rows, 2)))
+        output.result({}, table_of(bars, arguments.rows))
     return OK
 
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
+from klineagg import errors
 from klineagg._options import THREADS_MAX, duration_ns, threads_of
 from klineagg.conditions import TABLES, ConditionTable
 from klineagg.errors import OptionError
 from klineagg.io.presets import PRESETS
 from klineagg.io.roles import Wanted
 
-__all__ = ["HelpFormatter", "add_common", "add_input", "duration", "threads", "wanted_of"]
+__all__ = [
+    "HelpFormatter",
+    "add_common",
+    "add_input",
+    "count",
+    "duration",
+    "refuse_idle",
+    "size",
+    "threads",
+    "wanted_of",
+]
 
 _UNITS: Final = "ns, us, ms, s, m, h, d"
 ROLES: Final = (
@@ -163,6 +176,44 @@ def _delimiter(text: str) -> str:
     return value
 
 
+def refuse_idle(
+    arguments: argparse.Namespace,
+    groups: Iterable[Callable[[argparse.ArgumentParser], None]],
+    why: str,
+    *,
+    used: Collection[str] = (),
+) -> None:
+    """Refuses options that were given and cannot act, instead of leaving them unnoticed.
+
+    Args:
+        arguments: of the command line.
+        groups: what adds the options to a parser.
+        why: what they cannot act on, for the message.
+        used: names in ``arguments`` of those that act all the same.
+
+    Raises:
+        OptionError: ``invalid_option``, with the names of all of them.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    for add in groups:
+        add(parser)
+    idle = [
+        "--no-header" if name == "header" and not getattr(arguments, name) else _option(name)
+        for name, default in vars(parser.parse_args([])).items()
+        if name not in used and getattr(arguments, name) != default
+    ]
+    if idle:
+        text = f"{why}: {', '.join(idle)} cannot act on that"
+        hint = f"leave {'it' if len(idle) == 1 else 'them'} out, or give the trades"
+        raise errors.make(
+            "invalid_option", text, hint=hint, option=idle[0].strip("-"), options=idle
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def threads(text: str) -> int:
     """A number of threads; ``auto``: as many as the process may use."""
     try:
@@ -171,6 +222,23 @@ def threads(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of threads in 1 ... {THREADS_MAX}, nor auto"
         ) from None
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    return _at_least(0, text)
+
+
+def size(text: str) -> int:
+    """A whole number from 1."""
+    return _at_least(1, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    with suppress(ValueError):
+        if (number := int(text)) >= least:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
 
 
 def duration(text: str) -> str | int:

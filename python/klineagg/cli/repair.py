@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
-from klineagg.cli.options import HelpFormatter, add_common, add_input, wanted_of
+from klineagg.cli.options import HelpFormatter, add_common, add_input, count, wanted_of
 from klineagg.cli.output import DIFFERENCES, OK, Output
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--write", action="store_true", help="write it; without: only print")
     parser.add_argument(
-        "--rows", type=int, default=20, metavar="N", help="differences shown (default: 20)"
+        "--rows", type=count, default=20, metavar="N", help="differences shown (default: 20)"
     )
     add_input(parser)
     add_common(parser)
@@ -187,7 +187,7 @@ def _report(plan: RepairPlan, shown: int, *, written: bool) -> str:
         if one.field != "bar"
         else f"{one.interval:<6} {str(one.open_time.astype('datetime64[s]')).replace('T', ' ')}  "
         "missing in the lake"
-        for one in plan.differences[: max(shown, 0)]
+        for one in plan.differences[:shown]
     ]
     if len(plan.differences) > shown:
         lines.append(f"... {len(plan.differences) - shown:,} more")

@@ -7,14 +7,15 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg.cli.aggregate import add_bars
-from klineagg.cli.options import HelpFormatter, add_common, add_input
+from klineagg.cli.options import HelpFormatter, add_common, add_input, count, refuse_idle, size
 from klineagg.cli.output import OK, Output
 from klineagg.cli.reading import bars_of
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
+    from klineagg.terminal import Style
 
-__all__ = ["add_parser", "row_of"]
+__all__ = ["add_parser", "add_rows", "row_of", "table_of"]
 
 _EPILOG: Final = """\
 examples:
@@ -44,17 +45,26 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--from", dest="start", metavar="TIME", help="first bar, ISO 8601 in UTC")
     parser.add_argument("--to", dest="end", metavar="TIME", help="where bars end, not included")
-    parser.add_argument(
-        "--rows", type=int, default=20, metavar="N", help="rows of the table (default: 20)"
-    )
-    parser.add_argument("--width", type=int, metavar="N", help="columns of the terminal")
-    parser.add_argument("--height", type=int, metavar="N", help="lines of the chart")
+    add_rows(parser)
+    parser.add_argument("--width", type=size, metavar="N", help="columns of the terminal")
+    parser.add_argument("--height", type=size, metavar="N", help="lines of the chart")
     parser.add_argument("--no-chart", action="store_true", help="the table alone")
     parser.add_argument("--no-table", action="store_true", help="the chart alone")
     add_bars(parser)
     add_input(parser)
     add_common(parser)
     parser.set_defaults(run=run)
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """The option that says how long a table of bars is."""
+    parser.add_argument(
+        "--rows",
+        type=count,
+        default=20,
+        metavar="N",
+        help="rows of the table, at least 2; 0: its heading alone (default: 20)",
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -72,9 +82,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if len(bars) and not arguments.no_chart:
         pictures.append(terminal.chart(bars, style=style))
     if not arguments.no_table or not len(bars):
-        pictures.append(terminal.table(bars, rows=max(arguments.rows, 2), style=style))
+        pictures.append(table_of(bars, arguments.rows, style))
     output.result({}, "\n\n".join(pictures))
     return OK
+
+
+def table_of(bars: Bars, rows: int, style: Style | None = None) -> str:
+    """The table of bars with so many rows; of none its first line, which tells what they are."""
+    from klineagg import terminal
+
+    text = terminal.table(bars, rows=max(rows, 2), style=style)
+    return text if rows else text.partition("\n")[0]
 
 
 def _time(text: str | None, option: str) -> int | None:
@@ -89,6 +107,8 @@ def _load(arguments: argparse.Namespace, output: Output) -> Bars:
     from klineagg.io.barfiles import is_bars_file, read_bars
 
     if is_bars_file(arguments.files[0]):
+        why = f"{arguments.files[0]} holds bars already"
+        refuse_idle(arguments, (add_bars, add_input), why, used=("symbol",))
         bars = Bars.concat([read_bars(path) for path in arguments.files])
         if arguments.symbol is not None:
             bars = bars[arguments.symbol.split(","), :]

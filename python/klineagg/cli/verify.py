@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from klineagg import errors
 from klineagg.cli.aggregate import add_bars
 from klineagg.cli.lake import is_lake
-from klineagg.cli.options import HelpFormatter, add_common, add_input
+from klineagg.cli.options import HelpFormatter, add_common, add_input, count, refuse_idle
 from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output
 from klineagg.cli.reading import bars_of
 
@@ -76,7 +76,7 @@ def add_parser(commands: Any) -> None:
         help=f"fields that are not compared, of {', '.join(_FIELDS)}",
     )
     parser.add_argument(
-        "--rows", type=int, default=20, metavar="N", help="differences shown (default: 20)"
+        "--rows", type=count, default=20, metavar="N", help="differences shown (default: 20)"
     )
     add_bars(parser)
     add_input(parser)
@@ -101,6 +101,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     lake = is_lake(arguments.bars)
     if lake or is_bars_file(arguments.bars):
+        why = f"{arguments.bars} {'is a lake' if lake else 'holds bars already'}"
+        used = ("symbol", "coverage") if lake else ("symbol",)
+        refuse_idle(arguments, (add_bars, add_input), why, used=used)
         bars = _of_lake(arguments) if lake else read_bars(arguments.bars)
         theirs = read_klines(*arguments.theirs, keep=lambda *names: has_series(bars, *names))
     else:
@@ -172,9 +175,9 @@ def _summary(found: Comparison, code: int) -> dict[str, Any]:
 def _report(found: Comparison, shown: int) -> str:
     lines = []
     if found.differences:
-        lines += _table(found.differences[: max(shown, 0)])
+        lines += _table(found.differences[:shown])
         total = found.missing + sum(found.differing.values())
-        rest = total - min(len(found.differences), max(shown, 0))
+        rest = total - min(len(found.differences), shown)
         if rest:
             lines.append(f"... {rest:,} more")
         lines.append("")
@@ -188,14 +191,14 @@ def _report(found: Comparison, shown: int) -> str:
         lines.append(f"equal by field: {', '.join(checked)}; all others in every bar")
     elif found.compared:
         lines.append(f"fields: {', '.join(found.values)}")
-    for count, text in (
+    for number, text in (
         (found.missing_ours, "K-lines of theirs with trades have no bar of ours"),
         (found.missing_theirs, "bars of ours with trades have no K-line of theirs"),
         (found.empty, "bars without trades stand on one side only (no difference)"),
         (found.outside, "K-lines of theirs lie outside the time of ours"),
     ):
-        if count:
-            lines.append(f"{count:,} {text}")
+        if number:
+            lines.append(f"{number:,} {text}")
     return "\n".join(lines)
 
 
