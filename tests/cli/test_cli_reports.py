@@ -152,6 +152,30 @@ def test_verify_tells_what_differs(
     assert run("verify", dump, theirs, "-q", "--skip", "high") in (0, 1)
 
 
+def test_verify_tells_which_series_it_compared(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = dumps.binance_klines(make_trades(1500))
+    odd = write(tmp_path / "ETHUSDT-1m-2024-01-01.csv", text)
+    assert run("verify", dump, odd, "--symbol", "BTCUSDT") == 0
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1m", "-o", bars, "-q") == 0
+    capsys.readouterr()
+    assert run("verify", bars, odd) == 0
+    said = capsys.readouterr()
+    assert "series of ours: BTCUSDT 1m\n" in said.out
+    assert f"{odd} is named as of ETHUSDT, and was compared with BTCUSDT" in said.err
+    (series,) = json_of(capsys, 0, "verify", bars, odd)["series"]
+    count = series.pop("compared")
+    assert count > 0
+    assert series == {"file": str(odd), "symbol": "BTCUSDT", "interval": "1m", "named": "ETHUSDT"}
+    # Nothing to say where the user says it, where the spelling differs, and where no name tells.
+    assert run("verify", bars, odd, "--symbol", "BTCUSDT") == 0
+    for name in ("btc-usdt-1m-2024-01-01.csv", "klines.csv", "BTCUSDT-1m-2024-01-01.csv"):
+        assert run("verify", bars, write(tmp_path / name, text)) == 0
+    assert "named as of" not in capsys.readouterr().err
+
+
 def test_verify_picks_from_an_archive_of_all(
     tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from klineagg import errors
 from klineagg.cli.options import HelpFormatter, add_common, add_input, wanted_of
-from klineagg.cli.output import BAD_INPUT, OK, Output
+from klineagg.cli.output import BAD_INPUT, OK, Output, few
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -28,7 +28,6 @@ examples:
 The whole of each file is read; rows that are no trades are counted. Exit code 3 when a file cannot
 be read at all.
 """
-_NAMES_SHOWN: Final = 6
 
 
 def add_parser(commands: Any) -> None:
@@ -210,8 +209,8 @@ def _text(facts: dict[str, Any]) -> str:
     if facts["holds"] == "bars":
         lines |= {
             "rows": f"{facts['rows']:,}",
-            "symbols": _few(facts["symbols"]),
-            "intervals": _few([f"{name} ({n:,})" for name, n in facts["intervals"].items()]),
+            "symbols": few(facts["symbols"]),
+            "intervals": few([f"{name} ({n:,})" for name, n in facts["intervals"].items()]),
             "time": f"{facts['first']} to {facts['end']}" if facts["rows"] else "",
             "flags": ", ".join(f"{name} {count:,}" for name, count in facts["flags"].items()),
         }
@@ -221,7 +220,7 @@ def _text(facts: dict[str, Any]) -> str:
             "format": format,
             "read as": facts["read_as"],
             "rows": f"{facts['rows']:,}",
-            "symbols": _few([f"{name} ({count:,})" for name, count in facts["symbols"].items()]),
+            "symbols": few([f"{name} ({count:,})" for name, count in facts["symbols"].items()]),
             "time": f"{facts['first']} to {facts['last']}" if facts["first"] else "",
             "order": facts["order"],
             "ties": f"{facts['same_stamp_as_before']:,} trades have the stamp of the one before",
@@ -237,9 +236,3 @@ def _text(facts: dict[str, Any]) -> str:
     width = max(map(len, lines))
     body = "\n".join(f"  {name:<{width}}  {value}" for name, value in lines.items() if value)
     return f"{facts['file']}\n{body}"
-
-
-def _few(names: list[str]) -> str:
-    if len(names) <= _NAMES_SHOWN:
-        return ", ".join(names)
-    return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN:,} more"

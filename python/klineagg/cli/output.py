@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "USAGE",
     "Output",
     "exit_code",
+    "few",
 ]
 
 OK: Final = 0
@@ -47,6 +49,7 @@ EXIT_CODES: Final = {
     PIPE_CLOSED: "the reader of the output went away",
 }
 
+_NAMES_SHOWN: Final = 6
 _BY_CLASS: Final = (
     (errors.MissingExtraError, MISSING_PACKAGE),
     (errors.InternalError, INTERNAL),
@@ -62,6 +65,13 @@ def exit_code(error: errors.KlineaggError) -> int:
     if error.name == "file_not_written":
         return OUTPUT
     return next((code for cls, code in _BY_CLASS if isinstance(error, cls)), BAD_INPUT)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    if len(names) <= _NAMES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN:,} more"
 
 
 class Output:

@@ -9,12 +9,12 @@ from klineagg import errors
 from klineagg.cli.aggregate import add_bars
 from klineagg.cli.lake import is_lake
 from klineagg.cli.options import HelpFormatter, add_common, add_input, count, refuse_idle
-from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output
+from klineagg.cli.output import BAD_INPUT, DIFFERENCES, OK, Output, few
 from klineagg.cli.reading import bars_of
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
-    from klineagg.io.compare import Comparison, Difference
+    from klineagg.io.compare import Comparison, Difference, Series
     from klineagg.io.klines import Klines
 
 __all__ = ["add_parser"]
@@ -120,12 +120,23 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             skip=arguments.skip,
             into=found,
         )
+        if arguments.symbol is None:
+            _tell_another(found.series[-1], output)
     code = OK if found.same else DIFFERENCES if found.compared or found.missing else BAD_INPUT
     output.result(_summary(found, code), _report(found, arguments.rows))
     if code == BAD_INPUT:
         why = "the two do not overlap in time" if theirs else "no member is of a series of BARS"
         output.say(f"error: nothing to compare: {why}")
     return code
+
+
+def _tell_another(series: Series, output: Output) -> None:
+    """Says so when the only symbol of ours was taken for K-lines that are named otherwise."""
+    if series.is_of_another:
+        output.note(
+            f"{series.file} is named as of {series.named}, and was compared with "
+            f"{series.symbol}, the only symbol of ours (--symbol {series.symbol} says that it is)"
+        )
 
 
 def _of_lake(arguments: argparse.Namespace) -> Bars:
@@ -154,6 +165,7 @@ def _aggregated(arguments: argparse.Namespace, theirs: list[Klines], output: Out
 
 def _summary(found: Comparison, code: int) -> dict[str, Any]:
     return {
+        "series": [each._asdict() for each in found.series],
         "same": found.same,
         "compared": found.compared,
         "equal": found.equal,
@@ -187,6 +199,9 @@ def _report(found: Comparison, shown: int) -> str:
         if found.differing.get(name, 0)
     ]
     lines.append(f"{found.compared:,} bars compared, {found.equal:,} equal")
+    ours = dict.fromkeys(f"{each.symbol} {each.interval}" for each in found.series)
+    if ours:
+        lines.append(f"series of ours: {few([*ours])}")
     if checked:
         lines.append(f"equal by field: {', '.join(checked)}; all others in every bar")
     elif found.compared:

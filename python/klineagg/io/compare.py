@@ -17,7 +17,7 @@ from klineagg.io.matching import series_for
 if TYPE_CHECKING:
     from klineagg.bars import Bars
 
-__all__ = ["Comparison", "Difference", "compare"]
+__all__ = ["Comparison", "Difference", "Series", "compare"]
 
 # A sum of many numbers, each rounded once, may lie this many units of the last place of a double
 # from the sum of the printed ones; it matters where a double holds fewer decimals than are printed.
@@ -41,6 +41,29 @@ class Difference(NamedTuple):
     state: str
 
 
+class Series(NamedTuple):
+    """Which of our series the K-lines of a file were compared with.
+
+    ``named`` is the symbol that the name of the file tells; None when it tells none.
+    """
+
+    file: str
+    symbol: str
+    interval: str
+    named: str | None
+    compared: int
+
+    @property
+    def is_of_another(self) -> bool:
+        """True when the name of the file plainly tells another symbol, however it is spelled."""
+        if self.named is None:
+            return False
+        one, other = (
+            "".join(filter(str.isalnum, name)).upper() for name in (self.symbol, self.named)
+        )
+        return one != other
+
+
 @dataclass
 class Comparison:
     """What a comparison found.
@@ -56,6 +79,7 @@ class Comparison:
         differing: of them, those that differ, by field.
         differences: each of them, in order of time; at most ``limit``.
         limit: how many are kept.
+        series: which of ours, for each file of theirs.
     """
 
     compared: int = 0
@@ -68,6 +92,7 @@ class Comparison:
     differing: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     limit: int = 1000
+    series: list[Series] = field(default_factory=list)
 
     @property
     def same(self) -> bool:
@@ -132,6 +157,7 @@ def compare(
         # Theirs is the last unit of time inside the bar, ours the first one behind it.
         unequal = (end != last) & (end != last + klines.unit_ns)
         _tally(out, "close_time", unequal, end, last, bad, wrong)
+    out.series.append(Series(klines.file, symbol, interval, klines.symbol, len(mine)))
     out.compared += len(mine)
     out.equal += int(np.count_nonzero(~bad))
     for at, name, a, b in sorted(wrong, key=lambda item: item[0]):
