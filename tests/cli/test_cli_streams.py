@@ -12,6 +12,7 @@ import pytest
 
 from cli.harness import NAME
 from klineagg.io.barfiles import read_bars
+from unit import dumps
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="shells and pipes of POSIX")
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="shells and pipes of 
 @pytest.fixture
 def folder(tmp_path: Path, dump: Path) -> Path:
     """With trades in it, and their bars."""
+    pytest.importorskip("pyarrow")
     assert shell(tmp_path, f"klineagg aggregate {dump.name} -i 1h -o bars.parquet")[0] == 0
     return tmp_path
 
@@ -88,3 +90,63 @@ def test_notes_to_a_closed_standard_error_go_nowhere(folder: Path, dump: Path) -
 def test_help_with_a_closed_output(folder: Path) -> None:
     code, _, _ = shell(folder, "klineagg aggregate --help >&-")
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("pipe", "given"),
+    [("cat {} > ff &", "ff"), ("", "<(cat {})"), ("cat {} |", "-")],
+    ids=["fifo", "substitution", "pipe"],
+)
+class TestWhatIsReadOnce:
+    """A second look at it would wait for ever, or find the rest."""
+
+    def of(self, folder: Path, pipe: str, command: str, given: str, name: str) -> str:
+        if pipe.endswith("&"):
+            os.mkfifo(folder / "ff")
+        line = f"{pipe} klineagg {command.format(given)}".format(name)
+        code, out, said = shell(folder, line)
+        assert code == 0, said
+        (folder / "ff").unlink(missing_ok=True)
+        return out
+
+    def test_trades(self, folder: Path, pipe: str, given: str) -> None:
+        command = "{} {{}} --symbol BTCUSDT --preset binance-trades"
+        for verb, name in (("info", f"{NAME}.csv"), ("show --json -i 1h", f"{NAME}.csv")):
+            asked = command.format(verb)
+            _, wanted, _ = shell(folder, f"klineagg {asked.format(name)}")
+            out = self.of(folder, pipe, asked, given, name)
+            assert out.splitlines()[1:] == wanted.splitlines()[1:]  # the first one names the file
+
+    def test_bars(self, folder: Path, pipe: str, given: str) -> None:
+        for verb, name in (("info", "bars.parquet"), ("show --json", "bars.parquet")):
+            _, wanted, _ = shell(folder, f"klineagg {verb} {name}")
+            out = self.of(folder, pipe, f"{verb} {{}}", given, name)
+            assert out.splitlines()[1:] == wanted.splitlines()[1:]
+
+    def test_what_is_sought_in(self, folder: Path, dump: Path, pipe: str, given: str) -> None:
+        dumps.write_zip(folder / "a.zip", {dump.name: dump.read_text()})
+        _, wanted, _ = shell(folder, f"klineagg aggregate {dump.name} -i 1h -o -")
+        asked = "aggregate {} -i 1h -o - --threads 2"
+        assert self.of(folder, pipe, asked, given, "a.zip") == wanted
+        assert "BTCUSDT (1,500)" in self.of(folder, pipe, "info {}", given, "a.zip")
+
+    def test_verify(self, folder: Path, pipe: str, given: str) -> None:
+        text = dumps.binance_klines(dumps.make_trades(1500), 3_600_000)
+        dumps.write(folder / "BTCUSDT-1h-2024-01-01.csv", text)
+        command = "verify {} BTCUSDT-1h-2024-01-01.csv --json"
+        _, wanted, _ = shell(folder, f"klineagg {command.format('bars.parquet')}")
+        assert '"same": true' in wanted
+        assert self.of(folder, pipe, command, given, "bars.parquet") == wanted
+
+
+def test_bars_from_one_command_to_the_next(folder: Path, dump: Path) -> None:
+    line = f"klineagg aggregate {dump.name} -i 1h -o - -q | klineagg show - --json"
+    code, out, _ = shell(folder, line)
+    assert (code, json.loads(out)["rows"]) == (0, len(read_bars(folder / "bars.parquet")))
+
+
+def test_what_is_written_slowly_is_known_by_its_beginning(folder: Path, dump: Path) -> None:
+    line = "(printf s; sleep 0.3; tail -c +2 bars.csv) | klineagg info - --json"
+    assert shell(folder, f"klineagg aggregate {dump.name} -i 1h -o bars.csv")[0] == 0
+    code, out, _ = shell(folder, line)
+    assert (code, json.loads(out)["files"][0]["holds"]) == (0, "bars")

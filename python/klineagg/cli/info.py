@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,11 +62,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def _of_file(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Facts of a file, or of each member of an archive; of one that cannot be read its error."""
     from klineagg.io.barfiles import is_bars_file, read_bars
+    from klineagg.io.streams import held
 
     try:
-        if is_bars_file(path):
-            return [_of_bars(path, read_bars(path))]
-        return _of_trades(path, arguments)
+        with held(path) as input:
+            if is_bars_file(input):
+                return [_of_bars(path, read_bars(input))]
+            return _of_trades(input, arguments)
     except errors.MissingExtraError:
         raise
     except errors.KlineaggError as error:
@@ -153,7 +156,7 @@ class _Scan:
         return f"not sorted: {self.steps_back:,} steps back in time (--lateness or --sort)"
 
 
-def _of_trades(path: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _of_trades(path: str | os.PathLike[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from klineagg.columns import iter_chunks
     from klineagg.io.readers import TradeReader
 

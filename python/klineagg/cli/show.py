@@ -105,17 +105,20 @@ def _time(text: str | None, option: str) -> int | None:
 def _load(arguments: argparse.Namespace, output: Output) -> Bars:
     from klineagg.bars import Bars
     from klineagg.io.barfiles import is_bars_file, read_bars
+    from klineagg.io.streams import held
 
-    if is_bars_file(arguments.files[0]):
+    with held(arguments.files[0]) as first:
         why = f"{arguments.files[0]} holds bars already"
+        arguments.files = [first, *arguments.files[1:]]
+        if not is_bars_file(first):
+            return bars_of(arguments, output)[0]
         refuse_idle(arguments, (add_bars, add_input), why, used=("symbol",))
         bars = Bars.concat([read_bars(path) for path in arguments.files])
-        if arguments.symbol is not None:
-            bars = bars[arguments.symbol.split(","), :]
-        if arguments.intervals is not None:
-            bars = bars[:, arguments.intervals.split(",")]
-        return bars
-    return bars_of(arguments, output)[0]
+    if arguments.symbol is not None:
+        bars = bars[arguments.symbol.split(","), :]
+    if arguments.intervals is not None:
+        bars = bars[:, arguments.intervals.split(",")]
+    return bars
 
 
 def row_of(bar: Any) -> dict[str, Any]:

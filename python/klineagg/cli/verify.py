@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
@@ -94,21 +96,9 @@ def _fields(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Does the work; returns the exit code."""
-    from klineagg.io.barfiles import is_bars_file, read_bars
     from klineagg.io.compare import Comparison, compare
-    from klineagg.io.klines import read_klines
-    from klineagg.io.matching import has_series
 
-    lake = is_lake(arguments.bars)
-    if lake or is_bars_file(arguments.bars):
-        why = f"{arguments.bars} {'is a lake' if lake else 'holds bars already'}"
-        used = ("symbol", "coverage") if lake else ("symbol",)
-        refuse_idle(arguments, (add_bars, add_input), why, used=used)
-        bars = _of_lake(arguments) if lake else read_bars(arguments.bars)
-        theirs = read_klines(*arguments.theirs, keep=lambda *names: has_series(bars, *names))
-    else:
-        theirs = read_klines(*arguments.theirs)
-        bars = _aggregated(arguments, theirs, output)
+    bars, theirs = _both(arguments, output)
     found = Comparison()
     for klines in theirs:
         output.note(f"{klines.file}: {klines.format}, {len(klines):,} K-lines")
@@ -130,6 +120,25 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return code
 
 
+def _both(arguments: argparse.Namespace, output: Output) -> tuple[Bars, list[Klines]]:
+    """The bars and the K-lines of the two sides."""
+    from klineagg.io.barfiles import is_bars_file, read_bars
+    from klineagg.io.klines import read_klines
+    from klineagg.io.matching import has_series
+    from klineagg.io.streams import held
+
+    lake = is_lake(arguments.bars)
+    with nullcontext(arguments.bars) if lake else held(arguments.bars) as ours:
+        if not lake and not is_bars_file(ours):
+            theirs = read_klines(*arguments.theirs)
+            return _aggregated(arguments, ours, theirs, output), theirs
+        why = f"{arguments.bars} {'is a lake' if lake else 'holds bars already'}"
+        used = ("symbol", "coverage") if lake else ("symbol",)
+        refuse_idle(arguments, (add_bars, add_input), why, used=used)
+        bars = _of_lake(arguments) if lake else read_bars(ours)
+    return bars, read_klines(*arguments.theirs, keep=lambda *names: has_series(bars, *names))
+
+
 def _tell_another(series: Series, output: Output) -> None:
     """Says so when the only symbol of ours was taken for K-lines that are named otherwise."""
     if series.is_of_another:
@@ -149,7 +158,12 @@ def _of_lake(arguments: argparse.Namespace) -> Bars:
         return lake.bars(symbols, arguments.intervals, start, end, include_open=False)
 
 
-def _aggregated(arguments: argparse.Namespace, theirs: list[Klines], output: Output) -> Bars:
+def _aggregated(
+    arguments: argparse.Namespace,
+    trades: str | os.PathLike[str],
+    theirs: list[Klines],
+    output: Output,
+) -> Bars:
     """The bars of trades, at the intervals of their K-lines."""
     from klineagg.io.matching import spacing
 
@@ -157,7 +171,7 @@ def _aggregated(arguments: argparse.Namespace, theirs: list[Klines], output: Out
     if None in names:
         text = "the interval of the K-lines is not known"
         raise errors.make("invalid_option", text, hint="pass --interval 1m", option="interval")
-    arguments.files = [arguments.bars]
+    arguments.files = [trades]
     arguments.gaps = "flat" if arguments.gaps == "none" else arguments.gaps
     intervals = ",".join(dict.fromkeys(name for name in names if name is not None))
     return bars_of(arguments, output, intervals)[0]

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,8 @@ from klineagg._bars_extras import require
 from klineagg._bars_files import replacing
 from klineagg.io.arrow import format_of, read_table
 from klineagg.io.bartext import write_csv
-from klineagg.io.streams import Stream, open_streams
+from klineagg.io.held import Held, is_once
+from klineagg.io.streams import Stream, open_streams, seekable
 
 if TYPE_CHECKING:
     from klineagg.bars import Bars
@@ -98,12 +100,13 @@ def write_bars(bars: Bars, path: str | os.PathLike[str], *, format: str | None =
 def is_bars_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds bars that klineagg wrote; False also for what cannot be read.
 
-    Standard input is never looked at, since it can be read only once.
+    Standard input and pipes are looked at only as :func:`klineagg.io.streams.held` gives them,
+    since they can be read only once.
     """
-    if os.fspath(path) == "-":
+    if is_once(path) and not isinstance(path, Held):
         return False
     try:
-        for stream in open_streams(path):
+        for stream in open_streams(path, again=True):
             format = format_of(stream.peek(8))
             if format is None:
                 head = stream.peek(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf")
@@ -115,19 +118,18 @@ def is_bars_file(path: str | os.PathLike[str]) -> bool:
 
 
 def _arrow_names(stream: Stream, format: str) -> list[str]:
-    if stream.path is None:
-        return []
     pa = require("pyarrow", "parquet", f"reading {stream.label}")
-    try:
-        if format == "parquet":
-            parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
-            return list(parquet.read_schema(stream.path).names)
-        ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
-        opener = ipc.open_file if format == "arrow" else ipc.open_stream
-        with pa.OSFile(str(stream.path)) as file:
+    with ExitStack() as stack:
+        file = seekable(stack, stream)
+        try:
+            if format == "parquet":
+                parquet = require("pyarrow.parquet", "parquet", f"reading {stream.label}")
+                return list(parquet.read_schema(file).names)
+            ipc = require("pyarrow.ipc", "parquet", f"reading {stream.label}")
+            opener = ipc.open_file if format == "arrow" else ipc.open_stream
             return list(opener(file).schema.names)
-    except (pa.ArrowException, OSError):
-        return []
+        except (pa.ArrowException, OSError):
+            return []
 
 
 def read_bars(path: str | os.PathLike[str]) -> Bars:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from klineagg import errors
 from klineagg.io.arrow import ArrowSource, format_of
 from klineagg.io.csv import CsvChunk, CsvSource, Fault, LineMap
+from klineagg.io.held import is_once
 from klineagg.io.roles import Wanted
 from klineagg.io.streams import Stream, open_streams
 
@@ -87,7 +89,7 @@ class TradeReader:
     Attributes:
         files: facts of the files so far.
         samples: the first few records that could not be read.
-        bytes_total: size of all files on disk; None with standard input.
+        bytes_total: size of all files on disk; None with standard input and other pipes.
 
     Raises:
         FileError: ``file_not_found``, ``file_format``, ``file_truncated``, ``csv_row``.
@@ -104,7 +106,7 @@ class TradeReader:
         read_ahead: bool = False,
         notify: Callable[[FileFacts], None] | None = None,
     ) -> None:
-        self._paths = [os.fspath(path) for path in paths]
+        self._paths = list(paths)
         self._wanted = wanted or Wanted()
         self._count_faults = on_bad == "count"
         self._read_ahead = read_ahead
@@ -208,15 +210,13 @@ def _facts(stream: Stream, format: str, source: CsvSource | ArrowSource) -> File
     )
 
 
-def _size(paths: Iterable[str]) -> int | None:
+def _size(paths: Iterable[str | os.PathLike[str]]) -> int | None:
     total = 0
     for path in paths:
-        try:
-            total += Path(path).stat().st_size if path != "-" else 0
-        except OSError:
-            continue  # opening it will tell
-        if path == "-":
+        if is_once(path):
             return None
+        with suppress(OSError):  # opening it will tell
+            total += Path(path).stat().st_size
     return total
 
 

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from klineagg import errors
+from klineagg.io.held import Held, is_once
 
-__all__ = ["Stream", "damaged", "open_streams", "seekable"]
+__all__ = ["Stream", "damaged", "held", "open_streams", "seekable"]
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 _ZIP_EMPTY: Final = b"PK\x05\x06"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind one byte of 0x50 to 0x5f
+_STDIN: Final = "<stdin>"
 _BUFFER_BYTES: Final = 1 << 18
 # Small, since what comes out may be a thousand times as large.
 _PACKED_BYTES: Final = 1 << 16
@@ -114,29 +116,55 @@ class damaged:
             raise errors.make("file_format", text, hint="", file=self._label) from error
 
 
-def open_streams(path: str | os.PathLike[str]) -> Iterator[Stream]:
+@contextmanager
+def held(path: str | os.PathLike[str]) -> Iterator[str | os.PathLike[str]]:
+    """The path as it is, or what is to be opened instead where it can be read only once.
+
+    For who looks at an input before reading it, see :func:`klineagg.io.barfiles.is_bars_file`.
+
+    Raises:
+        FileError: ``file_not_found``.
+    """
+    if not is_once(path):
+        yield path
+        return
+    with ExitStack() as stack:
+        raw = _standard_input(_STDIN) if os.fspath(path) == "-" else _open(Path(path))
+        if os.fspath(path) != "-":
+            stack.enter_context(raw)
+        found = Held(path, raw)
+        stack.callback(found.close)
+        yield found
+
+
+def open_streams(path: str | os.PathLike[str], *, again: bool = False) -> Iterator[Stream]:
     """The streams in a file: one, or each member of a zip archive.
 
     A stream is closed when the next one is asked for.
 
     Args:
         path: a file; ``-`` is standard input.
+        again: whether it will be opened again; possible for files and what :func:`held` gives.
 
     Raises:
         FileError: ``file_not_found``, ``file_format``, ``file_truncated``.
         MissingExtraError: ``missing_extra`` for zstd without a package that reads it.
     """
     with ExitStack() as stack:
-        target: Path | None = None
-        if os.fspath(path) == "-":
-            label = "<stdin>"
-            raw: IO[bytes] = _standard_input(label)
+        is_stdin = os.fspath(path) == "-"
+        target = Path(path)
+        raw: Any
+        if isinstance(path, Held):
+            raw = path.reading(again=again)
+        elif is_stdin:
+            raw = _standard_input(_STDIN)
         else:
-            target = Path(path)
-            label = str(target)
             raw = stack.enter_context(_open(target))
-        names = (target.name,) if target is not None else ()
-        yield from _unpack(stack, Stream(label, names, _buffered(raw), raw, target))
+        label = _STDIN if is_stdin else str(target)
+        names = () if is_stdin else (target.name,)
+        # What can be read only once is no file that could be opened by its name, or sought.
+        file = None if is_once(path) else target
+        yield from _unpack(stack, Stream(label, names, _buffered(raw), raw, file))
 
 
 def _standard_input(label: str) -> IO[bytes]:
