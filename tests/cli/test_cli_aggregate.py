@@ -287,6 +287,14 @@ def test_an_output_that_cannot_be_written(
     assert "rights" in error["hint"] and error["fields"]["file"] == str(target)
 
 
+def test_an_interval_is_shown_as_it_was_written(
+    dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = json_of(capsys, 2, "aggregate", dump, "-i", "5m,\u0661m")["error"]
+    assert (error["name"], error["fields"]["text"]) == ("invalid_interval", "\u0661m")
+    assert error["message"].startswith("'\u0661m' is not an interval: '\u0661' is no")
+
+
 @pytest.mark.parametrize("intervals", ["", "1m,,5m"])
 def test_an_empty_interval_is_none(
     dump: Path, capsys: pytest.CaptureFixture[str], intervals: str

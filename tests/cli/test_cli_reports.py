@@ -176,6 +176,41 @@ def test_verify_tells_which_series_it_compared(
     assert "named as of" not in capsys.readouterr().err
 
 
+def test_verify_counts_one_and_several(
+    tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = dumps.binance_klines(make_trades(1500), 3_600_000)
+    bars = tmp_path / "bars.csv"
+    assert run("aggregate", dump, "-i", "1h", "-o", bars, "-q") == 0
+    rows = whole.splitlines()
+    for cut, bar in (
+        (1, "1 bar of ours with trades has no"),
+        (2, "2 bars of ours with trades have no"),
+    ):
+        theirs = write(tmp_path / "k.csv", "\n".join([*rows[:1], *rows[1 + cut :]]))
+        capsys.readouterr()
+        assert run("verify", bars, theirs, "-q", "-i", "1h") == 1
+        assert f"{bar} K-line of theirs" in capsys.readouterr().out
+    first = write(tmp_path / "k.csv", "\n".join(rows[:1]))
+    assert run("verify", bars, first, "-q", "-i", "1h") == 0
+    assert "1 bar compared, 1 equal" in capsys.readouterr().out
+
+
+def test_a_symbol_with_a_comma_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = '"a,b",1704067200,1,1\na,1704067201,2,1\nb,1704067202,3,1\n'
+    trades = write(tmp_path / "q.csv", f"symbol,time,price,qty\n{rows}")
+    bars = tmp_path / "bars.csv"
+    for file in (trades, bars):
+        found = json_of(capsys, 0, "show", file, "--symbol", "a,b", "-q")["bars"]
+        assert [each["symbol"] for each in found] == ["a,b"]
+        assert run("aggregate", trades, "-o", bars, "-q") == 0
+    other = write(tmp_path / "r.csv", f"symbol,time,price,qty\n{rows[rows.index('a,1') :]}")
+    found = json_of(capsys, 0, "show", other, "--symbol", "a,b", "-q")["bars"]
+    assert [each["symbol"] for each in found] == ["a", "b"]
+
+
 def test_verify_picks_from_an_archive_of_all(
     tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "duration",
     "refuse_idle",
     "size",
+    "symbols_of",
     "threads",
     "wanted_of",
 ]
@@ -174,6 +175,11 @@ def _delimiter(text: str) -> str:
     if value not in (",", ";", "\t", "|"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of , ; | tab")
     return value
+
+
+def symbols_of(text: str, known: Collection[str]) -> list[str]:
+    """The names of symbols between commas; of one that has commas in it, that name."""
+    return [text] if text in known else text.split(",")
 
 
 def refuse_idle(

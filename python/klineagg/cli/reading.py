@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
-from klineagg.cli.options import wanted_of
+from klineagg.cli.options import symbols_of, wanted_of
 from klineagg.cli.output import Output
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def bars_of(
         raise errors.make("invalid_option", text, hint=hint, option="last_price")
     if intervals is None:
         intervals = "1m" if arguments.intervals is None else arguments.intervals
+    _check_letters(intervals)
     aggregator = Aggregator(
         intervals if by_time else None,
         by=arguments.by,
@@ -79,8 +80,18 @@ def bars_of(
     if arguments.late == "amend":
         bars = bars.resolve()  # a file holds the newest revision of each bar, and only that
     if arguments.symbol is not None and any(facts.symbol is None for facts in reader.files):
-        bars = bars[arguments.symbol.split(","), :]
+        bars = bars[symbols_of(arguments.symbol, bars.symbols), :]
     return bars, reader, _with_faults(aggregator.report, reader)
+
+
+def _check_letters(intervals: str) -> None:
+    """Refuses what no interval has before the core does, which shows it as question marks."""
+    for name in intervals.split(","):
+        odd = next((at for at, char in enumerate(name) if not char.isascii()), None)
+        if odd is not None:
+            reason = f"{name[odd]!r} is no letter or digit of ASCII"
+            text = f"{name!r} is not an interval: {reason}"
+            raise errors.make("invalid_interval", text, text=name, position=str(odd), reason=reason)
 
 
 def _groups(

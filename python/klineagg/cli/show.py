@@ -7,7 +7,15 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg.cli.aggregate import add_bars
-from klineagg.cli.options import HelpFormatter, add_common, add_input, count, refuse_idle, size
+from klineagg.cli.options import (
+    HelpFormatter,
+    add_common,
+    add_input,
+    count,
+    refuse_idle,
+    size,
+    symbols_of,
+)
 from klineagg.cli.output import OK, Output
 from klineagg.cli.reading import bars_of
 
@@ -115,7 +123,7 @@ def _load(arguments: argparse.Namespace, output: Output) -> Bars:
         refuse_idle(arguments, (add_bars, add_input), why, used=("symbol",))
         bars = Bars.concat([read_bars(path) for path in arguments.files])
     if arguments.symbol is not None:
-        bars = bars[arguments.symbol.split(","), :]
+        bars = bars[symbols_of(arguments.symbol, bars.symbols), :]
     if arguments.intervals is not None:
         bars = bars[:, arguments.intervals.split(",")]
     return bars

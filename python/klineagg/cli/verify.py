@@ -212,7 +212,8 @@ def _report(found: Comparison, shown: int) -> str:
         for name, count in found.values.items()
         if found.differing.get(name, 0)
     ]
-    lines.append(f"{found.compared:,} bars compared, {found.equal:,} equal")
+    bars = _worded("bar{}", found.compared)
+    lines.append(f"{found.compared:,} {bars} compared, {found.equal:,} equal")
     ours = dict.fromkeys(f"{each.symbol} {each.interval}" for each in found.series)
     if ours:
         lines.append(f"series of ours: {few([*ours])}")
@@ -221,14 +222,21 @@ def _report(found: Comparison, shown: int) -> str:
     elif found.compared:
         lines.append(f"fields: {', '.join(found.values)}")
     for number, text in (
-        (found.missing_ours, "K-lines of theirs with trades have no bar of ours"),
-        (found.missing_theirs, "bars of ours with trades have no K-line of theirs"),
-        (found.empty, "bars without trades stand on one side only (no difference)"),
-        (found.outside, "K-lines of theirs lie outside the time of ours"),
+        (found.missing_ours, "K-line{} of theirs with trades {has} no bar of ours"),
+        (found.missing_theirs, "bar{} of ours with trades {has} no K-line of theirs"),
+        (found.empty, "bar{} without trades {stands} on one side only (no difference)"),
+        (found.outside, "K-line{} of theirs {lies} outside the time of ours"),
     ):
         if number:
-            lines.append(f"{number:,} {text}")
+            lines.append(f"{number:,} {_worded(text, number)}")
     return "\n".join(lines)
+
+
+def _worded(text: str, number: int) -> str:
+    """A text about one thing, or about several."""
+    if number == 1:
+        return text.format("", has="has", stands="stands", lies="lies")
+    return text.format("s", has="have", stands="stand", lies="lie")
 
 
 def _table(differences: list[Difference]) -> list[str]:
