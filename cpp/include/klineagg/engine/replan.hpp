@@ -243,7 +243,7 @@ private:
                              const std::vector<TimeNs>& begins) {
         const int output = to.plan_[level].output;
         // Nobody keeps since when a hidden one has been there.
-        const bool is_known = output != HIDDEN_LEVEL && !(level == 0 && next.has_new_base);
+        const bool is_known = output != HIDDEN_LEVEL && (level != 0 || !next.has_new_base);
         return is_known ? begins[static_cast<std::size_t>(output)] : to.newest_ + 1;
     }
 
