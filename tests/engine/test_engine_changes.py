@@ -326,3 +326,14 @@ def test_trades_without_a_price_keep_the_last_one_in_an_interval_that_comes(late
         engine.reconfigure(add="2s")
         producer.push(trades(20, price=16.0))
         assert openings(engine, "2s") == [(10, 1, 0, 15.0), (20, 1, 0, 16.0)]
+
+
+def test_late_trades_of_before_an_interval_came_are_part_of_its_bars_and_said_to_be() -> None:
+    with Engine("1s", clock=SimulatedClock(T0), max_ahead=None) as engine:
+        producer = engine.producer()
+        producer.push(trades(1, 2))
+        engine.advance(T0 + 60 * SECOND)
+        engine.reconfigure(add="20s")
+        producer.push(trades(3, 25, 70))
+        told = [bar[:3] for bar in openings(engine, "20s")]
+        assert told == [(0, 1, 1), (20, 1, 0), (60, 1, 0)]

@@ -224,8 +224,9 @@ private:
         const int source = next.sources[static_cast<std::size_t>(level)];
         Span wanted;
         Span finer;  // the open one of the source, which comes when it closes
-        if (!to.plan_[level].interval->locate(mark, wanted)) return mark;
-        if (!to.plan_[source].interval->locate(mark, finer)) return mark;
+        const TimeNs unseen = to.newest_ + 1;  // what comes from then on, nobody has seen
+        if (!to.plan_[level].interval->locate(mark, wanted)) return std::min(mark, unseen);
+        if (!to.plan_[source].interval->locate(mark, finer)) return std::min(mark, unseen);
         const TimeNs open = open_since(to, next, source, begins);
         if (open > finer.open) return std::max(open, wanted.open);
         Held best{source, finer.open};
@@ -235,7 +236,7 @@ private:
             if (since < best.since) best = {held, since};
         }
         if (to.amends()) add_held(to, best.level, level, wanted, finer.open);
-        return std::max(best.since, wanted.open);
+        return std::min(std::max(best.since, wanted.open), unseen);
     }
 
     /// Since when nothing is missing in the open bar of a level.
