@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import errors
-from klineagg._columns_data import Column, ConstantColumn, is_missing
+from klineagg._columns_data import INT64_MAX, Column, ConstantColumn, is_missing
 from klineagg._columns_text import TextEncoder, holds_text
 
 __all__ = ["MISSING_ID", "symbol_encoder", "to_amount", "to_flags", "to_id", "to_symbol"]
@@ -16,7 +16,6 @@ __all__ = ["MISSING_ID", "symbol_encoder", "to_amount", "to_flags", "to_id", "to
 MISSING_ID: Final = -1
 _SYMBOL_MAX: Final = np.iinfo(np.int32).max
 _EXACT_FLOAT: Final = 2**53
-_INT64_MAX: Final = np.uint64(np.iinfo(np.int64).max)
 
 
 def to_amount(column: Column, first_row: int) -> NDArray[np.float64]:
@@ -140,9 +139,9 @@ def to_id(column: Column, first_row: int) -> NDArray[np.int64] | None:
         return values.astype(np.int64)
     if values is None:
         raise _no_ids(column)
-    if values.dtype == np.uint64 and len(values) and values.max() > _INT64_MAX:
+    if values.dtype == np.uint64 and len(values) and values.max() > INT64_MAX:
         # As it stands in 64 bits, 2^64 - 1 were no id at all, and others came before all.
-        beyond = values > _INT64_MAX if valid is None else (values > _INT64_MAX) & valid
+        beyond = values > INT64_MAX if valid is None else (values > INT64_MAX) & valid
         if beyond.any():
             row = int(np.argmax(beyond))
             raise _bad_id(column, row + first_row, values[row].item())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from klineagg import errors
 
 __all__ = [
+    "INT64_MAX",
     "CategoryColumn",
     "Column",
     "ConstantColumn",
@@ -46,6 +47,9 @@ class Column(Protocol):
     def values(self) -> NDArray[Any]: ...
     def valid(self) -> NDArray[np.bool_] | None: ...
 
+
+INT64_MAX: Final = np.uint64(np.iinfo(np.int64).max)
+"""What is larger, in a column of uint64, stands for no time and no id."""
 
 _KINDS: Final = {
     "b": "bool",

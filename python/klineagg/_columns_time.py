@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klineagg import errors
-from klineagg._columns_data import Column, is_missing
+from klineagg._columns_data import INT64_MAX, Column, is_missing
 
 __all__ = ["MISSING_TIME", "UNITS", "check_unit", "guard_unit", "to_time"]
 
@@ -27,8 +27,6 @@ _FINER_THAN_NS: Final = ("ps", "fs", "as")
 _PLAUSIBLE_SECONDS: Final = (631_152_000, 4_102_444_800)
 
 _SAMPLES: Final = 256
-
-_INT64_MAX: Final = np.uint64(np.iinfo(np.int64).max)
 
 _ADVICE: Final = (
     "times are integers with unit=, datetime64, datetime objects or Arrow timestamps; "
@@ -67,8 +65,8 @@ def to_time(column: Column, unit: str | None, first_row: int) -> tuple[NDArray[n
         stamps = column.values()
         if stamps.dtype == np.uint64:
             # As it stands in 64 bits, 2^64 - 1 (no time, for some feeds) were the year 1969.
-            if len(stamps) and stamps.max() > _INT64_MAX:
-                stamps = np.minimum(stamps, _INT64_MAX)  # out of range, which is counted
+            if len(stamps) and stamps.max() > INT64_MAX:
+                stamps = np.minimum(stamps, INT64_MAX)  # out of range, which is counted
             stamps = stamps.view(np.int64)
         elif stamps.dtype != np.int64:
             stamps = stamps.astype(np.int64)
