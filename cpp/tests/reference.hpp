@@ -101,15 +101,16 @@ private:
         while (true) {
             const Span span = interval_.next(covered_to_);
             if (span.open >= limit || (at_end && span.close > watermark_)) return;
+            const unsigned flags = BAR_GAP | BAR_CLOSED | partial(span);
             const bool grows = options_.gaps == GapMode::runs && !rows.empty() &&
-                               (rows.back().flags & BAR_GAP) != 0 &&
+                               flags == (BAR_GAP | BAR_CLOSED) && rows.back().flags == flags &&
                                floor_to(rows.back().open_time, NS_PER_DAY) ==
                                    floor_to(span.open, NS_PER_DAY);
             if (grows) {
                 rows.back().close_time = covered_to_ = span.close;
                 ++rows.back().run_length;
             } else {
-                push(span, 1, BAR_GAP | BAR_CLOSED);
+                push(span, 1, flags);
             }
         }
     }

@@ -328,6 +328,53 @@ def test_trades_without_a_price_keep_the_last_one_in_an_interval_that_comes(late
         assert openings(engine, "2s") == [(10, 1, 0, 15.0), (20, 1, 0, 16.0)]
 
 
+@pytest.mark.parametrize("intervals", ["2s,3s", "2s"])  # a hidden base of 1s, and none
+@pytest.mark.parametrize("before", [(), (8,)])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_an_interval_that_comes_knows_the_price_in_a_longer_open_bar(
+    late: str, before: tuple[int, ...], intervals: str
+) -> None:
+    """The last close lies in what the bar of 2 seconds has taken, which is not closed yet."""
+    with Engine(intervals, clock=SimulatedClock(T0), late=late, gaps="none",
+                max_ahead=None) as engine, engine.producer() as producer:  # fmt: skip
+        producer.push(trades(*before, price=90.0))
+        producer.push(trades(10, price=100.0))
+        engine.advance(T0 + 11 * SECOND)
+        engine.reconfigure(add="1s")
+        producer.push({**trades(11.5, price=99.0), "flags": [7]})
+        engine.advance(T0 + 12 * SECOND)
+        assert openings(engine, "1s") == [(11, 1, 0, 100.0)]
+
+
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_trades_without_a_price_in_the_bar_that_is_open_when_an_interval_comes(late: str) -> None:
+    with Engine("2s,3s", clock=SimulatedClock(T0), late=late, gaps="none",
+                max_ahead=None) as engine, engine.producer() as producer:  # fmt: skip
+        producer.push(trades(10, price=100.0))
+        producer.push({**trades(11.2, price=99.0), "flags": [7]})
+        engine.reconfigure(add="1s")
+        producer.push({**trades(11.5, price=98.0), "flags": [7]})
+        engine.advance(T0 + 12 * SECOND)
+        assert openings(engine, "1s") == [(11, 2, 1, 100.0)]
+
+
+@pytest.mark.parametrize(("interval", "told"), [("3s", (12, 2, 0, 90.0)), ("1s", (13, 1, 0, 90.0))])
+@pytest.mark.parametrize("late", ["drop", "amend"])
+def test_a_new_hidden_base_hands_the_last_price_on(
+    late: str, interval: str, told: tuple[int, int, int, float]
+) -> None:
+    with Engine("2s", clock=SimulatedClock(T0), late=late, gaps="none",
+                max_ahead=None) as engine, engine.producer() as producer:  # fmt: skip
+        producer.push(trades(8, price=90.0))
+        engine.advance(T0 + 10 * SECOND)
+        engine.reconfigure(add="3s")  # both are made of hidden bars of 1 second now
+        producer.push({**trades(12.5, price=99.0), "flags": [7]})
+        engine.reconfigure(add="1s")
+        producer.push({**trades(13.5, price=99.0), "flags": [7]})
+        engine.advance(T0 + 15 * SECOND)
+        assert openings(engine, interval)[-1] == told
+
+
 def test_late_trades_of_before_an_interval_came_are_part_of_its_bars_and_said_to_be() -> None:
     with Engine("1s", clock=SimulatedClock(T0), max_ahead=None) as engine:
         producer = engine.producer()

@@ -171,6 +171,29 @@ def test_lateness_by_the_clock_is_the_same_for_all_intervals(late: str) -> None:
             pair.check_counts()
 
 
+@pytest.mark.parametrize("gaps", ["runs", "flat"])
+@pytest.mark.parametrize("lateness", [0, 90 * SECOND])
+def test_flat_bars_behind_late_trades_are_cut_by_the_start_of_coverage(
+    gaps: str, lateness: int
+) -> None:
+    """Who joins at 62 s with a trade of 2 s knows half of what lies between 60 and 65 s."""
+    begin = 20_000 * DAY
+    options = ref.Options(lateness=lateness, late="amend", gaps=gaps, on_bad="count")
+    trades = [ref.Trade("A", begin + second * SECOND, 1.0, 1.0) for second in (2, 170)]
+    with Pair([ref.parse("5s")], options) as pair:
+        pair.advance(begin + 62 * SECOND)
+        pair.push(trades)
+        pair.check_view()
+        pair.advance(begin + 200 * SECOND)
+        consumer = pair.consumers[0]
+        pair.take(consumer, "ack")
+        partial = [
+            key[2] for key, row in consumer.closed.items() if int(str(row[FLAGS])) & ref.PARTIAL
+        ]
+    assert [time - begin for time in partial] == [60 * SECOND]
+    assert len(consumer.closed) == 35  # to the bar of the last trade
+
+
 @pytest.mark.parametrize(("name", "step"), [("1s", MINUTE), ("1m", HOUR), ("1d+1s", 2 * DAY)])
 def test_genesis_bars_are_closed_by_the_clock(name: str, step: int) -> None:
     start = 20_000 * DAY

@@ -240,7 +240,10 @@ private:
 
     static bool is_plain(const TradeType& trade) noexcept { return BarTraits<Bar>::is_plain(trade); }
     [[nodiscard]] std::size_t level_count() const noexcept { return coarser_.size() + 1; }
-    Level& at(int level) {
+    [[nodiscard]] Level& at(int level) noexcept {
+        return level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
+    }
+    [[nodiscard]] const Level& at(int level) const noexcept {
         return level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
     }
 
@@ -274,7 +277,12 @@ private:
                      int flags = BAR_GAP | BAR_CLOSED) const;
 
     [[nodiscard]] bool amends() const noexcept { return !histories_.empty(); }
-    History& history(int level) { return histories_[static_cast<std::size_t>(level)]; }
+    [[nodiscard]] History& history(int level) noexcept {
+        return histories_[static_cast<std::size_t>(level)];
+    }
+    [[nodiscard]] const History& history(int level) const noexcept {
+        return histories_[static_cast<std::size_t>(level)];
+    }
     [[nodiscard]] TimeNs closed_to(int level) const noexcept;
     template <class Sink>
     Admission add_late(const TradeType& trade, TimeNs mark, const Sink& sink);

@@ -145,7 +145,7 @@ TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
         const TimeNs end = histories_[static_cast<std::size_t>(level)].last_end();
         return end == TIME_NONE ? watermark_ : end;
     }
-    const Level& state = level == 0 ? base_ : coarser_[static_cast<std::size_t>(level - 1)];
+    const Level& state = at(level);
     if (state.covered_to != TIME_NONE) return state.covered_to;
     return genesis_ != TIME_NONE ? genesis_ : watermark_;
 }

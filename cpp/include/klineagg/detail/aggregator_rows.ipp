@@ -153,6 +153,13 @@ TimeNs SymbolAggregator<Bar>::emit_gaps(const RollupLevel& plan, TimeNs from, Ti
             const TimeNs next = missing_.next(range.close);
             if (next < to) end = plan.interval->locate(next, hit) ? hit.open : next;
         }
+        if (range.open < coverage_start_ && coverage_start_ < end) [[unlikely]] {
+            // Late trades of before the coverage have flat bars behind them, one of which it cuts.
+            Span cut;
+            if (!plan.interval->locate(coverage_start_, cut)) cut.open = end;
+            if (cut.open == range.open) marked |= BAR_PARTIAL;
+            if (cut.open < coverage_start_) end = cut.open == range.open ? range.close : cut.open;
+        }
         const GapRun run = options_->gaps == GapMode::runs ? run_from(plan, range, end)
                                                            : GapRun{range.close, 1};
         sink.gap(plan.output, {range.open, run.close}, run.bars, price,

@@ -110,7 +110,7 @@ private:
     static TimeNs next_genesis(const Aggregator& from) noexcept {
         TimeNs next = TIME_MAX;
         for (std::size_t i = 0; i < from.level_count(); ++i) {
-            const Aggregator::Level& state = i == 0 ? from.base_ : from.coarser_[i - 1];
+            const Aggregator::Level& state = from.at(static_cast<int>(i));
             if (from.plan_[i].output == HIDDEN_LEVEL || state.covered_to != TIME_NONE) continue;
             next = std::min(next, from.genesis_span(static_cast<int>(i)).close);
         }
@@ -125,7 +125,7 @@ private:
         if (plan.output != HIDDEN_LEVEL)
             emit(from, scratch, level, bar, bar == nullptr ? 0 : 1, sink);
         for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
-            const Aggregator::Level& state = from.coarser_[static_cast<std::size_t>(feed - 1)];
+            const Aggregator::Level& state = from.at(feed);
             PartialBar& up = scratch.single[static_cast<std::size_t>(feed)];
             if (bar == nullptr) {
                 visit_one(from, scratch, feed, state.active ? &state.bar : nullptr, sink);
@@ -179,8 +179,7 @@ private:
     template <class Sink>
     static void emit(const Aggregator& from, const Scratch& scratch, int level, const PartialBar* bars, std::size_t count,
                      const Sink& sink) {
-        const Aggregator::Level& state =
-            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        const Aggregator::Level& state = from.at(level);
         const int output = from.plan_[level].output;
         if (from.genesis_ != TIME_NONE && state.covered_to == TIME_NONE) [[unlikely]]
             emit_genesis(from, level, bars, count, sink);
@@ -215,11 +214,10 @@ private:
     /// Where open gaps before the first open bar may begin; TIME_MAX when nothing lies before it.
     static TimeNs first_gap(const Aggregator& from, const Scratch& scratch, int level,
                             const PartialBar& first) noexcept {
-        const Aggregator::Level& state =
-            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        const Aggregator::Level& state = from.at(level);
         TimeNs end = state.covered_to;
         if (from.amends()) {
-            end = from.histories_[static_cast<std::size_t>(level)].last_end();
+            end = from.history(level).last_end();
         } else if (end == TIME_NONE && from.genesis_ != TIME_NONE) {
             const Span span = from.genesis_span(level);
             if (span.open < first.open_time) end = span.close;
@@ -236,7 +234,7 @@ private:
                                const Aggregator::Level& state) noexcept {
         return from.histories_.empty()
                    ? state.last_close
-                   : from.histories_[static_cast<std::size_t>(level)].last_close();
+                   : from.history(level).last_close();
     }
 
     /// The genesis bar in which nobody has traded yet; it lies before all others.
@@ -248,10 +246,9 @@ private:
         if (count != 0 && bars->open_time <= span.open) return;
         if (from.amends()) {
             // There is none any more when a bar has closed before it, which no other field says.
-            if (from.histories_[static_cast<std::size_t>(level)].genesis() == nullptr) return;
+            if (from.history(level).genesis() == nullptr) return;
         }
-        const Aggregator::Level& state =
-            level == 0 ? from.base_ : from.coarser_[static_cast<std::size_t>(level - 1)];
+        const Aggregator::Level& state = from.at(level);
         const int flags = BAR_GENESIS | from.cut_flag(span.open, span.close);
         sink.gap(from.plan_[level].output, span, 1, close_before(from, level, state),
                  static_cast<std::uint16_t>(flags), 0);

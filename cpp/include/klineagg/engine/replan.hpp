@@ -28,6 +28,7 @@ public:
         Aggregator to(next.plan, next.options, pool);
         forget_unreachable(from, clock);
         from.unguard_base();
+        const double close = close_before(from, next);
         to.watermark_ = from.watermark_;
         to.newest_ = from.newest();
         to.genesis_ = from.genesis_;
@@ -42,6 +43,7 @@ public:
             const int before = next.levels_before[i];
             const auto at = static_cast<std::size_t>(before);
             if (before != NO_LEVEL) to.at(static_cast<int>(i)) = from.at(before);
+            else to.at(static_cast<int>(i)).last_close = close;  // a hidden one hands it on
             if (!from.amends()) continue;
             if (before == NO_LEVEL) to.histories_.emplace_back(pool);
             else to.histories_.emplace_back(std::move(from.histories_[at]));
@@ -50,9 +52,10 @@ public:
         if (!next.has_new_base || keeps_bars) to.base_close_ = from.base_close_;
         if (next.has_new_base && keeps_bars) keep_base(from, to, next);
         else if (next.has_new_base) demote_base(from, to, next);
+        if (next.has_new_base) to.base_.last_close = close;
         // Sources first: a level may be made from one that is new too.
         const auto visit = [&](auto&& self, int level) -> void {
-            if (comes(from, next, level)) begin_level(to, next, level, begins);
+            if (comes(from, next, level)) begin_level(to, next, level, begins, close);
             for (int feed = to.plan_[level].first_feed; feed != NO_LEVEL;
                  feed = to.plan_[feed].sibling)
                 self(self, feed);
@@ -151,17 +154,17 @@ private:
     }
 
     static void begin_level(Aggregator& to, const engine::PlanGeneration& next, int level,
-                            std::vector<TimeNs>& begins) {
+                            std::vector<TimeNs>& begins, double close) {
         const auto at = static_cast<std::size_t>(level);
         const auto output = static_cast<std::size_t>(to.plan_[level].output);
         const bool went_on = next.levels_before[at] != NO_LEVEL;  // unseen
         const int source = level == 0 ? 1 : next.sources[at];     // a base alone has no other
         Aggregator::Level& state = to.at(level);
         state.covered_to = TIME_NONE;
-        state.last_close = close_before(to, next, level, source);
+        state.last_close = close;
         begins[output] = TIME_NONE;
         if (to.newest_ == TIME_NONE) {  // nobody has traded yet
-            if (to.genesis_ != TIME_NONE && to.amends()) seed(to, level, state.last_close);
+            if (to.genesis_ != TIME_NONE && to.amends()) seed(to, level, close);
             return;
         }
         const TimeNs mark = to.watermark_ == TIME_NONE ? to.newest_ : to.watermark_;
@@ -172,7 +175,7 @@ private:
         // Nor does anybody of those that a longer bar takes still.
         if (is_cut_off(to, level)) begins[output] = std::max(begins[output], to.base_close_);
         // The price of bars whose trades do not count for it.
-        if (!went_on && to.amends()) to.history(level).restore_close(state.last_close);
+        if (to.amends() && to.history(level).empty()) to.history(level).restore_close(close);
         // Bars of the old base come before it still.
         const bool is_behind = is_cut_off(to, 0) && (level == 0 || source == 0);
         if (!is_behind) remember_last(to, level, mark);
@@ -185,27 +188,34 @@ private:
         return std::max(to.newest_ + 1, is_open ? open.open : mark);
     }
 
-    /// What the first bar of a new level would keep.
-    static double close_before(const Aggregator& to, const engine::PlanGeneration& next, int level,
-                               int source) {
-        if (next.has_new_base && (level == 0 || source == 0)) {
-            // The trades up to now lie in the bar that was the open one of the old base.
-            for (std::size_t i = 1; i < next.levels_before.size(); ++i) {
-                if (next.levels_before[i] != 0) continue;
-                const Aggregator::Level& demoted = to.coarser_[i - 1];
-                if (demoted.active && demoted.bar.has_close()) return demoted.bar.close;
-            }
-        }
-        return last_close(to, source);
+    /// The last price up to now, which the first bar of a new level would keep: of what the base has
+    /// closed, and of its open bars where these are no part of what comes.
+    static double close_before(const Aggregator& from, const engine::PlanGeneration& next) {
+        if (next.has_new_base && from.base_.active && from.base_.bar.has_close())
+            return from.base_.bar.close;
+        double price = last_close(from, 0);
+        if (!next.has_new_base) return price;
+        for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next)
+            if (cell->bar.has_close()) price = cell->bar.close;
+        return price;
     }
 
-    static double last_close(const Aggregator& to, int level) {
-        if (static_cast<std::size_t>(level) >= to.level_count()) return NO_PRICE;
-        const Aggregator::Level& state =
-            level == 0 ? to.base_ : to.coarser_[static_cast<std::size_t>(level - 1)];
-        // With amendments the level's own is that of the last late trade, or the seed.
-        const double kept = to.amends() ? to.histories_[static_cast<std::size_t>(level)].last_close()
-                                        : NO_PRICE;
+    /// Of what a level has closed.
+    static double last_close(const Aggregator& from, int level) {
+        const Aggregator::Level& state = from.at(level);
+        if (!from.amends()) return state.last_close;
+        if (from.plan_[level].output == HIDDEN_LEVEL) {
+            // Late trades do not reach its own: what it has closed lies in what it feeds.
+            for (int feed = from.plan_[level].first_feed; feed != NO_LEVEL;
+                 feed = from.plan_[feed].sibling) {
+                if (from.plan_[feed].interval->kind() == IntervalKind::table) continue;  // not all
+                const Aggregator::Level& fed = from.at(feed);
+                return fed.active && fed.bar.has_close() ? fed.bar.close : last_close(from, feed);
+            }
+            return state.last_close;
+        }
+        // The level's own is that of the last late trade, or the seed.
+        const double kept = from.history(level).last_close();
         return kept == kept ? kept : state.last_close;
     }
 
@@ -261,10 +271,9 @@ private:
         if (output == HIDDEN_LEVEL || next.levels_before[static_cast<std::size_t>(level)] == NO_LEVEL)
             return end;
         const TimeNs begin = begins[static_cast<std::size_t>(output)];
-        const auto at = static_cast<std::size_t>(level);
         if (!to.amends())
-            return std::max(begin, (level == 0 ? to.base_ : to.coarser_[at - 1]).covered_to);
-        const History& history = to.histories_[at];
+            return std::max(begin, to.at(level).covered_to);
+        const History& history = to.history(level);
         const double before = history.close_before();
         if (before != before) return begin;
         TimeNs first = end;  // what was forgotten lies before it
