@@ -9,6 +9,7 @@
 
 #include "klineagg/bar_table.hpp"
 #include "klineagg/detail/prefetch.hpp"
+#include "klineagg/detail/transpose.hpp"
 
 namespace klineagg {
 
@@ -100,18 +101,6 @@ PartialBar rounded(const PartialBar& bar, double close_before) {
 }
 
 #if defined(__x86_64__)
-/// Four rows of four values become four columns.
-[[gnu::target("avx2"), gnu::always_inline]] inline void transpose(__m256d (&lines)[4]) noexcept {
-    const __m256d even0 = _mm256_unpacklo_pd(lines[0], lines[1]);
-    const __m256d odd0 = _mm256_unpackhi_pd(lines[0], lines[1]);
-    const __m256d even1 = _mm256_unpacklo_pd(lines[2], lines[3]);
-    const __m256d odd1 = _mm256_unpackhi_pd(lines[2], lines[3]);
-    lines[0] = _mm256_permute2f128_pd(even0, even1, 0x20);
-    lines[1] = _mm256_permute2f128_pd(odd0, odd1, 0x20);
-    lines[2] = _mm256_permute2f128_pd(even0, even1, 0x31);
-    lines[3] = _mm256_permute2f128_pd(odd0, odd1, 0x31);
-}
-
 #define KLINEAGG_PLACE(type, name) AT_##name,
 enum ColumnPlace : std::size_t { KLINEAGG_BAR_COLUMNS(KLINEAGG_PLACE) };
 #undef KLINEAGG_PLACE
@@ -134,7 +123,7 @@ struct WideLine {
                                                           std::size_t offset) const noexcept {
         for (std::size_t half = 0; half < 2; ++half) {
             for (std::size_t i = 0; i < 4; ++i) to[half][i] = at(4 * half + i, offset);
-            transpose(to[half]);
+            detail::transpose(to[half]);
         }
     }
     [[gnu::target("avx2"), gnu::always_inline]] void load_sums(Columns& to) const noexcept {
@@ -143,7 +132,7 @@ struct WideLine {
         for (std::size_t half = 0; half < 2; ++half) {
             for (std::size_t i = 0; i < 4; ++i)
                 to[half][i] = _mm256_add_pd(at(4 * half + i, HI), at(4 * half + i, LO));
-            transpose(to[half]);
+            detail::transpose(to[half]);
         }
     }
     [[gnu::target("avx2"), gnu::always_inline]] void store(ColumnPlace column, const Columns& from,

@@ -208,7 +208,6 @@ private:
 
     struct Level {
         Bar bar{};
-        bool active = false;
         bool head_pending = false;      // a later slice: its first bar belongs to a seam
         bool has_head = false;
         TimeNs covered_to = TIME_NONE;  // end of what was emitted; gaps begin here
@@ -236,6 +235,20 @@ private:
         if (options.late != LatePolicy::amend) return;
         histories_.reserve(levels);
         for (std::size_t i = 0; i < levels; ++i) histories_.emplace_back(pool);
+    }
+
+    /// Whether the level has an open bar. Of all but the base in one word: who asks most levels in
+    /// vain must not ask for the memory of each.
+    [[nodiscard]] bool is_open(int level) const noexcept {
+        return level == 0 ? base_open_ : ((open_levels_ >> (level - 1)) & 1U) != 0;
+    }
+    void set_open(int level, bool open) noexcept {
+        if (level == 0) {
+            base_open_ = open;
+            return;
+        }
+        const std::uint64_t bit = std::uint64_t{1} << (level - 1);
+        open_levels_ = open ? open_levels_ | bit : open_levels_ & ~bit;
     }
 
     static bool is_plain(const TradeType& trade) noexcept { return BarTraits<Bar>::is_plain(trade); }
@@ -344,6 +357,8 @@ private:
     TimeNs raise_at_;  // lateness > 0: the next trade from here on raises the watermark
     TimeNs genesis_ = TIME_NONE;     // start of coverage of a seeded symbol
     TimeNs coverage_start_;
+    std::uint64_t open_levels_ = 0;  // a bit each, of levels 1 ...
+    bool base_open_ = false;
     bool has_flat_rows_;
     bool has_news_ = false;
     bool owes_genesis_ = false;      // see close_genesis

@@ -12,7 +12,6 @@ void Capture::prefetch_behind(const SlotTable& table, std::size_t slot) const no
         if (slot != SlotSet::NONE) ask(table[static_cast<std::uint32_t>(slot)].aggregator);
     };
     go_on(OpenBars::prefetch_open);
-    go_on(OpenBars::prefetch_marks);
     go_on(OpenBars::prefetch_base);
 }
 

@@ -9,9 +9,9 @@ using engine::get_time;
 using engine::put_bar;
 
 void engine::AggregatorState::put_level(ByteWriter& to, const Aggregator::Level& level,
-                                        TimeNs close) {
-    to.put(static_cast<std::uint8_t>(level.active));
-    if (level.active) {
+                                        bool is_open, TimeNs close) {
+    to.put(static_cast<std::uint8_t>(is_open));
+    if (is_open) {
         PartialBar bar = level.bar;
         bar.close_time = close;
         put_bar(to, bar);
@@ -70,8 +70,11 @@ void engine::AggregatorState::put(ByteWriter& to, const Aggregator& from, TimeNs
     to.put(from.newest());
     to.put(from.genesis_);
     to.put(from.coverage_start_);
-    put_level(to, from.base_, from.base_close_);
-    for (const Aggregator::Level& level : from.coarser_) put_level(to, level, level.bar.close_time);
+    for (std::size_t i = 0; i < from.level_count(); ++i) {
+        const auto level = static_cast<int>(i);
+        const Aggregator::Level& state = from.at(level);
+        put_level(to, state, from.is_open(level), i == 0 ? from.base_close_ : state.bar.close_time);
+    }
     std::uint32_t cells = 0;
     for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next) ++cells;
     to.put(cells);
@@ -116,9 +119,9 @@ Span engine::AggregatorState::trade_times(const Aggregator& of) {
         times.open = std::min(times.open, bar.first.time);
         times.close = std::max(times.close, bar.last_time + 1);
     };
-    if (of.base_.active) see(of.base_.bar);
-    for (const Aggregator::Level& level : of.coarser_)
-        if (level.active) see(level.bar);
+    if (of.base_open_) see(of.base_.bar);
+    for (std::size_t i = 1; i < of.level_count(); ++i)
+        if (of.is_open(static_cast<int>(i))) see(of.at(static_cast<int>(i)).bar);
     for (const auto* cell = of.older_.front(); cell != nullptr; cell = cell->links.next)
         see(cell->bar);
     for (const History& history : of.histories_)
@@ -128,8 +131,8 @@ Span engine::AggregatorState::trade_times(const Aggregator& of) {
 
 void engine::AggregatorState::get_level(ByteReader& from, Aggregator& to, int level) {
     Aggregator::Level& state = to.at(level);
-    state.active = from.get_bool();
-    if (state.active) {
+    to.set_open(level, from.get_bool());
+    if (to.is_open(level)) {
         state.bar = get_bar(from);
         check_span(from, to, level, state.bar);
         // The clock would close it over and over.
@@ -144,7 +147,7 @@ void engine::AggregatorState::get_older(ByteReader& from, Aggregator& to) {
     for (std::size_t cells = from.get_count(8); cells != 0; --cells) {
         const PartialBar bar = get_bar(from);
         check_span(from, to, 0, bar);
-        const bool is_last = to.base_.active && bar.open_time >= to.base_.bar.open_time;
+        const bool is_last = to.base_open_ && bar.open_time >= to.base_.bar.open_time;
         from.check(bar.close_time > before && !is_last && to.options_->lateness_ns > 0,
                    "open bars that are not in order");
         before = bar.close_time;
@@ -196,7 +199,7 @@ void engine::AggregatorState::get(ByteReader& from, Aggregator& to) {
     to.has_flat_rows_ = to.has_flat_rows_ || to.genesis_ != TIME_NONE;
     to.owes_genesis_ = to.genesis_ != TIME_NONE && !to.amends();
     for (std::size_t i = 0; i < to.level_count(); ++i) get_level(from, to, static_cast<int>(i));
-    if (to.base_.active) {
+    if (to.base_open_) {
         to.base_close_ = to.base_.bar.close_time;
         from.check(to.newest() == to.newest_, "a newest trade that is not the newest");
     }

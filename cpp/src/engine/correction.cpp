@@ -55,7 +55,7 @@ bool engine::Corrected::held(Aggregator& from, int level, TimeNs time, HeldBar& 
         if (time >= bar.limit) return false;
         const Aggregator::Level& state = from.at(level);
         bar.is_known = true;
-        if (state.active && state.bar.open_time == span.open) found = &state.bar;
+        if (from.is_open(level) && state.bar.open_time == span.open) found = &state.bar;
     }
     if (found != nullptr) copy_bar(bar.bar, *found);
     bar.bar.close_time = span.close;  // the base's own is a guard
@@ -124,7 +124,7 @@ void engine::Corrected::put(Aggregator& to, const HeldBar& at, const PartialBar&
     open->revision = at.bar.revision;
     open->flags = static_cast<std::uint16_t>(at.bar.flags);
     if (at.level == 0) to.guard_base();
-    else state.active = content.has_trades();
+    else to.set_open(at.level, content.has_trades());
 }
 
 void engine::Corrected::mark(Aggregator& to, const HeldBar& at) {

@@ -7,7 +7,7 @@ template <class Bar>
 template <class Sink>
 Admission SymbolAggregator<Bar>::add_slow(const TradeType& trade, const Sink& sink) {
     const TimeNs time = time_of(trade);
-    const bool moves_on = !base_.active || time >= base_close_;
+    const bool moves_on = !base_open_ || time >= base_close_;
     if (moves_on && options_->lateness_ns <= 0 && time >= watermark_ && time >= newest_)
         [[likely]] {
         // The usual way here: a trade in order that begins a new base bar.
@@ -40,9 +40,9 @@ template <class Bar>
 void SymbolAggregator<Bar>::add_in_time(const TradeType& trade) {
     const TimeNs time = time_of(trade);
     unguard_base();
-    if (!base_.active || time >= base_close_) {
+    if (!base_open_ || time >= base_close_) {
         newest_ = newest();
-        if (base_.active) older_.push_back(base_.bar);
+        if (base_open_) older_.push_back(base_.bar);
         open_base(time);
     }
     add_trade(time >= base_.bar.open_time ? base_.bar : cell_of(time), trade);
@@ -54,14 +54,14 @@ void SymbolAggregator<Bar>::open_base(TimeNs time) {
     Span span;
     plan_->interval->locate(time, span);
     start_bar(base_.bar, span.open, span.close);
-    base_.active = true;
+    base_open_ = true;
     base_close_ = span.close;
 }
 
 template <class Bar>
 void SymbolAggregator<Bar>::guard_base() noexcept {
     const bool open_road =
-        base_.active && !BarTraits<Bar>::needs_slow_path(base_.bar) && !clock_is_ahead();
+        base_open_ && !BarTraits<Bar>::needs_slow_path(base_.bar) && !clock_is_ahead();
     base_.bar.close_time = open_road ? std::min(base_close_, raise_at_) : TIME_NONE;
 }
 
@@ -109,15 +109,15 @@ void SymbolAggregator<Bar>::close_due(const Sink& sink) {
         close_bars(0, &older_.front()->bar, 1, sink);
         older_.pop_front();
     }
-    if (base_.active && base_close_ <= watermark_) {
+    if (base_open_ && base_close_ <= watermark_) {
         unguard_base();
         newest_ = newest();
-        base_.active = false;
+        base_open_ = false;
         close_bars(0, &base_.bar, 1, sink);
         base_.bar.close_time = TIME_NONE;
     }
     settle_feeds(0, sink);
-    if (base_.active) guard_base();
+    if (base_open_) guard_base();
 }
 
 template <class Bar>
@@ -156,7 +156,7 @@ auto SymbolAggregator<Bar>::add_run(const AnyTrade* trade, const AnyTrade* end,
         return trade != end && trade->time >= bar.close_time && counts_for_all(*trade);
     };
     // With a lateness the newest trade does not decide alone what closes.
-    if (options_->lateness_ns > 0 || !base_.active || base_.bar.close_time == TIME_NONE ||
+    if (options_->lateness_ns > 0 || !base_open_ || base_.bar.close_time == TIME_NONE ||
         !begins_next(base_.bar)) {
         return trade;
     }
@@ -185,10 +185,9 @@ template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::settle_feeds(int level, const Sink& sink) {
     for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
-        Level& state = at(feed);
         // On above an open one too: several base bars may close at once, and one of them may have
         // begun it, while what it feeds still stands at a span before, which has ended.
-        if (state.active && state.bar.close_time <= watermark_) close_level(feed, sink);
+        if (is_open(feed) && at(feed).bar.close_time <= watermark_) close_level(feed, sink);
         settle_feeds(feed, sink);
     }
 }
@@ -196,9 +195,8 @@ void SymbolAggregator<Bar>::settle_feeds(int level, const Sink& sink) {
 template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::close_level(int level, const Sink& sink) {
-    Level& state = at(level);
-    state.active = false;
-    close_bars(level, &state.bar, 1, sink);
+    set_open(level, false);
+    close_bars(level, &at(level).bar, 1, sink);
 }
 
 template <class Bar>
@@ -219,10 +217,10 @@ void SymbolAggregator<Bar>::roll_into(int level, const Bar* bars, std::size_t co
     const Bar* const end = bars + count;
     BarBatch<Bar, 64> made;  // 20 KiB of the stack for each level that is passed
     while (bars != end && interval.kind() == IntervalKind::fixed) {
-        if (!state.active) {
+        if (!is_open(level)) {
             const TimeNs opens = interval.cells().open_of(bars->open_time);
             (void)begin_with_bars(state.bar, {opens, opens + interval.period()}, bars, bars + 1);
-            state.active = true;
+            set_open(level, true);
             ++bars;
         }
         std::size_t ended = 0;
@@ -240,7 +238,7 @@ template <class Sink>
 void SymbolAggregator<Bar>::roll_any(int level, const Bar* bars, const Bar* end, const Sink& sink) {
     Level& state = at(level);
     const Interval& interval = *plan_[level].interval;
-    if (state.active) {
+    if (is_open(level)) {
         while ((bars = merge_next_bars(state.bar, bars, end)) != end) {
             if (bars->open_time >= state.bar.close_time) break;
             merge_into(state.bar, *bars++);
@@ -271,7 +269,7 @@ void SymbolAggregator<Bar>::roll_any(int level, const Bar* bars, const Bar* end,
     if (made.size() > 1) close_bars(level, made.data(), made.size() - 1, sink);
     // Last: a copy of what was written just now would wait for the stores.
     copy_bar(state.bar, made.data()[made.size() - 1]);
-    state.active = true;
+    set_open(level, true);
 }
 
 }  // namespace klineagg

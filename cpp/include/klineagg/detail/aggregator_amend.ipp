@@ -52,9 +52,9 @@ void SymbolAggregator<Bar>::amend_level(int level, const Trade& trade, const Sin
         return;
     }
     if (span.close > watermark_) {
-        if (!state.active) {
+        if (!is_open(level)) {
             start_bar(state.bar, span.open, span.close);
-            state.active = true;
+            set_open(level, true);
         }
         add_trade(state.bar, trade);
         return;  // what it feeds gets the trade when it closes
@@ -75,7 +75,7 @@ Bar* SymbolAggregator<Bar>::open_bar(int level, Span span) {
     const auto holds = [span](const Bar& bar) {
         return bar.open_time >= span.open && bar.open_time < span.close;
     };
-    bool traded = base_.active && holds(base_.bar);
+    bool traded = base_open_ && holds(base_.bar);
     if (traded && level == 0) return &base_.bar;
     for (Cell* cell = older_.front(); cell != nullptr; cell = cell->links.next) {
         if (!holds(cell->bar)) continue;
@@ -83,15 +83,16 @@ Bar* SymbolAggregator<Bar>::open_bar(int level, Span span) {
         traded = true;
     }
     if (level == 0) return nullptr;
-    for (const Level& state : coarser_) {
-        if (state.active && holds(state.bar) && state.bar.close_time <= span.close)
-            traded = true;
+    for (std::size_t i = 1; i < level_count(); ++i) {
+        if (!is_open(static_cast<int>(i))) continue;
+        const Bar& bar = at(static_cast<int>(i)).bar;
+        if (holds(bar) && bar.close_time <= span.close) traded = true;
     }
     if (!traded) return nullptr;
     Level& state = at(level);
-    if (!state.active) {
+    if (!is_open(level)) {
         start_bar(state.bar, span.open, span.close);  // its trades come when the finer bars close
-        state.active = true;
+        set_open(level, true);
     }
     return &state.bar;
 }
@@ -193,7 +194,7 @@ void SymbolAggregator<Bar>::prepare_finish(const Sink& sink) {
     if (options_->coverage_end != TIME_NONE) advance(options_->coverage_end, sink);
     unguard_base();
     const auto roll_open = [&](auto&& self, int level) -> void {
-        if (at(level).active) roll_up(level, &at(level).bar, 1, sink);
+        if (is_open(level)) roll_up(level, &at(level).bar, 1, sink);
         for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
             self(self, feed);
         }
@@ -223,11 +224,11 @@ void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool fin
     if (!missing_.empty() && options_->gaps != GapMode::none) [[unlikely]] keep_missing(level);
     history.sort_news();
     const bool with_open = finished && options_->include_open;
-    const TimeNs flat_to = state.active ? state.bar.open_time : closed_to(level);
+    const TimeNs flat_to = is_open(level) ? state.bar.open_time : closed_to(level);
     for (const KeptBar* kept = history.news(); kept != nullptr; kept = kept->next_news) {
         const KeptBar* const behind = kept->links.next;
         const bool open_seed = kept->seeds() && kept->bar.close_time > watermark_;
-        const bool replaced = state.active && behind == nullptr &&
+        const bool replaced = is_open(level) && behind == nullptr &&
                               state.bar.open_time <= kept->bar.open_time;
         if (kept->is_flat()) [[unlikely]] {
             const int missed = kept->bar.flags & BAR_INCOMPLETE;
@@ -249,7 +250,7 @@ void SymbolAggregator<Bar>::hand_out_level(int level, const Sink& sink, bool fin
     if (!finished) return;
     if (const KeptBar* const last = history.back())
         hand_out_flats(level, *last, flat_to, history.last_close(), sink);
-    if (state.active && with_open) {
+    if (is_open(level) && with_open) {
         Bar bar = state.bar;
         bar.flags = static_cast<std::uint16_t>(bar.flags | cut_flag(bar.open_time, bar.close_time));
         sink.bars(output, &bar, 1, history.last_close());

@@ -225,7 +225,7 @@ template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::hand_out_open(int level, const Sink& sink) {
     Level& state = at(level);
-    if (state.active) {
+    if (is_open(level)) {
         roll_up(level, &state.bar, 1, sink);
         emit_open(level, sink);
     } else if (has_flat_rows_) {
@@ -248,7 +248,7 @@ template <class Sink>
 void SymbolAggregator<Bar>::emit_open(int level, const Sink& sink) {
     Level& state = at(level);
     Bar& bar = state.bar;
-    state.active = false;
+    set_open(level, false);
     if (plan_[level].output == HIDDEN_LEVEL) return;
     if (has_flat_rows_) emit_flat(level, bar.open_time, sink);
     if (!options_->include_open) return;

@@ -13,7 +13,7 @@ void SymbolAggregator<Bar>::absorb(SymbolAggregator& later, const Sink& sink) {
     watermark_ = std::max(watermark_, later.watermark_);
     absorb_level(0, later, sink);
     newest_ = both;
-    if (base_.active) base_close_ = base_.bar.close_time;
+    if (base_open_) base_close_ = base_.bar.close_time;
     guard_base();
     close_due(sink);
 }
@@ -24,14 +24,14 @@ void SymbolAggregator<Bar>::absorb_level(int level, SymbolAggregator& later, con
     Level& mine = at(level);
     Level& theirs = later.at(level);
     Bar* const head = theirs.has_head ? &later.heads_[static_cast<std::size_t>(level)] : nullptr;
-    const Bar* first = head != nullptr ? head : theirs.active ? &theirs.bar : nullptr;
+    const Bar* first = head != nullptr ? head : later.is_open(level) ? &theirs.bar : nullptr;
     if (first != nullptr) {
-        const bool same_span = mine.active && first->open_time == mine.bar.open_time;
-        if (mine.active && (head != nullptr || !same_span)) {
+        const bool same_span = is_open(level) && first->open_time == mine.bar.open_time;
+        if (is_open(level) && (head != nullptr || !same_span)) {
             // Our part of the bar ends here. Its parents get our part alone: theirs was rolled
             // up on their side.
             roll_up(level, &mine.bar, 1, sink);
-            mine.active = false;
+            set_open(level, false);
             if (!same_span) emit(level, &mine.bar, 1, sink);
         }
         if (head != nullptr) {
@@ -44,12 +44,12 @@ void SymbolAggregator<Bar>::absorb_level(int level, SymbolAggregator& later, con
             mine.covered_to = theirs.covered_to;
             mine.last_close = theirs.last_close;
             mine.bar = theirs.bar;
-            mine.active = theirs.active;
+            set_open(level, later.is_open(level));
         } else if (same_span) {
             merge_into(mine.bar, theirs.bar);
         } else {
             mine.bar = theirs.bar;
-            mine.active = true;
+            set_open(level, true);
         }
     }
     for (int feed = plan_[level].first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
@@ -63,6 +63,8 @@ SymbolAggregator<TimeBar> SymbolAggregator<Bar>::times_only() const {
         return TimeBar{bar.close_time, bar.last_time, bar.open_time, 0};
     };
     SymbolAggregator<TimeBar> copy(plan_, level_count(), *options_, nullptr);
+    copy.open_levels_ = open_levels_;
+    copy.base_open_ = base_open_;
     copy.has_flat_rows_ = has_flat_rows_;
     copy.watermark_ = watermark_;
     copy.newest_ = newest_;
@@ -71,10 +73,9 @@ SymbolAggregator<TimeBar> SymbolAggregator<Bar>::times_only() const {
     copy.genesis_ = genesis_;
     copy.coverage_start_ = coverage_start_;
     for (std::size_t i = 0; i < level_count(); ++i) {
-        const Level& from = i == 0 ? base_ : coarser_[i - 1];
+        const Level& from = at(static_cast<int>(i));
         auto& to = copy.at(static_cast<int>(i));
         to.bar = times(from.bar);
-        to.active = from.active;
         to.covered_to = from.covered_to;
     }
     for (const Cell* cell = older_.front(); cell != nullptr; cell = cell->links.next)

@@ -72,5 +72,8 @@ inline void fill_flat_row(BarRow& row, std::int32_t symbol, std::int16_t interva
 /// length and revision included. Call publish_rows before another thread reads them.
 void write_rows(const BarColumns& to, std::int64_t place, const BarRow* const* rows,
                 std::size_t count) noexcept;
+/// The same without vectors of 32 bytes, as on a processor that has none.
+void write_rows_portably(const BarColumns& to, std::int64_t place, const BarRow* const* rows,
+                         std::size_t count) noexcept;
 
 }  // namespace klineagg::engine

@@ -33,7 +33,8 @@ public:
     [[nodiscard]] static Span trade_times(const Aggregator& of);
 
 private:
-    static void put_level(engine::ByteWriter& to, const Aggregator::Level& level, TimeNs close);
+    static void put_level(engine::ByteWriter& to, const Aggregator::Level& level, bool is_open,
+                          TimeNs close);
     static void put_history(engine::ByteWriter& to, const History& history, TimeNs forgotten_to);
     static void get_level(engine::ByteReader& from, Aggregator& to, int level);
     static void get_older(engine::ByteReader& from, Aggregator& to);

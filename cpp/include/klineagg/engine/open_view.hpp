@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "klineagg/aggregator.hpp"
@@ -39,16 +41,16 @@ public:
     static TimeNs next_close(const Aggregator& from) noexcept {
         // Whatever else is open ends behind the watermark, which is in the base bar or behind it,
         // where some base bar does. Usual, and the other levels' memory stays untouched.
-        if (from.base_.active && from.older_.empty() && from.options_->lateness_ns <= 0 &&
+        if (from.base_open_ && from.older_.empty() && from.options_->lateness_ns <= 0 &&
             from.genesis_ == TIME_NONE) [[likely]] {
             return from.base_close_;
         }
         TimeNs next = TIME_MAX;
         if (!from.older_.empty()) next = from.older_.front()->bar.close_time;
-        if (from.base_.active) next = std::min(next, from.base_close_);
-        for (const Aggregator::Level& level : from.coarser_) {
-            if (level.active) next = std::min(next, level.bar.close_time);
-        }
+        if (from.base_open_) next = std::min(next, from.base_close_);
+        each_open(from, [&next](const Aggregator::Level& level) {
+            next = std::min(next, level.bar.close_time);
+        });
         // A genesis bar is closed by the clock too; until then it is the first that is kept.
         if (from.owes_genesis_) [[unlikely]] next = std::min(next, next_genesis(from));
         if (from.genesis_ != TIME_NONE) [[unlikely]] {
@@ -67,16 +69,12 @@ public:
         const auto* const line = reinterpret_cast<const char*>(&from);
         for (std::size_t at = 0; at < sizeof from; at += 64) __builtin_prefetch(line + at);
     }
-    static void prefetch_marks(const Aggregator& from) noexcept {
-        for (const Aggregator::Level& level : from.coarser_) __builtin_prefetch(&level.active);
-    }
     static void prefetch_open(const Aggregator& from) noexcept {
-        for (const Aggregator::Level& level : from.coarser_) {
-            if (!level.active) continue;  // half of the levels, where bars are long
+        each_open(from, [](const Aggregator::Level& level) {
             const auto* const line = reinterpret_cast<const char*>(&level.bar);
             for (std::size_t at = 0; at < offsetof(PartialBar, close_key); at += 64)
                 __builtin_prefetch(line + at);
-        }
+        });
     }
 
     /// Calls sink.bars(output, bars, count, close_before) for every open bar, and sink.gap for open
@@ -87,7 +85,7 @@ public:
         scratch.fit(from.level_count());
         if (from.older_.empty()) [[likely]] {
             PartialBar* base = nullptr;
-            if (from.base_.active) {
+            if (from.base_open_) {
                 base = &scratch.single[0];
                 copy_bar(*base, from.base_.bar);
                 base->close_time = from.base_close_;  // its own field is lowered as a guard
@@ -99,7 +97,7 @@ public:
         base.clear();
         for (const auto* cell = from.older_.front(); cell != nullptr; cell = cell->links.next)
             base.push_back(cell->bar);
-        if (from.base_.active) {
+        if (from.base_open_) {
             base.push_back(from.base_.bar);
             base.back().close_time = from.base_close_;  // its own field is lowered as a guard
         }
@@ -107,6 +105,13 @@ public:
     }
 
 private:
+    /// Of the levels above the base.
+    template <class Visit>
+    static void each_open(const Aggregator& from, Visit&& visit) {
+        for (std::uint64_t bits = from.open_levels_; bits != 0; bits &= bits - 1)
+            visit(from.coarser_[static_cast<std::size_t>(std::countr_zero(bits))]);
+    }
+
     static TimeNs next_genesis(const Aggregator& from) noexcept {
         TimeNs next = TIME_MAX;
         for (std::size_t i = 0; i < from.level_count(); ++i) {
@@ -125,15 +130,16 @@ private:
         if (plan.output != HIDDEN_LEVEL)
             emit(from, scratch, level, bar, bar == nullptr ? 0 : 1, sink);
         for (int feed = plan.first_feed; feed != NO_LEVEL; feed = from.plan_[feed].sibling) {
+            const bool is_open = from.is_open(feed);
             const Aggregator::Level& state = from.at(feed);
             PartialBar& up = scratch.single[static_cast<std::size_t>(feed)];
             if (bar == nullptr) {
-                visit_one(from, scratch, feed, state.active ? &state.bar : nullptr, sink);
-            } else if (state.active && bar->open_time < state.bar.close_time) {
+                visit_one(from, scratch, feed, is_open ? &state.bar : nullptr, sink);
+            } else if (is_open && bar->open_time < state.bar.close_time) {
                 copy_bar(up, state.bar);
                 merge_into(up, *bar);
                 visit_one(from, scratch, feed, &up, sink);
-            } else if (state.active) {
+            } else if (is_open) {
                 scratch.levels[static_cast<std::size_t>(level)].assign(1, *bar);
                 roll_up(from, feed, scratch.levels[static_cast<std::size_t>(level)],
                         scratch.levels[static_cast<std::size_t>(feed)]);
@@ -163,7 +169,7 @@ private:
                         std::vector<PartialBar>& bars) {
         const Aggregator::Level& state = from.coarser_[static_cast<std::size_t>(level - 1)];
         bars.clear();
-        if (state.active) bars.push_back(state.bar);
+        if (from.is_open(level)) bars.push_back(state.bar);
         for (const PartialBar& bar : finer) {
             if (!bars.empty() && bar.open_time < bars.back().close_time) {
                 merge_into(bars.back(), bar);

@@ -42,8 +42,10 @@ public:
         for (std::size_t i = 0; i < next.levels_before.size(); ++i) {
             const int before = next.levels_before[i];
             const auto at = static_cast<std::size_t>(before);
-            if (before != NO_LEVEL) to.at(static_cast<int>(i)) = from.at(before);
-            else to.at(static_cast<int>(i)).last_close = close;  // a hidden one hands it on
+            const auto level = static_cast<int>(i);
+            if (before != NO_LEVEL) to.at(level) = from.at(before);
+            else to.at(level).last_close = close;  // a hidden one hands it on
+            if (before != NO_LEVEL) to.set_open(level, from.is_open(before));
             if (!from.amends()) continue;
             if (before == NO_LEVEL) to.histories_.emplace_back(pool);
             else to.histories_.emplace_back(std::move(from.histories_[at]));
@@ -123,9 +125,10 @@ private:
     static void keep_base(const Aggregator& from, Aggregator& to,
                           const engine::PlanGeneration& next) {
         for (std::size_t i = 1; i < next.levels_before.size(); ++i) {
-            if (next.levels_before[i] == 0) to.coarser_[i - 1].active = false;
+            if (next.levels_before[i] == 0) to.set_open(static_cast<int>(i), false);
         }
         to.base_ = from.base_;
+        to.base_open_ = from.base_open_;
         to.base_.covered_to = TIME_NONE;
     }
 
@@ -133,7 +136,7 @@ private:
     /// level holds as a whole.
     static bool is_cut_off(const Aggregator& to, int level) noexcept {
         Span own;
-        if (!to.base_.active) return false;
+        if (!to.base_open_) return false;
         const bool inside = to.plan_[level].interval->locate(to.base_.bar.open_time, own);
         return !inside || own.close < to.base_close_;
     }
@@ -147,6 +150,7 @@ private:
             level.bar.close_time = from.base_close_;
         }
         to.base_ = Aggregator::Level{};
+        to.base_open_ = false;
         // What closed under the old base is closed; up to the newest trade, nothing is known of
         // the new base's bars, and later trades before it are late ones.
         const TimeNs mark = from.judging_watermark();
@@ -191,7 +195,7 @@ private:
     /// The last price up to now, which the first bar of a new level would keep: of what the base has
     /// closed, and of its open bars where these are no part of what comes.
     static double close_before(const Aggregator& from, const engine::PlanGeneration& next) {
-        if (next.has_new_base && from.base_.active && from.base_.bar.has_close())
+        if (next.has_new_base && from.base_open_ && from.base_.bar.has_close())
             return from.base_.bar.close;
         double price = last_close(from, 0);
         if (!next.has_new_base) return price;
@@ -210,7 +214,7 @@ private:
                  feed = from.plan_[feed].sibling) {
                 if (from.plan_[feed].interval->kind() == IntervalKind::table) continue;  // not all
                 const Aggregator::Level& fed = from.at(feed);
-                return fed.active && fed.bar.has_close() ? fed.bar.close : last_close(from, feed);
+                return from.is_open(feed) && fed.bar.has_close() ? fed.bar.close : last_close(from, feed);
             }
             return state.last_close;
         }
@@ -289,9 +293,9 @@ private:
         Aggregator::Level& state = to.at(level);
         to.history(held).each([&](const PartialBar& bar, TimeNs, const KeptBar*) {
             if (bar.open_time < wanted.open || bar.open_time >= end || !bar.has_trades()) return;
-            if (state.active) merge_into(state.bar, bar);
+            if (to.is_open(level)) merge_into(state.bar, bar);
             else (void)begin_with_bars(state.bar, wanted, &bar, &bar + 1);
-            state.active = true;
+            to.set_open(level, true);
         });
     }
 
