@@ -14,7 +14,8 @@ from klineagg import errors
 __all__ = ["format_times", "to_ns"]
 
 _SECOND: Final = 1_000_000_000
-_OFFSET: Final = re.compile(r":\d\d(\.\d+)?[+-]\d\d:\d\d$")
+_OFFSET: Final = re.compile(r"(.*[T ]\d\d(?::.*)?)([+-])(\d\d):?(\d\d)")
+_LOCAL: Final = re.compile(r"\d[-\d:.T ]*")
 
 
 def to_ns(value: Any, what: str) -> int:
@@ -30,13 +31,7 @@ def to_ns(value: Any, what: str) -> int:
     """
     try:
         if isinstance(value, str):
-            text = value.strip()
-            # Python 3.10 does not know the letter Z; finer than microseconds only NumPy knows.
-            if text.endswith(("Z", "z")):
-                text = text[:-1]
-            # NumPy would only warn that it cannot keep an offset.
-            offset = _OFFSET.search(text)
-            value = datetime.fromisoformat(text) if offset else np.datetime64(text)
+            return _of_text(value.strip())
         if isinstance(value, np.datetime64):
             return _of_numpy(value)
         if isinstance(value, datetime):
@@ -48,7 +43,24 @@ def to_ns(value: Any, what: str) -> int:
     except (ValueError, OverflowError) as error:
         text = f"{what}={value!r} is not a time: {error}"
         raise errors.make("invalid_option", text, option=what) from error
-    raise errors.make("invalid_option", f"{what}={value!r} is not a time", option=what)
+    kinds = "(datetime64, datetime, date, ISO text, or ns)"
+    raise errors.make("invalid_option", f"{what}={value!r} is not a time {kinds}", option=what)
+
+
+def _of_text(text: str) -> int:
+    east = 0
+    if text.endswith(("Z", "z")):
+        text = text[:-1]
+    elif offset := _OFFSET.fullmatch(text):
+        text, sign, hours, minutes = offset.groups()
+        if int(hours) > 23 or int(minutes) > 59:
+            raise ValueError("the offset to UTC is 24 hours or more")
+        east = (int(hours) * 3_600 + int(minutes) * 60) * (_SECOND if sign == "+" else -_SECOND)
+    # NumPy alone knows what is finer than microseconds, and also "now", which is no fixed time; of
+    # what it cannot keep it would only warn.
+    if not _LOCAL.fullmatch(text):
+        raise ValueError("it is not ISO 8601, such as '2024-01-01T09:30:00+01:00'")
+    return _of_numpy(np.datetime64(text)) - east
 
 
 def _of_numpy(value: np.datetime64) -> int:

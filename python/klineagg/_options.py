@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
 
 from klineagg import _core, errors
+from klineagg._bars_time import to_ns
 from klineagg.symbols import intern
 
 __all__ = ["TIME_MAX_NS", "TIME_MIN_NS", "TIME_NONE", "Options", "duration_ns", "time_ns"]
@@ -72,25 +73,9 @@ def check_bytes(value: object, option: str) -> None:
 
 
 def time_ns(value: Any, option: str) -> int:
-    """A point in time as nanoseconds UTC: datetime64, datetime (naive is UTC), ISO text, or ns."""
-    ns: int | None = None
-    if isinstance(value, str):
-        try:
-            return time_ns(datetime.fromisoformat(value.replace("Z", "+00:00")), option)
-        except ValueError:
-            raise invalid(option, value, "a time such as '2024-01-01T00:00'") from None
-    if isinstance(value, datetime):
-        with suppress(OverflowError):  # the first and the last day of the calendar, elsewhere
-            if value.tzinfo is not None:
-                value = value.astimezone(timezone.utc).replace(tzinfo=None)
-            ns = _exact_ns(np.datetime64(value))
-    elif isinstance(value, np.datetime64):
-        ns = _exact_ns(value)
-    elif is_integer(value):
-        ns = int(value)
-    else:
-        raise invalid(option, value, "a time (datetime64, datetime, ISO text, or ns)")
-    if ns is None or not TIME_MIN_NS <= ns < TIME_MAX_NS:
+    """A point in time from 1900 up to 2200 as nanoseconds UTC: see `to_ns`."""
+    ns = to_ns(value, option)
+    if not TIME_MIN_NS <= ns < TIME_MAX_NS:
         raise invalid(option, value, "a time from 1900 up to 2200")
     return ns
 
