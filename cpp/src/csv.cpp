@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "klineagg/detail/csv_text.hpp"
+#include "klineagg/detail/printable.hpp"
 #include "klineagg/error.hpp"
 
 namespace klineagg {
@@ -16,17 +17,6 @@ namespace {
 
 constexpr std::string_view BYTE_ORDER_MARK = "\xEF\xBB\xBF";
 constexpr std::size_t EXCERPT_BYTES_MAX = 60;
-
-/// Error texts go to terminals and logs: no control bytes, no broken UTF-8, no endless lines.
-std::string printable(std::string_view bytes) {
-    std::string text(bytes.substr(0, EXCERPT_BYTES_MAX));
-    for (char& letter : text) {
-        const auto byte = static_cast<unsigned char>(letter);
-        if (byte < 0x20 || byte > 0x7e) letter = '?';
-    }
-    if (bytes.size() > EXCERPT_BYTES_MAX) text += "...";
-    return text;
-}
 
 template <class T>
 void grow_used(CsvBuffer<T>& buffer, bool used, std::size_t size, std::size_t capacity) {
@@ -258,7 +248,7 @@ CsvBatch CsvParser::take() {
 
 /// Counts or throws; always false.
 bool CsvParser::refuse(CsvFault fault, std::uint8_t role, std::string_view excerpt) {
-    CsvFaultSample sample{fault, line_, "", printable(excerpt)};
+    CsvFaultSample sample{fault, line_, "", detail::printable(excerpt, EXCERPT_BYTES_MAX)};
     if (role != SKIP) sample.column = csv_role_name(static_cast<CsvRole>(role));
     if (!options_.count_faults) {
         const std::string place = "line " + std::to_string(line_) + ": ";

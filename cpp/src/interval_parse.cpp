@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "klineagg/detail/printable.hpp"
 #include "klineagg/error.hpp"
 #include "klineagg/interval.hpp"
 
@@ -57,12 +58,7 @@ public:
 
 private:
     [[noreturn]] void refuse(std::size_t position, const std::string& reason) const {
-        std::string shown{text_.substr(0, INTERVAL_NAME_MAX)};
-        for (char& letter : shown) {
-            // The message must stay printable whatever bytes came in.
-            const auto byte = static_cast<unsigned char>(letter);
-            if (byte < 0x20 || byte > 0x7e) letter = '?';
-        }
+        const std::string shown = detail::printable(text_, INTERVAL_NAME_MAX);
         throw Error(ErrorCode::invalid_interval,
                     "'" + shown + "' is not an interval: " + reason + " at position " +
                         std::to_string(position),

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, frozenset[str]], ...] = (
                 "detail/csv_fields",
                 "detail/csv_text", "detail/csv_time", "detail/missing_times", "detail/time_list",
                 "detail/packed_bars",
-                "detail/fork_lock", "detail/huge_pool", "detail/prefetch", "detail/transpose",
+                "detail/fork_lock", "detail/huge_pool", "detail/prefetch", "detail/printable", "detail/transpose",
                 "detail/span_table", "detail/symbol_router",
                 "detail/symbol_sorter", "engine/clock", "engine/hole_table",
                 "engine/lane_record", "engine/metrics", "engine/keeper", "engine/thread",
