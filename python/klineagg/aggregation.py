@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -145,6 +146,9 @@ class Aggregator:
         progress: ProgressOption = None,
         **options: Any,
     ) -> None:
+        unknown = options.keys() - {field.name for field in fields(Options)}
+        if unknown:
+            raise TypeError(f"Aggregator() got an unexpected keyword argument {min(unknown)!r}")
         self._options = Options(**options)
         self._input: dict[str, Any] = {
             "columns": columns,
