@@ -10,7 +10,7 @@ from klineagg import _core, errors
 from klineagg._engine_options import LANE_CAPACITY_MAX, count, horizon_ns, name_of, span_ns
 from klineagg._engine_reach import Reaching
 from klineagg._engine_stats import duration_text
-from klineagg._options import choice
+from klineagg._options import choice, invalid
 from klineagg.intervals import Interval, IntervalLike, parse_intervals
 
 if TYPE_CHECKING:
@@ -150,7 +150,10 @@ class Changes(Reaching):
 
     def _wanted(self, intervals: Any, add: Any, remove: Any) -> tuple[Interval, ...]:
         asked = self._intervals if intervals is KEEP else parse_intervals(intervals)
-        going = [remove] if isinstance(remove, str) else list(remove)
+        going = [remove] if isinstance(remove, str) else remove
+        if not isinstance(going, Iterable) or not all(isinstance(each, str) for each in going):
+            raise invalid("remove", remove, "a name of an interval, or some")
+        going = list(going)
         names = [str(each.name) for each in asked]
         for name in going:
             if name not in names:

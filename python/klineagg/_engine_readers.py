@@ -13,6 +13,7 @@ from klineagg._engine_options import name_of, span_ns, symbol_id
 from klineagg._engine_snapshot import ClosedBars, PendingSnapshot, Snapshot, View, watermark_of
 from klineagg._engine_stats import ConsumerStats, consumer_stats
 from klineagg._engine_wait import BesideWork, wait_for
+from klineagg._options import check_bool, invalid
 from klineagg.bars import Bars
 from klineagg.intervals import Interval
 from klineagg.symbols import symbol_names
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from klineagg._engine_watch import Watch
 
 __all__ = ["Readers"]
+
+
+def _check_consumer(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise invalid("consumer", name, "a name")
 
 
 class Readers:
@@ -61,6 +67,7 @@ class Readers:
             Ctrl-C ends the call; the next one has the same rows.
 
         Raises:
+            OptionError: ``invalid_option``.
             SnapshotError: ``snapshot_outstanding`` when the consumer's last one is not settled.
             SnapshotTimeoutError: ``take_timeout``; nothing has changed.
             EngineError: ``worker_failed``, ``forked``.
@@ -91,18 +98,17 @@ class Readers:
         ``snapshot = await engine.take_async("lake")``, or
         ``async with engine.take_async("lake") as snapshot:``.
         """
-        return PendingSnapshot(self._taker(consumer, lease, checkpoint, timeout))
+        return PendingSnapshot(consumer, self._taker(consumer, lease, checkpoint, timeout))
 
     def _taker(
         self, consumer: str, lease: Any, checkpoint: bool, timeout: Any
     ) -> Callable[[], Snapshot]:
-        if not isinstance(consumer, str) or not consumer:
-            text = f"consumer={consumer!r} is not a name"
-            raise errors.make("invalid_option", text, option="consumer", value=consumer)
+        _check_consumer(consumer)
+        with_state = check_bool(checkpoint, "checkpoint")
         lease_ns = None if lease is None else span_ns(lease, "lease")
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         return lambda: Snapshot(
-            self._core.take(consumer, lease_ns, bool(checkpoint), timeout_ns),
+            self._core.take(consumer, lease_ns, with_state, timeout_ns),
             consumer,
             self._bars_of,
         )
@@ -119,8 +125,10 @@ class Readers:
             consumer: whose place to begin at.
 
         Raises:
+            OptionError: ``invalid_option`` for what is no name.
             EngineError: ``worker_failed``, ``forked``.
         """
+        _check_consumer(consumer)
         return ClosedBars(self, consumer)
 
     def _news(self) -> tuple[int, str]:
@@ -154,8 +162,10 @@ class Readers:
             False when there is none of that name.
 
         Raises:
+            OptionError: ``invalid_option`` for what is no name.
             EngineError: ``forked``.
         """
+        _check_consumer(consumer)
         return self._core.remove_consumer(consumer)
 
     def view(self) -> View:

@@ -164,9 +164,10 @@ async def run_in_thread(work: Callable[[], T]) -> T:
 class PendingSnapshot:
     """A snapshot that is being taken: ``await`` it, or use it with ``async with``."""
 
-    __slots__ = ("_snapshot", "_take")
+    __slots__ = ("_consumer", "_snapshot", "_take")
 
-    def __init__(self, take: Callable[[], Snapshot]) -> None:
+    def __init__(self, consumer: str, take: Callable[[], Snapshot]) -> None:
+        self._consumer = consumer
         self._take = take
         self._snapshot: Snapshot | None = None
 
@@ -187,6 +188,9 @@ class PendingSnapshot:
     ) -> None:
         if self._snapshot is not None:
             self._snapshot.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        return f"<PendingSnapshot of {self._consumer!r}, to be awaited>"
 
 
 class ClosedBars:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from klineagg import errors
+from klineagg._bars_concat import only_bars
 from klineagg._engine_options import name_of
 from klineagg._engine_reach import Reaching
 from klineagg._options import check_bytes
@@ -77,8 +78,10 @@ class States(Reaching):
             How many symbols it knows by them.
 
         Raises:
+            ColumnError: ``unsupported_input`` for what is no Bars.
             EngineError: ``engine_state`` after the start.
         """
+        only_bars([bars], "pass bars such as those of klineagg.io.read_bars()")
         if len(bars):
             opens, closes = bars.column("open_time"), bars.column("close_time")
             self._reach_times(int(opens.min().view(np.int64)), int(closes.max().view(np.int64)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from klineagg import _core, errors
 from klineagg._engine_options import WORKERS_MAX, span_ns, symbol_id
-from klineagg._options import is_integer
+from klineagg._options import check_bool, invalid, is_integer
 
 __all__ = ["Workers"]
 
@@ -43,9 +43,11 @@ class Workers:
             How many moved; unknown symbols are left out.
 
         Raises:
-            OptionError: ``invalid_option`` for a worker that is not there.
+            OptionError: ``invalid_option``, also for a worker that is not there.
             EngineError: ``engine_state``, as in :meth:`rebalance`.
         """
+        if not isinstance(symbols, Mapping):
+            raise invalid("symbols", symbols, "a mapping of symbols to numbers of workers")
         pairs = []
         for symbol, worker in symbols.items():
             pairs.append((symbol_id(symbol), self._number(worker)))
@@ -90,11 +92,11 @@ class Workers:
             are on their way), ``"open_bars"``.
 
         Raises:
+            OptionError: ``invalid_option``.
             EngineError: ``engine_state``, as in :meth:`rebalance`.
         """
-        return self._core.remove_symbol(
-            symbol_id(symbol), bool(open_bars_too), span_ns(timeout, "timeout")
-        )
+        too = check_bool(open_bars_too, "open_bars_too")
+        return self._core.remove_symbol(symbol_id(symbol), too, span_ns(timeout, "timeout"))
 
     def _number(self, worker: int) -> int:
         if not is_integer(worker) or not 0 <= worker < self.workers:

@@ -17,6 +17,7 @@ from klineagg._columns_side import side_encoder, to_side
 from klineagg._columns_sources import Source, sources
 from klineagg._columns_text import TextEncoder, holds_text
 from klineagg._columns_time import UNITS, check_unit, to_time
+from klineagg._options import is_integer
 
 if TYPE_CHECKING:
     from klineagg.conditions import ConditionTable
@@ -137,6 +138,9 @@ class Normaliser:
         if columns is not None and not isinstance(columns, Mapping):
             text = f"columns={columns!r} is no mapping of names, such as {{'price': 'px'}}"
             raise errors.make("invalid_option", text, option="columns", value=columns)
+        if symbol is not None and not isinstance(symbol, (str, bytes)) and not is_integer(symbol):
+            text = f"symbol={symbol!r} is neither a name nor an id"
+            raise errors.make("invalid_option", text, option="symbol", value=symbol)
         if symbol is not None and columns and columns.get("symbol") is not None:
             text = "symbol= and columns={'symbol': ...} exclude each other"
             raise errors.make("invalid_option", text, option="symbol", value=symbol)

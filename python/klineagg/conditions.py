@@ -103,7 +103,7 @@ def table(name: ConditionTable | str) -> ConditionTable:
     """
     if isinstance(name, ConditionTable):
         return name
-    if name not in TABLES:
+    if not isinstance(name, str) or name not in TABLES:
         text = f"there is no table of conditions {name!r}; the tables are {', '.join(TABLES)}"
         raise errors.make("invalid_option", text, option="conditions", value=name)
     return TABLES[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,39 @@ def test_a_core_that_is_not_there_is_named() -> None:
         Engine("1m", cores=[1023]).start()
     assert caught.value.name == "core_unavailable"
     assert "1023" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "option"),
+    [
+        (lambda e: e.move([("BTC", 0)]), "symbols"),
+        (lambda e: e.move({"BTC": 1}), "worker"),
+        (lambda e: e.remove_symbol("BTC", open_bars_too="no"), "open_bars_too"),
+        (lambda e: e.reconfigure(remove=5), "remove"),
+        (lambda e: e.reconfigure(remove=["1m", None]), "remove"),
+        (lambda e: e.take(None), "consumer"),
+        (lambda e: e.take("lake", checkpoint="no"), "checkpoint"),
+        (lambda e: e.take_async(""), "consumer"),
+        (lambda e: e.closed(5), "consumer"),
+        (lambda e: e.remove_consumer(b"lake"), "consumer"),
+        (lambda e: e.producer(symbol=1.5), "symbol"),
+        (lambda e: e.producer(conditions=["@"]), "conditions"),
+    ],
+)
+def test_arguments_are_checked_by_name(
+    engine: Engine, call: Callable[[Engine], object], option: str
+) -> None:
+    before = repr(engine)
+    with pytest.raises(errors.OptionError) as caught:
+        call(engine)
+    assert caught.value.fields["option"] == option
+    assert repr(engine) == before
+
+
+def test_what_is_no_bars_warms_nothing() -> None:
+    engine = Engine("1m", clock=SimulatedClock(T0))
+    with pytest.raises(errors.ColumnError, match="a list is no Bars"):
+        engine.warm_start([])  # type: ignore[arg-type]
 
 
 # -- producers -----------------------------------------------------------------------------------
