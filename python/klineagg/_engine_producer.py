@@ -16,6 +16,7 @@ from klineagg._core_tables import core_columns
 from klineagg._engine_flagged import chosen_rows, split
 from klineagg._engine_options import span_ns
 from klineagg._engine_stats import ProducerStats, producer_stats
+from klineagg._options import check_bool
 from klineagg.columns import Normaliser, TradeChunk
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class Producer:
                 :meth:`Engine.resume`.
         """
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
-        return self._push(trades, _Total(return_rejected, self._normaliser._row, timeout_ns))
+        told = check_bool(return_rejected, "return_rejected")
+        return self._push(trades, _Total(told, timeout_ns))
 
     def push_all(
         self, trades: Any, wait: Callable[[errors.KlineaggError], None], *, timeout: Any = None
@@ -168,10 +170,11 @@ class Producer:
             ColumnError, TimeUnitError, EngineError: as :meth:`push`.
         """
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
-        return self._push(trades, _Total(False, self._normaliser._row, timeout_ns, wait))
+        return self._push(trades, _Total(False, timeout_ns, wait))
 
     def _push(self, trades: Any, total: _Total) -> PushResult:
         engine = self._engine
+        self._normaliser.restart()
         total.until_done(engine._retry_now_and_then)
         for chunk in self._normaliser.chunks(trades):
             total.until_done(partial(engine._reach_chunk, chunk))
@@ -207,7 +210,7 @@ class Producer:
         """Queues a chunk, of which ``rows`` says where its rows were; gives how many are left."""
         if self._tail is not None:
             chunk, rows = self._new_rows(chunk, rows, total)
-        first = chunk.first_row - total.base
+        first = chunk.first_row
         while True:
             push = partial(
                 self._core.push, core_columns(chunk), total.return_rejected, total.timeout_ns
@@ -236,7 +239,7 @@ class Producer:
         for row in flagged.tolist():
             follow = partial(self._engine._follow_row, chunk, row, self._source)
             reason = total.until_done(follow)
-            total.follow(row + chunk.first_row - total.base, reason)
+            total.follow(row + chunk.first_row, reason)
         total.check(left)
 
     def _new_rows(
@@ -300,7 +303,6 @@ class _Total:
     """The results of the chunks of one push."""
 
     return_rejected: bool
-    base: int  # row of the first one, among all that the producer has had
     timeout_ns: int | None = None
     wait: Callable[[errors.KlineaggError], None] | None = None
     offered: int = 0

@@ -64,7 +64,7 @@ class TradeChunk:
         trade_id: int64 ``(n,)``; the first id of an aggregated trade; -1: none. Or ``None``.
         last_trade_id: int64 ``(n,)``; the last id of an aggregated trade. Or ``None``.
         flags: bits of TradeFlag, uint8 ``(n,)``. Or ``None``.
-        first_row: the row of the whole input that this chunk starts with.
+        first_row: the row of the whole input (of a producer: of the push) that it starts with.
     """
 
     symbol: NDArray[np.int32]
@@ -156,6 +156,10 @@ class Normaliser:
         self._symbols: TextEncoder = symbol_encoder()
         self._sides: TextEncoder = side_encoder()
         self._roles: dict[tuple[str, ...], Roles] = {}
+        self._row = 0
+
+    def restart(self) -> None:
+        """Counts rows anew: those of the next table are told from its first one on."""
         self._row = 0
 
     def chunks(self, trades: Any) -> Iterator[TradeChunk]:

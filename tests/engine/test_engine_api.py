@@ -176,6 +176,10 @@ def test_push_tells_what_became_of_the_rows(engine: Engine) -> None:
     again = producer.push(batch, return_rejected=True)
     assert again.rejected_rows is not None
     assert again.rejected_rows.tolist() == [1, 2]  # rows of this call
+    with pytest.raises(errors.ColumnError, match="row 2 of the side column"):  # of this one, too
+        producer.push({**batch, "side": ["buy", "sell", "bought", "sold"]})
+    with pytest.raises(errors.OptionError, match="return_rejected"):
+        producer.push(batch, return_rejected="yes")  # type: ignore[arg-type]
     assert producer.push(batch).rejected_rows is None
     engine.flush()
     assert producer.stats().rejected == {"price_not_positive": 3, "price_not_finite": 3}
