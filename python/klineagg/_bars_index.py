@@ -24,18 +24,31 @@ class SeriesIndex:
     Attributes:
         interval: index of the interval, int16 ``(k,)``.
         symbol: symbol id, int32 ``(k,)``.
-        offsets: first row of each stretch and the number of rows, int64 ``(k + 1,)``.
     """
 
-    __slots__ = ("_in_order", "_keys", "interval", "offsets", "symbol")
+    __slots__ = ("_in_order", "_keys", "_offsets", "interval", "symbol")
 
-    def __init__(self, interval: NDArray[Any], symbol: NDArray[Any], offsets: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        interval: NDArray[Any],
+        symbol: NDArray[Any],
+        offsets: NDArray[Any] | tuple[NDArray[Any], NDArray[Any]],
+    ) -> None:
+        """``offsets``: as the attribute, or where the stretches begin and where they end."""
         self.interval: NDArray[np.int16] = interval.astype(np.int16, copy=False)
         self.symbol: NDArray[np.int32] = symbol.astype(np.int32, copy=False)
-        self.offsets: NDArray[np.int64] = offsets.astype(np.int64, copy=False)
         # Made when they are asked for: whoever reads by columns never does.
+        self._offsets = offsets
         self._keys: NDArray[np.int64] | None = None
         self._in_order: bool | None = None
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """First row of each stretch and the number of rows, int64 ``(k + 1,)``."""
+        if isinstance(self._offsets, tuple):
+            begin, end = self._offsets
+            self._offsets = np.append(begin, end[-1:] if len(end) else [0])
+        return self._offsets.astype(np.int64, copy=False)
 
     @property
     def keys(self) -> NDArray[np.int64]:

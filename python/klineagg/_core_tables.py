@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from klineagg._bars_index import SeriesIndex
 from klineagg._options import TIME_MAX_NS, TIME_MIN_NS
 from klineagg.bars import Bars
 from klineagg.columns import TradeChunk
@@ -82,13 +82,12 @@ def core_columns(chunk: TradeChunk) -> TradeColumns:
 def bars_of(result: Result, names: Sequence[Any], report: Report | None) -> Bars:
     """A table of the core; ``names``: the intervals, or their names, by number."""
     symbol, interval, begin, end = result["series"]
-    offsets: NDArray[np.int64] = np.append(begin, end[-1:] if len(end) else [0])
     partials = result["partials"]
     return Bars(
         result["columns"],
         symbols=names_later(symbol),
         intervals=names,
-        series=(interval, symbol, offsets),
+        series=SeriesIndex(interval, symbol, (begin, end)),
         report=report,
         partials=None if partials is None else partials.view(PARTIAL_DTYPE),
     )

@@ -222,8 +222,8 @@ class Readers:
         return max(k for k, each in enumerate(self._outputs) if name_of(each) == name)
 
     def _bars_of(self, result: Result) -> Bars:
-        numbers = result["series"][1]
-        if len(numbers) and int(numbers.max()) >= len(self._outputs):
+        numbers = result["series"][1]  # rising
+        if len(numbers) and int(numbers[-1]) >= len(self._outputs):
             with self._changing:  # what made these rows is being told of in another thread
                 pass
         return bars_of(result, tuple(self._outputs), None)
