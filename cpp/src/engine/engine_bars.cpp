@@ -94,9 +94,9 @@ std::shared_ptr<const BarTable> Engine::bars(std::int32_t symbol, int output) {
     command.owner = route.worker;
     command.output = output;
     cut(command);
-    engine::TableBuilder builder(command.rows.size());
+    engine::TableBuilder builder(command.rows.size(), core_->now().outputs.size());
     for (const BarRow& row : command.rows) builder.add(row);
-    return std::make_shared<const BarTable>(builder.build(core_->now().outputs.size()));
+    return std::make_shared<const BarTable>(builder.build());
 }
 
 std::size_t Engine::warm_start(const BarTable& table) {

@@ -138,14 +138,15 @@ Snapshot Engine::take(const std::string& consumer, std::optional<DurationNs> lea
         std::uint64_t rows = 0;
         for (std::size_t i = 0; i < logs_.size(); ++i)
             rows += begun.ends[i] - std::min(begun.begins[i], begun.ends[i]);
-        engine::TableBuilder builder(rows);  // while the workers capture what is open
+        const std::size_t intervals = core_->now().outputs.size();
+        engine::TableBuilder builder(rows, intervals);  // while the workers capture what is open
         for (std::size_t i = 0; i < logs_.size(); ++i) {
             const engine::ClosedLog& log = logs_[i]->log();
             for (std::uint64_t row = begun.begins[i]; row < begun.ends[i]; ++row)
                 builder.add(log.row(row));
         }
         const ArenaKind memory = core_->options.snapshot_memory;
-        state->closed = frozen(builder.build(core_->now().outputs.size(), memory));
+        state->closed = frozen(builder.build(memory));
         snapshotter_->finish_reading(consumer);  // the table is a copy
         state->open = collect_open(memory);
         if (with_checkpoint) {

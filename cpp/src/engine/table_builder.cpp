@@ -22,65 +22,32 @@ bool same_span(const BarRow* a, const BarRow* b) noexcept {
 
 }  // namespace
 
-TableBuilder::TableBuilder(std::size_t rows_max)
-    : added_(rows_max * sizeof(Added)), rows_(reinterpret_cast<Added*>(added_.data())) {}
+TableBuilder::TableBuilder(std::size_t rows_max, std::size_t intervals)
+    : added_(rows_max * sizeof(Added)),
+      rows_(reinterpret_cast<Added*>(added_.data())),
+      intervals_(intervals) {}
 
 std::int32_t TableBuilder::see(std::int32_t symbol) {
     const auto place = static_cast<std::int32_t>(symbols_.size());
-    seen_.insert(symbol, place);
+    series_.resize(series_.size() + intervals_);
     symbols_.push_back(symbol);
+    places_.insert(symbol, place);
     return place;
 }
 
-std::vector<TableBuilder::Series> TableBuilder::sort_by_series(std::size_t intervals,
-                                                               std::span<Sorted> sorted) const {
-    // A counting sort: rows are many, series are few, and most rows come in order of time.
-    const std::size_t count = symbols_.size();
-    std::vector<std::size_t> order(count);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(),
-              [this](std::size_t a, std::size_t b) { return symbols_[a] < symbols_[b]; });
-    std::vector<std::size_t> ranks(count);
-    for (std::size_t i = 0; i < count; ++i) ranks[order[i]] = i;
-    std::vector<std::size_t> next(intervals * count + 1, 0);
-    const auto series_of = [&](const Added& added) {
-        return static_cast<std::size_t>(added.interval) * count +
-               ranks[static_cast<std::size_t>(added.place)];
-    };
-    for (std::size_t i = 0; i < size_; ++i) ++next[series_of(rows_[i]) + 1];
-    std::vector<Series> series;
-    for (std::size_t i = 0; i + 1 < next.size(); ++i) {
-        const std::size_t begin = next[i];
-        next[i + 1] += begin;
-        if (next[i + 1] == begin) continue;
-        series.push_back({symbols_[order[i % count]], static_cast<std::int16_t>(i / count), begin,
-                          next[i + 1]});
-    }
-    for (std::size_t i = 0; i < size_; ++i)
-        sorted[next[series_of(rows_[i])]++] = {rows_[i].row, rows_[i].open_time};
-    return series;
-}
-
-std::size_t TableBuilder::settle(std::span<Sorted> rows, const Series& series) {
-    const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(series.begin);
-    const auto end = rows.begin() + static_cast<std::ptrdiff_t>(series.end);
-    const auto disordered = std::adjacent_find(begin, end, [](const Sorted& a, const Sorted& b) {
-        return !(a.open_time < b.open_time);
-    });
-    if (disordered == end) return series.end;
+std::size_t TableBuilder::settle(std::span<const BarRow*> rows) {
     // Stable: of equal revisions (flags that changed without one) the later one stands.
-    std::stable_sort(begin, end,
-                     [](const Sorted& a, const Sorted& b) { return before(a.row, b.row); });
-    auto kept = begin;
-    for (auto row = begin; row != end; ++row) {
-        if (kept != begin && same_span((kept - 1)->row, row->row)) --kept;
-        *kept++ = *row;
+    std::stable_sort(rows.begin(), rows.end(), before);
+    auto kept = rows.begin();
+    for (const BarRow* const row : rows) {
+        if (kept != rows.begin() && same_span(kept[-1], row)) --kept;
+        *kept++ = row;
     }
     return static_cast<std::size_t>(kept - rows.begin());
 }
 
-void TableBuilder::write(const BarColumns& to, const std::vector<Series>& all,
-                         std::span<const Sorted> sorted) {
+void TableBuilder::write(const BarColumns& to, const std::vector<BarSeries>& all,
+                         const std::vector<std::size_t>& begins, const BarRow* const* sorted) {
     // Whole lines of columns, across the ends of series, while the rows behind them come.
     constexpr std::size_t ROWS = 64;
     std::array<const BarRow*, 2 * ROWS> rows;
@@ -92,35 +59,55 @@ void TableBuilder::write(const BarColumns& to, const std::vector<Series>& all,
         std::copy(rows.begin() + count, rows.begin() + size, rows.begin());
         size -= count;
     };
-    for (const Series& each : all) {
-        for (std::size_t i = each.begin; i < each.end; ++i) {
-            const auto* const line = reinterpret_cast<const char*>(sorted[i].row);
+    for (std::size_t k = 0; k < all.size(); ++k) {
+        const BarRow* const* const first = sorted + begins[k];
+        const BarRow* const* const end = first + (all[k].end - all[k].begin);
+        for (const BarRow* const* row = first; row != end; ++row) {
+            const auto* const line = reinterpret_cast<const char*>(*row);
             for (std::size_t at = 0; at < sizeof(BarRow); at += 64) __builtin_prefetch(line + at);
-            rows[size++] = sorted[i].row;
+            rows[size++] = *row;
             if (size == rows.size()) flush(ROWS);
         }
     }
     while (size != 0) flush(std::min(size, ROWS));
 }
 
-BarTable TableBuilder::build(std::size_t intervals, ArenaKind memory) {
-    const Arena room(size_ * sizeof(Sorted));
-    const std::span<Sorted> sorted(reinterpret_cast<Sorted*>(room.data()), size_);
-    std::vector<Series> all = sort_by_series(intervals, sorted);
+BarTable TableBuilder::build(ArenaKind memory) {
+    const Arena room(size_ * sizeof(const BarRow*));
+    auto* const sorted = reinterpret_cast<const BarRow**>(room.data());
+    // A counting sort: rows are many, series are few, and most rows come in order of time.
+    std::vector<std::size_t> order(symbols_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(),
+              [this](std::size_t a, std::size_t b) { return symbols_[a] < symbols_[b]; });
+    std::vector<std::size_t> next(series_.size());
+    std::size_t begin = 0;
+    for (std::size_t interval = 0; interval < intervals_; ++interval)
+        for (const std::size_t place : order)
+            next[place * intervals_ + interval] =
+                std::exchange(begin, begin + series_[place * intervals_ + interval].rows);
+    for (std::size_t i = 0; i < size_; ++i) sorted[next[rows_[i].series]++] = rows_[i].row;
+
+    std::vector<BarSeries> all;
+    std::vector<std::size_t> begins;  // in `sorted`
     std::int64_t total = 0;
-    std::vector<BarSeries> series;
-    series.reserve(all.size());
-    for (Series& each : all) {
-        each.end = settle(sorted, each);
-        const std::int64_t begin = total;
-        total += static_cast<std::int64_t>(each.end - each.begin);
-        series.push_back({each.symbol, each.interval, begin, total});
+    for (std::size_t interval = 0; interval < intervals_; ++interval) {
+        for (const std::size_t place : order) {
+            const std::size_t number = place * intervals_ + interval;
+            std::size_t count = series_[number].rows;
+            if (count == 0) continue;
+            const std::size_t first = next[number] - count;
+            if (series_[number].last_open == DISORDERED) count = settle({sorted + first, count});
+            const std::int64_t from = std::exchange(total, total + static_cast<std::int64_t>(count));
+            all.push_back({symbols_[place], static_cast<std::int16_t>(interval), from, total});
+            begins.push_back(first);
+        }
     }
     BarTable table(total, false, memory);
-    table.outside_trades.resize(intervals, 0);
-    write(table.columns(), all, sorted);
+    table.outside_trades.resize(intervals_, 0);
+    write(table.columns(), all, begins, sorted);
     publish_rows();
-    table.set_series(std::move(series));
+    table.set_series(std::move(all));
     size_ = 0;
     return table;
 }

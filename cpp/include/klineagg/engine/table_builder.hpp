@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -16,55 +17,56 @@ namespace klineagg::engine {
 /// thread that asked for the rows.
 class TableBuilder {
 public:
-    /// For at most `rows_max` rows. Throws std::bad_alloc.
-    explicit TableBuilder(std::size_t rows_max);
+    /// For at most `rows_max` rows of so many intervals. Throws std::bad_alloc.
+    TableBuilder(std::size_t rows_max, std::size_t intervals);
 
     /// The row must stay where it is until build(). Reads the row once, as rows lie in memory: by
-    /// series they are far from one another.
+    /// series they are far from one another. Throws std::bad_alloc.
     void add(const BarRow& row) {
-        std::int32_t place = row.symbol == last_symbol_ ? last_place_ : seen_.find(row.symbol);
+        std::int32_t place = row.symbol == last_symbol_ ? last_place_ : places_.find(row.symbol);
         if (place < 0) [[unlikely]] place = see(row.symbol);
         last_symbol_ = row.symbol;
         last_place_ = place;
-        rows_[size_++] = {&row, row.open_time, place, row.interval};
+        const auto interval = static_cast<std::size_t>(row.interval);
+        const std::size_t number = static_cast<std::size_t>(place) * intervals_ + interval;
+        Series& series = series_[number];
+        ++series.rows;
+        series.last_open = series.last_open < row.open_time ? row.open_time : DISORDERED;
+        rows_[size_++] = {&row, number};
     }
     [[nodiscard]] std::size_t rows() const noexcept { return size_; }
 
     /// Of rows over the same span of one series the newest revision stays: a bar that closed and
     /// was amended since the last snapshot is one row. Once. Throws std::bad_alloc.
-    [[nodiscard]] BarTable build(std::size_t intervals, ArenaKind memory = ArenaKind::own);
+    [[nodiscard]] BarTable build(ArenaKind memory = ArenaKind::own);
 
 private:
     struct Added {
         const BarRow* row;
-        TimeNs open_time;
-        std::int32_t place;  // of its symbol among those seen
-        std::int16_t interval;
-    };
-    struct Sorted {
-        const BarRow* row;
-        TimeNs open_time;
+        std::size_t series;
     };
     struct Series {
-        std::int32_t symbol;
-        std::int16_t interval;
-        std::size_t begin;
-        std::size_t end;
+        std::size_t rows = 0;
+        TimeNs last_open = std::numeric_limits<TimeNs>::min();
     };
+    // Of a series whose rows did not come in order of time. No time is behind it: it stays.
+    static constexpr TimeNs DISORDERED = std::numeric_limits<TimeNs>::max();
 
+    /// A new symbol, with series of its own.
     std::int32_t see(std::int32_t symbol);
-    [[nodiscard]] std::vector<Series> sort_by_series(std::size_t intervals,
-                                                     std::span<Sorted> sorted) const;
-    /// Orders one series by time and drops superseded rows; returns the new end.
-    static std::size_t settle(std::span<Sorted> rows, const Series& series);
-    static void write(const BarColumns& to, const std::vector<Series>& all,
-                      std::span<const Sorted> sorted);
+    /// Orders rows of one series by time and drops superseded ones; returns how many are left.
+    static std::size_t settle(std::span<const BarRow*> rows);
+    /// The rows of all series, one behind the other; `begins`: where those of each are in `sorted`.
+    static void write(const BarColumns& to, const std::vector<BarSeries>& all,
+                      const std::vector<std::size_t>& begins, const BarRow* const* sorted);
 
     // Scratch memory from the cache of arenas: fresh pages for it take longer than the sorting.
     Arena added_;
     Added* rows_;
     std::size_t size_ = 0;
-    detail::SymbolRouter seen_;
+    std::size_t intervals_;
+    std::vector<Series> series_;  // by place of the symbol, and interval
+    detail::SymbolRouter places_;
     std::vector<std::int32_t> symbols_;  // by place
     std::int32_t last_symbol_ = -1;
     std::int32_t last_place_ = -1;
