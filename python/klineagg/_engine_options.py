@@ -152,7 +152,7 @@ def count(value: Any, option: str, least: int, most: int) -> int:
 def _cores(cores: Sequence[int] | None, workers: int) -> list[int]:
     if cores is None:
         return []
-    if isinstance(cores, str) or not isinstance(cores, Sequence) or len(cores) != workers:
+    if isinstance(cores, (str, bytes)) or not isinstance(cores, Sequence) or len(cores) != workers:
         raise invalid("cores", cores, f"a list of {workers} cores, one for each worker")
     return [count(core, "cores", 0, 2**20) for core in cores]
 

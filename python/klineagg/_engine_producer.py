@@ -16,7 +16,7 @@ from klineagg._core_tables import core_columns
 from klineagg._engine_flagged import chosen_rows, split
 from klineagg._engine_options import span_ns
 from klineagg._engine_stats import ProducerStats, producer_stats
-from klineagg._options import check_bool
+from klineagg._options import check_bool, invalid
 from klineagg.columns import Normaliser, TradeChunk
 
 if TYPE_CHECKING:
@@ -167,8 +167,11 @@ class Producer:
             timeout: as for :meth:`push`.
 
         Raises:
+            OptionError: ``invalid_option``.
             ColumnError, TimeUnitError, EngineError: as :meth:`push`.
         """
+        if not callable(wait):
+            raise invalid("wait", wait, "something that can be called with an error")
         timeout_ns = None if timeout is None else span_ns(timeout, "timeout")
         return self._push(trades, _Total(False, timeout_ns, wait))
 

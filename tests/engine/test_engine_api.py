@@ -96,6 +96,7 @@ def test_the_system_clock_closes_bars() -> None:
         ({"workers": 0}, "workers"),
         ({"workers": True}, "workers"),
         ({"cores": [0, 1]}, "cores"),
+        ({"cores": b"x"}, "cores"),
         ({"wait": "sleep"}, "wait"),
         ({"policy": "drop"}, "policy"),
         ({"lane_capacity": 0}, "lane_capacity"),
@@ -141,6 +142,7 @@ def test_a_core_that_is_not_there_is_named() -> None:
         (lambda e: e.closed(5), "consumer"),
         (lambda e: e.remove_consumer(b"lake"), "consumer"),
         (lambda e: e.producer(symbol=1.5), "symbol"),
+        (lambda e: e.producer().push_all([], None), "wait"),
         (lambda e: e.producer(conditions=["@"]), "conditions"),
     ],
 )

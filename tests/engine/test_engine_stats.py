@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import klineagg
-from klineagg import SimulatedClock, SystemClock
+from klineagg import SimulatedClock, SystemClock, errors
 from klineagg.engine import Engine, EngineCounts, ProducerStats
 
 T0 = np.datetime64("2024-01-01T00:00:00", "ns")
@@ -87,6 +88,28 @@ def test_counts_add_up_at_every_moment() -> None:
         assert (counts.in_flight, balance(counts)) == (0, 0)
         assert counts.offered == len(batches) * 4000
         assert counts.dropped["late"] > 0
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_newest", "drop_oldest"])
+def test_pushes_that_find_too_little_room_are_counted(policy: str) -> None:
+    engine = Engine(
+        "1s", clock=SimulatedClock(), lane_capacity=64, policy=policy, push_timeout="1ms"
+    )
+    producer = engine.producer()
+
+    def push(rows: int) -> int:
+        with contextlib.suppress(errors.LaneFullError):
+            producer.push(trades(*range(rows)))
+        (lane,) = producer.stats().lanes
+        return lane.backpressure_events
+
+    assert push(64) == 0  # nobody empties it before the start
+    assert [push(8), push(8)] == [1, 2]
+    assert "2 times full" in repr(producer.stats().lanes[0])
+    engine.start()
+    engine.flush()
+    assert push(1) == 2
+    engine.stop()
 
 
 def test_the_system_clock_closes_bars_soon() -> None:

@@ -66,6 +66,8 @@ void Lane::drop(std::span<const LaneRecord> records) noexcept {
     if (!records.empty()) impl_->drop_newest(records);
 }
 
+void Lane::count_backpressure() noexcept { impl_->count(Impl::BACKPRESSURE, 1); }
+
 bool Lane::wait_for_room(std::size_t rows, MonotonicNs deadline) noexcept {
     Impl& impl = *impl_;
     const std::size_t wanted = std::min(rows, std::max<std::size_t>(1, impl.capacity / 2));

@@ -251,6 +251,7 @@ bool Producer::wait_for_room(Section& section) {
     for (std::size_t worker = 0; worker < intakes_.size(); ++worker) {
         const std::size_t rows = stages_[worker]->size;
         if (rows == 0 || intakes_[worker]->lane.wait_for_room(rows, 0)) continue;
+        if (!intakes_[worker]->lane.is_closed()) intakes_[worker]->lane.count_backpressure();
         workers_[worker]->notify();
         // A copy: outside of the section the engine may put another one in its place.
         const std::shared_ptr<Intake> intake = intakes_[worker];

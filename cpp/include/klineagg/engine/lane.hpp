@@ -88,6 +88,9 @@ public:
     /// Drops rows that were not to wait, whatever the policy is by now.
     void drop(std::span<const LaneRecord> records) noexcept;
 
+    /// Counts a push that has more rows than there is room for, and waits before it tries.
+    void count_backpressure() noexcept;
+
     /// Waits until `rows` rows (at most half the capacity is asked for) would fit. False at the
     /// deadline, and when the lane is closed. True at once when the policy is not `block`.
     /// Whoever waits first shows the worker what was pushed: else it would wait for ever.
