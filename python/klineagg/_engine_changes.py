@@ -150,10 +150,10 @@ class Changes(Reaching):
 
     def _wanted(self, intervals: Any, add: Any, remove: Any) -> tuple[Interval, ...]:
         asked = self._intervals if intervals is KEEP else parse_intervals(intervals)
-        going = [remove] if isinstance(remove, str) else remove
-        if not isinstance(going, Iterable) or not all(isinstance(each, str) for each in going):
+        is_one = isinstance(remove, str) or not isinstance(remove, Iterable)
+        going = [remove] if is_one else list(remove)  # once: an iterator has nothing for a second
+        if not all(isinstance(each, str) for each in going):
             raise invalid("remove", remove, "a name of an interval, or some")
-        going = list(going)
         names = [str(each.name) for each in asked]
         for name in going:
             if name not in names:

@@ -57,6 +57,11 @@ def test_an_interval_comes_and_goes(engine: Engine) -> None:
     assert engine.bars("BTC", "1h", 1).intervals[int(engine.bars("BTC", "1h").interval[0])] == "1h"
 
 
+def test_intervals_that_go_may_come_from_an_iterator(engine: Engine) -> None:
+    assert engine.reconfigure(remove=iter(["1h"])).removed == ("1h",)
+    assert engine.intervals == ("1m",)
+
+
 def test_rules_change_and_the_report_says_how(engine: Engine) -> None:
     report = engine.reconfigure(
         lateness="5s", gaps="flat", close_delay="250ms", lease="10s", policy="drop_newest",
