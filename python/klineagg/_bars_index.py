@@ -38,7 +38,9 @@ class SeriesIndex:
         self.interval: NDArray[np.int16] = interval.astype(np.int16, copy=False)
         self.symbol: NDArray[np.int32] = symbol.astype(np.int32, copy=False)
         # Made when they are asked for: whoever reads by columns never does.
-        self._offsets = offsets
+        self._offsets = (
+            offsets if isinstance(offsets, tuple) else offsets.astype(np.int64, copy=False)
+        )
         self._keys: NDArray[np.int64] | None = None
         self._in_order: bool | None = None
 
@@ -47,8 +49,8 @@ class SeriesIndex:
         """First row of each stretch and the number of rows, int64 ``(k + 1,)``."""
         if isinstance(self._offsets, tuple):
             begin, end = self._offsets
-            self._offsets = np.append(begin, end[-1:] if len(end) else [0])
-        return self._offsets.astype(np.int64, copy=False)
+            self._offsets = np.append(begin, end[-1:] if len(end) else [0]).astype(np.int64)
+        return self._offsets
 
     @property
     def keys(self) -> NDArray[np.int64]:
