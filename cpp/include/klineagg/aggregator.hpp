@@ -243,6 +243,7 @@ private:
         return level == 0 ? base_open_ : ((open_levels_ >> (level - 1)) & 1U) != 0;
     }
     void set_open(int level, bool open) noexcept {
+        static_assert(INTERVALS_MAX <= 64);  // a plan has a base beside them, at most
         if (level == 0) {
             base_open_ = open;
             return;

@@ -143,7 +143,7 @@ template <class Bar>
 TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
     if (options_->gaps == GapMode::none) return watermark_;
     if (amends()) {
-        const TimeNs end = histories_[static_cast<std::size_t>(level)].last_end();
+        const TimeNs end = history(level).last_end();
         return end == TIME_NONE ? watermark_ : end;
     }
     const Level& state = at(level);
@@ -153,7 +153,7 @@ TimeNs SymbolAggregator<Bar>::told_to(int level) const noexcept {
 
 template <class Bar>
 bool SymbolAggregator<Bar>::misses_before(int level, TimeNs open_time) const noexcept {
-    const TimeNs end = histories_[static_cast<std::size_t>(level)].last_end();
+    const TimeNs end = history(level).last_end();
     return end != TIME_NONE && missing_.meets(end, open_time);
 }
 

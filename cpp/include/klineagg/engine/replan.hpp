@@ -43,9 +43,12 @@ public:
             const int before = next.levels_before[i];
             const auto at = static_cast<std::size_t>(before);
             const auto level = static_cast<int>(i);
-            if (before != NO_LEVEL) to.at(level) = from.at(before);
-            else to.at(level).last_close = close;  // a hidden one hands it on
-            if (before != NO_LEVEL) to.set_open(level, from.is_open(before));
+            if (before == NO_LEVEL) {
+                to.at(level).last_close = close;  // a hidden one hands it on
+            } else {
+                to.at(level) = from.at(before);
+                to.set_open(level, from.is_open(before));
+            }
             if (!from.amends()) continue;
             if (before == NO_LEVEL) to.histories_.emplace_back(pool);
             else to.histories_.emplace_back(std::move(from.histories_[at]));
