@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TableColumn",
     "cell_width",
+    "counted",
     "headline",
     "more_rows",
     "table_columns",
@@ -133,9 +134,9 @@ def headline(bars: Bars) -> str:
     """How much there is, of what, and when."""
     if not len(bars):
         names = ", ".join(printable(name) for name in bars.intervals)
-        return f"Bars: empty, {_counted(len(bars.intervals), 'interval')}: {names}"
+        return f"Bars: empty, {counted(len(bars.intervals), 'interval')}: {names}"
     present = [printable(name) for name in bars._present_intervals()]
-    parts = [_counted(len(bars), "row")]
+    parts = [counted(len(bars), "row")]
     symbols = bars._present_symbols()[1]
     parts.append(printable(symbols[0]) if len(symbols) == 1 else f"{len(symbols):,} symbols")
     parts.append(" ".join(present))
@@ -152,8 +153,9 @@ def time_range(bars: Bars) -> str:
 
 def more_rows(count: int) -> str:
     """What stands where rows were left out."""
-    return _counted(count, "more row")
+    return counted(count, "more row")
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """A number of things, as one says it."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from klineagg import _core
+from klineagg._bars_text import counted
 from klineagg._engine_journal import EngineWalStats, wal_stats
 from klineagg._options import TIME_NONE
 
@@ -325,7 +326,7 @@ class EngineMemory:
         parts = [f"{name} {sizes[name] / _MIB:.1f}" for name in largest]
         return (
             f"<EngineMemory: {self.total / _MIB:.1f} MiB ({', '.join(parts)}, ...), "
-            f"{self.symbol_count:,} symbols x {self.interval_count} intervals>"
+            f"{counted(self.symbol_count, 'symbol')} x {counted(self.interval_count, 'interval')}>"
         )
 
 

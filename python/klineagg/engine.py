@@ -363,7 +363,8 @@ class Engine(Readers, Changes, States, Workers, Journaled, Flagged):
     def advance(self, time: Any) -> None:
         """Moves the simulated clock to ``time`` and closes what it passes.
 
-        What was pushed before is applied before; what is pushed later comes after.
+        What was pushed before is applied before; what is pushed later comes after. An engine that
+        has stopped closes its open bars so too, which can then be taken.
 
         Raises:
             EngineError: ``clock_backwards``, ``worker_failed``, or ``engine_state`` when the clock

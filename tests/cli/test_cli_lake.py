@@ -47,7 +47,7 @@ def test_lake(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         name: len(bars[:, name]) for name in ("1m", "1h")
     }
     assert run("lake", "info", place) == 0
-    assert "1 symbols" in capsys.readouterr().out
+    assert "1 symbol," in capsys.readouterr().out
 
     target = tmp_path / "hours.parquet"
     arguments = ("lake", "bars", place, "-i", "1h", "--from", "2018-01-01T03:00", "-o", target)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from klineagg import errors
+from klineagg._bars_text import counted
 from klineagg.cli.options import (
     HelpFormatter,
     add_common,
@@ -198,8 +199,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if report.offered >= 1_000_000:
         rate = f", {report.offered / seconds / 1e6:,.1f} million a second"
     output.note(
-        f"{_count(report.offered, 'trade')} -> {_count(len(bars), 'bar')} of "
-        f"{_count(len(bars.symbols), 'symbol')} "
+        f"{counted(report.offered, 'trade')} -> {counted(len(bars), 'bar')} of "
+        f"{counted(len(bars.symbols), 'symbol')} "
         f"({', '.join(bars.intervals)}) in {seconds:,.2f} s"
         + rate
         + (f" -> {target}" if target not in (None, "-") else "")
@@ -261,13 +262,9 @@ def _tell_rejected(reader: TradeReader, report: Report, output: Output) -> None:
     for what, counts in (("left out", report.rejected), ("dropped", report.dropped)):
         reasons = [f"{reason} {count:,}" for reason, count in counts.items() if count]
         if reasons:
-            output.note(f"{_count(sum(counts.values()), 'row')} {what}: {', '.join(reasons)}")
+            output.note(f"{counted(sum(counts.values()), 'row')} {what}: {', '.join(reasons)}")
     for sample in reader.samples[:3]:
         output.note(f"  {sample}")
     for name, count in report.outside_sessions.items():
         if count:
-            output.note(f"{_count(count, 'trade')} outside the sessions of {name}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+            output.note(f"{counted(count, 'trade')} outside the sessions of {name}")

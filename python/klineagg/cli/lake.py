@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from klineagg._bars_text import counted
 from klineagg.cli.options import HelpFormatter, add_common
 from klineagg.cli.output import OK, Output
 from klineagg.cli.show import add_rows, row_of, table_of
@@ -100,14 +101,14 @@ def run_info(arguments: argparse.Namespace, output: Output) -> int:
     """Tells what a lake holds; returns the exit code."""
     from klineagg.lake.state import fences
 
-    counted = (
+    rows_of_each = (
         'SELECT "interval", count(*), count(DISTINCT symbol), CAST(min(open_time) AS VARCHAR), '
         'CAST(max(close_time) AS VARCHAR), CAST(sum(run_length) AS BIGINT) FROM "rows" '
         'GROUP BY "interval" ORDER BY "interval"'
     )
     with open_lake(arguments) as lake:
         keys = ("interval", "rows", "symbols", "first", "last", "bars")
-        series = [dict(zip(keys, row, strict=True)) for row in lake.sql(counted).rows()]
+        series = [dict(zip(keys, row, strict=True)) for row in lake.sql(rows_of_each).rows()]
         symbols = list(lake.symbols())
         snapshots = lake.snapshots()
         known, _ = lake._session.reading(fences)
@@ -126,10 +127,10 @@ def run_info(arguments: argparse.Namespace, output: Output) -> int:
         "newest_snapshot": snapshots[-1][0],
         "consumers": consumers,
     }
-    lines = [f"{len(symbols):,} symbols, {len(snapshots):,} snapshots"]
+    lines = [f"{counted(len(symbols), 'symbol')}, {counted(len(snapshots), 'snapshot')}"]
     lines += [
-        f"{each['interval']}: {each['bars']:,} bars in {each['rows']:,} rows, "
-        f"{each['symbols']:,} symbols, {each['first']} to {each['last']}"
+        f"{each['interval']}: {counted(each['bars'], 'bar')} in {counted(each['rows'], 'row')}, "
+        f"{counted(each['symbols'], 'symbol')}, {each['first']} to {each['last']}"
         for each in series
     ]
     lines += [
