@@ -106,7 +106,8 @@ class Changes(Reaching):
             add: intervals to come, beside the present ones.
             remove: names of intervals to go.
             lateness: as in :class:`klineagg.Engine`, like all that follow.
-            amend_horizon: None: any.
+            amend_horizon: None: any. A longer one does not bring back what is forgotten by now:
+                trades that come behind that stay ``beyond_horizon``.
             gaps: from now on.
             close_delay: of the clock.
             lease: of snapshots to come.

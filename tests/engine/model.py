@@ -218,6 +218,11 @@ class Pair:
             if known:
                 self.added[name][symbol] = max(known)
 
+    def change_horizon(self, horizon: int | None) -> None:
+        self.engine.reconfigure(amend_horizon=horizon)
+        self.model.change_horizon(horizon)
+        self.parts["options"] = self.model.options
+
     def remove(self, name: str) -> None:
         assert self.engine.reconfigure(remove=name).removed == (name,)
         del self.added[name]

@@ -23,6 +23,7 @@ from property.strategies import (
 )
 
 REACHES = st.sampled_from([0, 0, 1, SECOND, 90 * SECOND, HOUR, 2 * DAY])
+HORIZONS = st.sampled_from([None, 0, MINUTE, HOUR])
 ENDINGS = st.sampled_from(["ack", "ack", "nack", "dropped", "expired"])
 
 
@@ -37,7 +38,7 @@ def live_options(draw: st.DrawFn, trades: list[ref.Trade], late: str) -> ref.Opt
     return ref.Options(
         lateness=draw(REACHES),
         late=late,
-        amend_horizon=draw(st.sampled_from([None, 0, MINUTE, HOUR])) if late == "amend" else None,
+        amend_horizon=draw(HORIZONS) if late == "amend" else None,
         gaps=draw(st.sampled_from(["none", "runs", "flat"])),
         coverage=(start, None),
         last_prices=seeds,
@@ -119,10 +120,14 @@ class Run:
         else:
             self.pair.add(self.draw(st.sampled_from(plain)))
 
+    def horizon(self) -> None:
+        if self.pair.model.options.late == "amend":
+            self.pair.change_horizon(self.draw(HORIZONS))
+
     def __call__(self) -> None:
         steps = [
             self.push, self.push, self.push, self.advance, self.take, self.view, self.move,
-            self.workers, self.interval, self.restart,
+            self.workers, self.interval, self.restart, self.horizon,
         ]  # fmt: skip
         with self.pair as pair:
             while self.done < len(self.arrivals):
@@ -169,6 +174,28 @@ def test_lateness_by_the_clock_is_the_same_for_all_intervals(late: str) -> None:
             pair.push(trades[1:])
             pair.check_view()
             pair.check_counts()
+
+
+@pytest.mark.parametrize("longer", [HOUR, None])
+def test_a_longer_horizon_does_not_bring_back_what_is_forgotten(longer: int | None) -> None:
+    """One late trade would stand for all those of a bar that nobody holds any more."""
+    begin = 20_000 * DAY
+    options = ref.Options(lateness=0, late="amend", amend_horizon=MINUTE, gaps="runs",
+                          on_bad="count")  # fmt: skip
+    trades = [ref.Trade("A", begin + n * SECOND, 1.0 + n % 7, 1.0) for n in range(0, 600, 5)]
+    with Pair([ref.parse("1s"), ref.parse("1m")], options) as pair:
+        pair.push(trades)
+        pair.take_all()
+        pair.change_horizon(longer)
+        late = (7, 10, 530, 535, 537, 590)  # when it changes, it reaches to 535
+        pair.push([ref.Trade("A", begin + n * SECOND, 90.0, 1.0) for n in late])
+        pair.take(pair.consumers[0], "ack")
+        assert pair.counts()["beyond_horizon"] == 3
+        pair.restart(2)
+        pair.push([ref.Trade("A", begin + n * SECOND, 80.0, 1.0) for n in (8, 533, 540, 700, 541)])
+        pair.take(pair.consumers[0], "ack")
+        assert pair.counts()["beyond_horizon"] == 5
+        pair.check_counts()
 
 
 @pytest.mark.parametrize("gaps", ["runs", "flat"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from reference.bars import CLOSED, GAP, INCOMPLETE, REVISED, Row, series
 from reference.intervals import Interval
 from reference.results import _revisions
-from reference.trades import Admission, Arrival, Options, Trade, fault
+from reference.trades import Admission, Arrival, Options, Trade, fault, reach_of
 
 
 class Engine:
@@ -26,6 +27,7 @@ class Engine:
         self.symbols: dict[str, Admission] = {symbol: Admission() for symbol in options.last_prices}
         # Without a start for all, the coverage of a symbol begins when it joins.
         self.starts: dict[str, int | None] = {}
+        self.forgotten: dict[str, int] = {}  # by a shorter horizon than that of now
         self.seen: dict[tuple[str, int], set[int]] = {}  # ids by symbol and source
         self.rejected: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -41,15 +43,13 @@ class Engine:
         if self._is_known(trade, source):
             self.dropped["duplicate"] += 1
             return
-        arrival = Arrival(trade, self.watermark(symbol))
-        horizon = self.options.amend_horizon
+        arrival = Arrival(trade, self.watermark(symbol), self.reach(trade.symbol))
         symbol.newest = max(trade.time, trade.time if symbol.newest is None else symbol.newest)
         if arrival.late and self.options.late == "drop":
             self.dropped["late"] += 1
             return
-        if arrival.late and horizon is not None and arrival.later_than(horizon):
+        if arrival.beyond:
             self.dropped["beyond_horizon"] += 1
-            arrival.beyond = True
         else:
             self.accepted += 1
         symbol.arrivals.append(arrival)
@@ -74,6 +74,20 @@ class Engine:
         by_trades = None if symbol.newest is None else symbol.newest - (self.options.lateness or 0)
         known = [time for time in (by_trades, self.clock) if time is not None]
         return max(known, default=None)
+
+    def reach(self, name: str) -> int | None:
+        """What ended by then is not amended: by the horizon, or by a shorter one of before."""
+        by_horizon = reach_of(self.watermark(self.symbols[name]), self.options)
+        known = [time for time in (by_horizon, self.forgotten.get(name)) if time is not None]
+        return max(known, default=None)
+
+    def change_horizon(self, horizon: int | None) -> None:
+        """From now on; a longer one does not bring back what is forgotten."""
+        before = self.options.amend_horizon
+        if before is not None and (horizon is None or horizon > before):
+            reaches = {name: self.reach(name) for name in self.symbols}
+            self.forgotten |= {name: time for name, time in reaches.items() if time is not None}
+        self.options = replace(self.options, amend_horizon=horizon)
 
     def closed(self) -> list[Row]:
         """Closed bars, in their newest revision, up to the last one with trades.
@@ -114,7 +128,7 @@ class Engine:
             seed=self.options.last_prices.get(name),
         )
         rows = bars_of(symbol.kept, watermark=self.watermark(symbol))
-        revisions, incomplete = _revisions(interval, bars_of, symbol, self.options.amend_horizon)
+        revisions, incomplete = _revisions(interval, bars_of, symbol)
         for row in rows:
             row["revision"] = revisions[row["open_time"]]
             if row["revision"]:

@@ -77,7 +77,7 @@ def _time_rows(
     seed = options.last_prices.get(symbol)
     bars_of = partial(series, symbol, interval, start=start, seed=seed)
     rows = bars_of(admission.kept, watermark=max(known, default=None))
-    revisions, incomplete = _revisions(interval, bars_of, admission, options.amend_horizon)
+    revisions, incomplete = _revisions(interval, bars_of, admission)
     for row in rows:
         row["revision"] = revisions[row["open_time"]]
         if row["revision"]:
@@ -95,7 +95,6 @@ def _revisions(
     interval: Interval,
     bars_of: Callable[..., list[Row]],
     admission: Admission,
-    horizon: int | None,
 ) -> tuple[Counter[int], set[int]]:
     """How often each closed bar changed, and which are incomplete, by their open times.
 
@@ -110,7 +109,7 @@ def _revisions(
         if arrival.beyond:
             span = interval.span(arrival.trade.time)
             has_trades = span in {interval.span(trade.time) for trade in known}
-            if span is not None and has_trades and not arrival.ended(span[1], horizon or 0):
+            if span is not None and has_trades and span[1] > (arrival.reach or 0):
                 if span[0] not in incomplete and arrival.ended(span[1]):
                     revisions[span[0]] += 1
                 incomplete.add(span[0])

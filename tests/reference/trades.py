@@ -109,19 +109,25 @@ class Arrival:
 
     trade: Trade
     watermark: int | None
-    beyond: bool = False  # too late even for an amendment: it is in no bar
+    reach: int | None = None  # bars that ended by then are not amended any more; None: all are
 
     @property
     def late(self) -> bool:
         """Whether its second had ended: a grid that no set of intervals changes."""
-        return self.later_than(0)
+        return self.ended(self._second_end)
 
-    def later_than(self, horizon: int) -> bool:
-        return self.ended(self.trade.time // SECOND * SECOND + SECOND, horizon)
+    @property
+    def beyond(self) -> bool:
+        """Whether it is too late even for an amendment: it is in no bar."""
+        return self.late and self.reach is not None and self._second_end <= self.reach
 
-    def ended(self, time: int, horizon: int = 0) -> bool:
-        """Whether the watermark was at a time, or even as far as ``horizon`` behind it."""
-        return self.watermark is not None and time <= self.watermark - horizon
+    @property
+    def _second_end(self) -> int:
+        return self.trade.time // SECOND * SECOND + SECOND
+
+    def ended(self, time: int) -> bool:
+        """Whether the watermark was at a time."""
+        return self.watermark is not None and time <= self.watermark
 
 
 @dataclass
@@ -134,6 +140,13 @@ class Admission:
     @property
     def kept(self) -> list[Trade]:
         return [arrival.trade for arrival in self.arrivals if not arrival.beyond]
+
+
+def reach_of(watermark: int | None, options: Options) -> int | None:
+    """What ended by then, late trades do not amend."""
+    if watermark is None or options.amend_horizon is None:
+        return None
+    return watermark - options.amend_horizon
 
 
 def admit(
@@ -157,17 +170,15 @@ def admit(
             watermark = None
         else:
             watermark = None if symbol.newest is None else symbol.newest - options.lateness
-        arrival = Arrival(trade, watermark)
-        horizon = options.amend_horizon
+        arrival = Arrival(trade, watermark, reach_of(watermark, options))
         if not arrival.late:
             symbol.arrivals.append(arrival)
         elif options.late == "raise":
             raise LateTrade(trade)
         elif options.late == "drop":
             dropped["late"] += 1
-        elif horizon is not None and arrival.later_than(horizon):
+        elif arrival.beyond:
             dropped["beyond_horizon"] += 1
-            arrival.beyond = True
             symbol.arrivals.append(arrival)
         else:
             symbol.arrivals.append(arrival)

@@ -298,6 +298,15 @@ private:
         return histories_[static_cast<std::size_t>(level)];
     }
     [[nodiscard]] TimeNs closed_to(int level) const noexcept;
+    /// Late trades change no bar that ended by this, at this watermark; TIME_NONE: they change any.
+    [[nodiscard]] TimeNs reach_at(TimeNs watermark) const noexcept {
+        return std::max(horizon_at(watermark), forgotten_to_);
+    }
+    [[nodiscard]] TimeNs horizon_at(TimeNs watermark) const noexcept {
+        const DurationNs horizon = options_->amend_horizon_ns;
+        const bool is_known = horizon != HORIZON_UNLIMITED && watermark != TIME_NONE;
+        return is_known ? watermark - horizon : TIME_NONE;
+    }
     template <class Sink>
     Admission add_late(const TradeType& trade, TimeNs mark, const Sink& sink);
     template <class Sink>
@@ -358,6 +367,7 @@ private:
     TimeNs raise_at_;  // lateness > 0: the next trade from here on raises the watermark
     TimeNs genesis_ = TIME_NONE;     // start of coverage of a seeded symbol
     TimeNs coverage_start_;
+    TimeNs forgotten_to_ = TIME_NONE;  // by a shorter horizon than that of now: see reach_at
     std::uint64_t open_levels_ = 0;  // a bit each, of levels 1 ...
     bool base_open_ = false;
     bool has_flat_rows_;

@@ -88,10 +88,10 @@ void engine::AggregatorState::put(ByteWriter& to, const Aggregator& from, TimeNs
         to.put(end);
         to.put(until);
     });
-    const DurationNs horizon = from.options_->amend_horizon_ns;
-    const TimeNs forgotten_to =
-        horizon == HORIZON_UNLIMITED || watermark == TIME_NONE ? TIME_NONE : watermark - horizon;
-    for (const History& history : from.histories_) put_history(to, history, forgotten_to);
+    // A shorter horizon of before matters as long as that of now reaches further back.
+    to.put(from.forgotten_to_ > from.horizon_at(watermark) ? from.forgotten_to_ : TIME_NONE);
+    const TimeNs reach = from.reach_at(watermark);
+    for (const History& history : from.histories_) put_history(to, history, reach);
 }
 
 void engine::AggregatorState::check_span(const ByteReader& from, const Aggregator& to, int level,
@@ -205,6 +205,7 @@ void engine::AggregatorState::get(ByteReader& from, Aggregator& to) {
     }
     get_older(from, to);
     get_missing(from, to);
+    to.forgotten_to_ = get_time(from);
     for (std::size_t i = 0; i < to.histories_.size(); ++i) {
         get_history(from, to, static_cast<int>(i));
         to.has_news_ = to.has_news_ || to.histories_[i].news() != nullptr;

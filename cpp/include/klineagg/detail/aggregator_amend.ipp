@@ -14,8 +14,7 @@ Admission SymbolAggregator<Bar>::add_late(const TradeType& trade, TimeNs mark, c
         advance(mark, sink);
         settle_feeds(0, sink);  // a run may have left bars that ended
         const TimeNs second_end = floor_to(time, NS_PER_SECOND) + NS_PER_SECOND;
-        const DurationNs horizon = options_->amend_horizon_ns;
-        if (horizon != HORIZON_UNLIMITED && second_end <= mark - horizon) {
+        if (second_end <= reach_at(mark)) {
             mark_beyond_horizon(0, time);
             return Admission::beyond_horizon;
         }
@@ -108,7 +107,7 @@ void SymbolAggregator<Bar>::mark_beyond_horizon(int level, TimeNs time) {
             return;  // inherited from here on
         }
     } else if (plan.output != HIDDEN_LEVEL &&
-               span.close > watermark_ - options_->amend_horizon_ns) {
+               span.close > reach_at(watermark_)) {
         has_news_ = history(level).mark_incomplete(span) || has_news_;
     }
     for (int feed = plan.first_feed; feed != NO_LEVEL; feed = plan_[feed].sibling) {
@@ -125,11 +124,8 @@ void SymbolAggregator<Bar>::mark_incomplete(TimeNs from, TimeNs to) {
         if (!plan_[i].interval->locate(to, span)) span = {to, to + 1};
         until = std::max(until, span.close);
         if (!amends()) continue;
-        const bool unlimited =
-            options_->amend_horizon_ns == HORIZON_UNLIMITED || watermark_ == TIME_NONE;
-        const TimeNs reach = unlimited ? TIME_MIN : watermark_ - options_->amend_horizon_ns;
         // Flat bars are marked when they are handed out, again if need be.
-        if (histories_[i].mark_incomplete(from, to, reach) || !histories_[i].empty())
+        if (histories_[i].mark_incomplete(from, to, reach_at(watermark_)) || !histories_[i].empty())
             has_news_ = true;
     }
     TimeNs told = watermark_;
@@ -162,10 +158,8 @@ void SymbolAggregator<Bar>::keep_missing(int level) {
     const Interval& interval = *plan_[level].interval;
     History& history = this->history(level);
     Span span;
-    TimeNs reach = TIME_MIN;
-    if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE)
-        reach = watermark_ - options_->amend_horizon_ns;
-    if (reach != TIME_MIN && interval.locate(reach, span)) reach = span.open;
+    TimeNs reach = reach_at(watermark_);
+    if (reach != TIME_NONE && interval.locate(reach, span)) reach = span.open;
     missing_.each([&](TimeNs from, TimeNs to, TimeNs) {
         TimeNs at = interval.locate(from, span) ? span.open : from;
         while (at <= to) {
@@ -274,9 +268,7 @@ void SymbolAggregator<Bar>::mark_given() {
     for (History& history : histories_) {
         history.mark_given(watermark_);
         has_news_ = has_news_ || history.news() != nullptr;
-        if (options_->amend_horizon_ns != HORIZON_UNLIMITED && watermark_ != TIME_NONE) {
-            history.forget_before(watermark_ - options_->amend_horizon_ns);
-        }
+        history.forget_before(reach_at(watermark_));
     }
 }
 

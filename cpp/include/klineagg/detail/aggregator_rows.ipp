@@ -55,6 +55,7 @@ template <class Bar>
 template <class Sink>
 void SymbolAggregator<Bar>::emit_kept(int level, Bar* bars, std::size_t count, const Sink& sink) {
     History& history = this->history(level);
+    const TimeNs reach = reach_at(watermark_);
     double close = history.last_close();
     for (Bar* bar = bars; bar != bars + count; ++bar) {
         bar->flags = static_cast<std::uint16_t>(bar->flags | BAR_CLOSED |
@@ -69,8 +70,7 @@ void SymbolAggregator<Bar>::emit_kept(int level, Bar* bars, std::size_t count, c
         history.record_given(*bar);
         if (bar->has_close()) close = bar->close;
         // One comes, one goes: what is asked of memory for the next one has time to arrive.
-        if (options_->amend_horizon_ns != HORIZON_UNLIMITED)
-            history.forget_before(watermark_ - options_->amend_horizon_ns, 2);
+        history.forget_before(reach, 2);
     }
 }
 

@@ -12,7 +12,7 @@
 namespace klineagg::engine {
 
 inline constexpr std::uint32_t CHECKPOINT_MAGIC = 0x50434C4BU;  // "KLCP"
-inline constexpr std::uint16_t CHECKPOINT_VERSION = 1;
+inline constexpr std::uint16_t CHECKPOINT_VERSION = 2;
 /// What lies before it says nothing of bars: magic, versions, and the epoch of the last snapshot.
 inline constexpr std::size_t CHECKPOINT_STATE_BEGIN = 16;
 

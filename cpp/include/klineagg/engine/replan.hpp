@@ -26,7 +26,7 @@ public:
     static Aggregator follow(Aggregator& from, const engine::PlanGeneration& next, BlockPool* pool,
                              std::vector<TimeNs>& begins, TimeNs clock) {
         Aggregator to(next.plan, next.options, pool);
-        forget_unreachable(from, clock);
+        const TimeNs reach = forget_unreachable(from, clock);
         from.unguard_base();
         const double close = close_before(from, next);
         to.watermark_ = from.watermark_;
@@ -38,6 +38,7 @@ public:
         to.older_ = std::move(from.older_);
         to.missing_ = std::move(from.missing_);
         to.coverage_start_ = from.coverage_start_;
+        to.forgotten_to_ = reach_after(from, to, reach);
         to.histories_.clear();
         for (std::size_t i = 0; i < next.levels_before.size(); ++i) {
             const int before = next.levels_before[i];
@@ -114,12 +115,18 @@ public:
 
 private:
     /// A longer horizon does not bring back what none of the old one's trades reached: some of it
-    /// may be there still, and how much depends on how the trades came.
-    static void forget_unreachable(Aggregator& from, TimeNs clock) noexcept {
-        const DurationNs horizon = from.options_->amend_horizon_ns;
-        const TimeNs watermark = std::max(from.judging_watermark(), clock);
-        if (horizon == HORIZON_UNLIMITED || watermark == TIME_NONE) return;
-        for (History& history : from.histories_) history.forget_all_before(watermark - horizon);
+    /// may be there still, and how much depends on how the trades came. Returns how far they reached.
+    static TimeNs forget_unreachable(Aggregator& from, TimeNs clock) noexcept {
+        const TimeNs reach = from.reach_at(std::max(from.judging_watermark(), clock));
+        if (reach != TIME_NONE)
+            for (History& history : from.histories_) history.forget_all_before(reach);
+        return reach;
+    }
+
+    /// Nor do later trades reach it: one would stand for all those of a bar that is forgotten.
+    static TimeNs reach_after(const Aggregator& from, const Aggregator& to, TimeNs reach) noexcept {
+        const bool is_longer = to.options_->amend_horizon_ns > from.options_->amend_horizon_ns;
+        return is_longer && reach > TIME_MIN ? reach : from.forgotten_to_;
     }
 
     /// With a lateness several bars of the old base may be open. They stay what they are, among those
